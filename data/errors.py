@@ -1,0 +1,53 @@
+"""Every error this project raises on purpose.
+
+`OptFormerError` is the root. Each child also inherits the built-in exception that a caller would
+expect, so `except ValueError` keeps working.
+"""
+
+
+class OptFormerError(Exception):
+    """Root of all errors raised by OptFormer."""
+
+
+class ConfigError(OptFormerError, ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class SearchSpaceError(OptFormerError, ValueError):
+    """A search space, or a value for it, is not legal."""
+
+
+class TrialError(OptFormerError, ValueError):
+    """A trial is not one that can be observed or read as asked."""
+
+
+class MetricError(OptFormerError, ValueError):
+    """A metric is unknown, missing or not a number."""
+
+
+class StudyError(OptFormerError, ValueError):
+    """A study cannot do what was asked in its present state."""
+
+
+class SpaceExhaustedError(StudyError):
+    """Every point of a finite search space has been tried."""
+
+
+class StorageError(OptFormerError, RuntimeError):
+    """A storage could not be read or written."""
+
+
+class TokenizationError(OptFormerError, ValueError):
+    """Something cannot be written in, or read from, the language of studies."""
+
+
+class CheckpointError(OptFormerError, ValueError):
+    """A checkpoint is missing, unreadable, or does not match the code or vocabulary."""
+
+
+class MissingExtraError(OptFormerError, ImportError):
+    """A feature needs an optional dependency; the message names the extra to install."""
+
+
+class ObjectiveError(OptFormerError, RuntimeError):
+    """An objective or a tuned script did not deliver a metric."""
