@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ Condition: TypeAlias = Mapping[str, Sequence[Value]]
 
 _GRID_LIMIT = 1_000_000  # a numeric parameter with more levels than this counts as continuous
 _REL_TOLERANCE = 1e-9  # round-off allowed on bounds and on the step grid
+_EXACT = 2**53  # whole numbers up to here are exact as floats, which the unit interval needs
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Float:
     high: float
     log: bool = False
     step: float | None = None
-    when: Condition | None = None
+    when: Condition | None = field(default=None, hash=False)
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -50,6 +52,7 @@ class Float:
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
         _check_bounds(low, high, self.log)
+        _check_text(self.description)
         if self.step is not None:
             if self.log:
                 raise SearchSpaceError("step and log cannot be combined; leave one out")
@@ -66,52 +69,64 @@ class Float:
         """Number of legal values, None when there is a continuum of them."""
         if self.step is None:
             return None
-        levels = math.floor((self.high - self.low) / self.step * (1 + _REL_TOLERANCE)) + 1
+        levels = self._top_level(self.step) + 1
         return levels if levels <= _GRID_LIMIT else None
 
     def validate(self, value: Value) -> float:
-        """Return the value as a float; raises `SearchSpaceError` when it is not legal."""
+        """Return the value as a float, on the step grid when there is one.
+
+        Raises:
+            SearchSpaceError: The value is not a number, out of bounds or off the step grid.
+        """
         number = _number("value", value)
         slack = _REL_TOLERANCE * max(abs(self.low), abs(self.high))
         if not self.low - slack <= number <= self.high + slack:
             raise SearchSpaceError(f"expected a float in [{self.low}, {self.high}], got {value!r}")
         if self.step is not None:
             offset = (number - self.low) / self.step
-            if abs(offset - round(offset)) > 1e-6:
+            if abs(offset - round(offset)) > 1e-6 or round(offset) > self._top_level(self.step):
                 raise SearchSpaceError(
                     f"expected {self.low} plus a multiple of {self.step}, got {value!r}"
                 )
+            return self._level(round(offset), self.step)
         return min(max(number, self.low), self.high)
 
     def to_unit(self, value: Value) -> float:
         """Map a legal value to [0, 1], on the logarithm when `log`."""
-        if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
-        return float((value - self.low) / (self.high - self.low))
+        return _to_unit(value, self.low, self.high, self.log)
 
     def from_unit(self, unit: float) -> float:
         """Map [0, 1] to the nearest legal value."""
-        unit = min(max(float(unit), 0.0), 1.0)
-        if self.log:
-            value = math.exp(math.log(self.low) + unit * math.log(self.high / self.low))
-        else:
-            value = self.low + unit * (self.high - self.low)
+        value = _from_unit(unit, self.low, self.high, self.log)
         if self.step is not None:
-            top = math.floor((self.high - self.low) / self.step * (1 + _REL_TOLERANCE))
-            value = self.low + min(round((value - self.low) / self.step), top) * self.step
+            level = min(round((value - self.low) / self.step), self._top_level(self.step))
+            return self._level(level, self.step)
         return min(max(value, self.low), self.high)
 
     def sample(self, rng: np.random.Generator) -> float:
         """Draw uniformly (on the logarithm when `log`) among the legal values."""
         if self.step is not None:
-            top = math.floor((self.high - self.low) / self.step * (1 + _REL_TOLERANCE))
-            return min(self.low + int(rng.integers(0, top + 1)) * self.step, self.high)
+            level = int(rng.integers(self._top_level(self.step) + 1))
+            return self._level(level, self.step)
         return self.from_unit(rng.random())
 
     def grid(self) -> tuple[float, ...]:
-        """All legal values in order; only for parameters with `num_levels`."""
-        levels, step = _levels_or_raise(self.num_levels), self.step or 0.0
-        return tuple(min(self.low + i * step, self.high) for i in range(levels))
+        """All legal values in order; only for parameters with `num_levels`.
+
+        Raises:
+            SearchSpaceError: There is no step, or the steps are too many to list.
+        """
+        levels = self.num_levels
+        if self.step is None or levels is None:
+            raise SearchSpaceError("a continuous parameter has no grid; give it a coarser step")
+        return tuple(self._level(level, self.step) for level in range(levels))
+
+    def _top_level(self, step: float) -> int:
+        return math.floor((self.high - self.low) / step * (1 + _REL_TOLERANCE))
+
+    def _level(self, level: int, step: float) -> float:
+        """The one spelling of a legal value: 0.3, never 0.30000000000000004."""
+        return min(max(float(f"{self.low + level * step:.15g}"), self.low), self.high)
 
 
 @dataclass(frozen=True)
@@ -120,7 +135,7 @@ class Int:
 
     Attributes:
         low: Smallest legal value.
-        high: Largest legal value, at least `low`.
+        high: Largest legal value, above `low`.
         log: Search on a logarithmic scale; needs `low` > 0.
         step: Distance between legal values, counted from `low`.
         when: Condition under which the parameter is active.
@@ -134,13 +149,14 @@ class Int:
     high: int
     log: bool = False
     step: int = 1
-    when: Condition | None = None
+    when: Condition | None = field(default=None, hash=False)
     description: str = ""
 
     def __post_init__(self) -> None:
-        for field in ("low", "high", "step"):
-            object.__setattr__(self, field, _whole(field, getattr(self, field)))
+        for name in ("low", "high", "step"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
         _check_bounds(self.low, self.high, self.log)
+        _check_text(self.description)
         if not 1 <= self.step <= self.high - self.low:
             raise SearchSpaceError(
                 f"step must be in [1, high - low = {self.high - self.low}], got {self.step}"
@@ -168,17 +184,11 @@ class Int:
 
     def to_unit(self, value: Value) -> float:
         """Map a legal value to [0, 1], on the logarithm when `log`."""
-        if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
-        return float((value - self.low) / (self.high - self.low))
+        return _to_unit(value, self.low, self.high, self.log)
 
     def from_unit(self, unit: float) -> int:
         """Map [0, 1] to the nearest legal value."""
-        unit = min(max(float(unit), 0.0), 1.0)
-        if self.log:
-            value = math.exp(math.log(self.low) + unit * math.log(self.high / self.low))
-        else:
-            value = self.low + unit * (self.high - self.low)
+        value = _from_unit(unit, self.low, self.high, self.log)
         top = (self.high - self.low) // self.step
         return self.low + min(max(round((value - self.low) / self.step), 0), top) * self.step
 
@@ -192,12 +202,17 @@ class Int:
         return self.low + int(rng.integers(0, top + 1)) * self.step
 
     def grid(self) -> tuple[int, ...]:
-        """All legal values in order; only for parameters with `num_levels`."""
-        _levels_or_raise(self.num_levels)
+        """All legal values in order; only for parameters with `num_levels`.
+
+        Raises:
+            SearchSpaceError: The values are too many to list.
+        """
+        if self.num_levels is None:
+            raise SearchSpaceError("the whole numbers are too many for a grid; give a coarser step")
         return tuple(range(self.low, self.high + 1, self.step))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Choices:
     """What `Categorical` and `Ordinal` share: a list of distinct values."""
 
@@ -213,12 +228,22 @@ class _Choices:
         choices = tuple(_plain(value) for value in self.choices)
         if not choices:
             raise SearchSpaceError("choices must hold at least one value, got none")
-        keys = [_key(value) for value in choices]
-        for i, value in enumerate(choices):
-            if keys[i] in keys[:i]:
+        seen = set()
+        for value in choices:
+            if _key(value) in seen:
                 raise SearchSpaceError(f"choices must differ, got {value!r} more than once")
+            seen.add(_key(value))
+        _check_text(self.description)
         object.__setattr__(self, "choices", choices)
         object.__setattr__(self, "when", _frozen_condition(self.when))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Choices):
+            return NotImplemented
+        return self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity[:2])
 
     @property
     def num_levels(self) -> int:
@@ -228,8 +253,8 @@ class _Choices:
     def index(self, value: Value) -> int:
         """Position of a value in `choices`; raises `SearchSpaceError` when it is not there."""
         try:
-            return [_key(choice) for choice in self.choices].index(_key(_plain(value)))
-        except ValueError:
+            return self._positions[_key(_plain(value))]
+        except (KeyError, SearchSpaceError):
             raise SearchSpaceError(
                 f"expected one of {list(self.choices)!r}, got {value!r}"
             ) from None
@@ -246,8 +271,18 @@ class _Choices:
         """All choices in order."""
         return tuple(self.choices)
 
+    @cached_property
+    def _positions(self) -> dict[tuple[bool, Value], int]:
+        return {_key(choice): i for i, choice in enumerate(self.choices)}
 
-@dataclass(frozen=True)
+    @property
+    def _identity(self) -> tuple[Any, ...]:
+        """What equality compares: 1, 1.0 and True read differently, so they are different."""
+        typed = tuple((type(choice), choice) for choice in self.choices)
+        return type(self), typed, self.when, self.description
+
+
+@dataclass(frozen=True, eq=False)
 class Categorical(_Choices):
     """One of several values without an order.
 
@@ -261,7 +296,7 @@ class Categorical(_Choices):
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ordinal(_Choices):
     """One of several values in a meaningful order, such as `[16, 32, 64]` or `["s", "m", "l"]`.
 
@@ -291,26 +326,57 @@ Numeric: TypeAlias = Float | Int | Ordinal
 """Parameters with an order: their values lie on the unit interval."""
 
 
+def _to_unit(value: float, low: float, high: float, log: bool) -> float:
+    if log:
+        # Differences of logarithms: the ratio of two floats may overflow.
+        return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+    return float((value - low) / (high - low))
+
+
+def _from_unit(unit: float, low: float, high: float, log: bool) -> float:
+    unit = min(max(float(unit), 0.0), 1.0)
+    if log:
+        return math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+    return low + unit * (high - low)
+
+
 def _check_bounds(low: float, high: float, log: bool) -> None:
     if low >= high:
-        raise SearchSpaceError(f"low must be below high, got low={low} and high={high}")
+        raise SearchSpaceError(
+            f"low must be below high, got low={low} and high={high}; "
+            "a single value is a Categorical with one choice"
+        )
+    if not math.isfinite(high - low):
+        raise SearchSpaceError(f"low and high are too far apart, got low={low} and high={high}")
+    if not isinstance(log, bool):
+        raise SearchSpaceError(f"log must be true or false, got {log!r}")
     if log and low <= 0:
         raise SearchSpaceError(f"log needs low above 0, got low={low}; raise low or drop log")
 
 
-def _number(field: str, value: Value) -> float:
+def _check_text(description: Value) -> None:
+    if not isinstance(description, str):
+        raise SearchSpaceError(f"description must be text, got {description!r}")
+
+
+def _number(what: str, value: Value) -> float:
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise SearchSpaceError(f"{field} must be a number, got {value!r}")
-    number = float(value)
+        raise SearchSpaceError(f"{what} must be a number, got {value!r}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
-        raise SearchSpaceError(f"{field} must be finite, got {value!r}")
+        raise SearchSpaceError(f"{what} must be finite, got {value!r}")
     return number
 
 
-def _whole(field: str, value: Value) -> int:
-    number = _number(field, value)
+def _whole(what: str, value: Value) -> int:
+    number = _number(what, value)
     if number != int(number):
-        raise SearchSpaceError(f"{field} must be a whole number, got {value!r}")
+        raise SearchSpaceError(f"{what} must be a whole number, got {value!r}")
+    if abs(number) > _EXACT:
+        raise SearchSpaceError(f"{what} must be within 2**53 of zero, got {value!r}")
     return int(value)
 
 
@@ -330,12 +396,6 @@ def _plain(value: Value) -> Value:
 def _key(value: Value) -> tuple[bool, Value]:
     """Equality that tells True from 1, but not 1 from 1.0."""
     return isinstance(value, bool), value
-
-
-def _levels_or_raise(levels: int | None) -> int:
-    if levels is None:
-        raise SearchSpaceError("a continuous parameter has no grid; give it a step")
-    return levels
 
 
 def _frozen_condition(when: Condition | None) -> dict[str, tuple[Value, ...]] | None:

@@ -24,7 +24,8 @@ class SearchSpace(Mapping[str, Parameter]):
     """Named parameters in topological order: a parent comes before its children.
 
     Names may be given as keywords, or, when they are no Python identifiers, in a mapping:
-    `SearchSpace({"num.impute": Categorical(["mean", "median"])})`.
+    `SearchSpace({"num.impute": Categorical(["mean", "median"])})`. Spaces are equal when they hold
+    equal parameters in the same order, because the order is part of how a study reads.
 
     Raises:
         SearchSpaceError: The space is empty, or a condition names an unknown parameter, an illegal
@@ -41,7 +42,9 @@ class SearchSpace(Mapping[str, Parameter]):
             raise SearchSpaceError("a search space needs at least one parameter, got none")
         for name, parameter in given.items():
             if not isinstance(name, str) or not name.strip():
-                raise SearchSpaceError(f"a parameter's name must be text, got {name!r}")
+                raise SearchSpaceError(
+                    f"a parameter's name must be text, got {name!r}; quote it in a file"
+                )
             if not isinstance(parameter, Parameter):
                 raise SearchSpaceError(
                     f"parameter {name!r} must be a Float, Int, Categorical or Ordinal, "
@@ -66,7 +69,7 @@ class SearchSpace(Mapping[str, Parameter]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SearchSpace):
             return NotImplemented
-        return self._parameters == other._parameters
+        return list(self.items()) == list(other.items())
 
     def __hash__(self) -> int:
         return hash(tuple(self._parameters))
@@ -167,11 +170,16 @@ class SearchSpace(Mapping[str, Parameter]):
             if not self.is_active(name, point):
                 yield from walk(rest, point)
                 return
-            values = (fixed[name],) if name in fixed else self._parameters[name].grid()
-            for value in values:
+            for value in (fixed[name],) if name in fixed else self._levels(name):
                 yield from walk(rest, {**point, name: value})
 
         return walk(self.names, {})
+
+    def _levels(self, name: str) -> tuple[Value, ...]:
+        try:
+            return self._parameters[name].grid()
+        except SearchSpaceError as error:
+            raise SearchSpaceError(f"parameter {name!r}: {error}") from None
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """The space as plain JSON-ready values; `from_dict` reads them back."""
@@ -182,9 +190,7 @@ class SearchSpace(Mapping[str, Parameter]):
                 entry |= {"low": parameter.low, "high": parameter.high}
                 if parameter.log:
                     entry["log"] = True
-                if parameter.step not in (None, 1) or (
-                    isinstance(parameter, Float) and parameter.step is not None
-                ):
+                if parameter.step != type(parameter).step:
                     entry["step"] = parameter.step
             else:
                 entry["choices"] = list(parameter.choices)
@@ -210,7 +216,7 @@ class SearchSpace(Mapping[str, Parameter]):
             raise SearchSpaceError(
                 f"a space must map names to parameters, got {type(described).__name__}"
             )
-        return cls({str(name): _parameter(str(name), entry) for name, entry in described.items()})
+        return cls({name: _parameter(name, entry) for name, entry in described.items()})
 
 
 def _parameter(name: str, entry: Any) -> Parameter:
@@ -218,7 +224,7 @@ def _parameter(name: str, entry: Any) -> Parameter:
         raise SearchSpaceError(f"parameter {name!r} must be a mapping with a 'type', got {entry!r}")
     fields = dict(entry)
     kind = fields.pop("type", None)
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         raise SearchSpaceError(
             f"parameter {name!r}: type must be one of {sorted(_TYPES)}, got {kind!r}"
         )

@@ -77,6 +77,9 @@ class StudyConfig:
             raise MetricError(
                 f"metric must be a name or a Weighted, got {type(self.metric).__name__}"
             )
+        for name in ("metadata", "fixed"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise StudyError(f"{name} must be a mapping, got {getattr(self, name)!r}")
         for key, text in self.metadata.items():
             if not isinstance(key, str) or not isinstance(text, str | int | float | bool):
                 raise StudyError(f"metadata[{key!r}] must be text or a number, got {text!r}")

@@ -56,6 +56,9 @@ class Trial:
             raise MetricError(f"a trial's value must be finite, got {self.value!r}")
         if self.reason is not None and self.status is not TrialStatus.FAILED:
             raise TrialError(f"a {self.status.value} trial cannot have reason={self.reason!r}")
+        # Copies: what a caller does to its own mappings later must not rewrite history.
+        object.__setattr__(self, "params", dict(self.params))
+        object.__setattr__(self, "metrics", dict(self.metrics))
 
     @property
     def has_value(self) -> bool:
