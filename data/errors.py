@@ -1,7 +1,7 @@
 """Every error this project raises on purpose.
 
 `OptFormerError` is the root. Each child also inherits the built-in exception that a caller would
-expect, so `except ValueError` keeps working.
+expect, so `except ValueError` keeps working. `OptFormerWarning` is the category of all warnings.
 """
 
 
@@ -51,3 +51,7 @@ class MissingExtraError(OptFormerError, ImportError):
 
 class ObjectiveError(OptFormerError, RuntimeError):
     """An objective or a tuned script did not deliver a metric."""
+
+
+class OptFormerWarning(UserWarning):
+    """Something was accepted but not as the caller may have meant it."""
