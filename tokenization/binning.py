@@ -1,0 +1,60 @@
+"""Numbers of the unit interval as bin ids, and back to the bins' centres."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from optformer.data.errors import TokenizationError
+from optformer.tokenization.symbols import NUM_BINS
+
+
+def quantize(unit: ArrayLike) -> NDArray[np.int64]:
+    """Bin ids of scaled values.
+
+    Bin k covers [k / NUM_BINS, (k + 1) / NUM_BINS); 1.0 joins the last one. `bin_center` is at
+    most half a bin, 0.5 / NUM_BINS, away from the value.
+
+    Args:
+        unit: Values in [0, 1], any shape.
+
+    Returns:
+        int64 bin ids in [0, NUM_BINS), of the same shape.
+
+    Raises:
+        TokenizationError: A value is NaN or outside [0, 1].
+    """
+    values = np.asarray(unit, dtype=np.float64)
+    bad = ~((values >= 0.0) & (values <= 1.0))  # also true for NaN
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise TokenizationError(
+            f"value at {where} is {float(values[where])}, expected [0, 1]; scale values before "
+            "binning, and write absent ones as a status symbol"
+        )
+    return np.minimum(np.floor(values * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+
+
+def bin_center(bins: ArrayLike) -> NDArray[np.float64]:
+    """Centres of bins on the unit interval.
+
+    Args:
+        bins: Bin ids in [0, NUM_BINS), any shape.
+
+    Returns:
+        float64 centres, (k + 0.5) / NUM_BINS, of the same shape.
+
+    Raises:
+        TokenizationError: An id is not a bin.
+    """
+    ids = np.asarray(bins)
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise TokenizationError(f"bin ids are whole numbers, got an array of {ids.dtype}")
+    bad = (ids < 0) | (ids >= NUM_BINS)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise TokenizationError(
+            f"bin id at {where} is {int(ids[where])}, expected 0 to {NUM_BINS - 1}; "
+            "subtract the first bin's token id"
+        )
+    return (ids + 0.5) / NUM_BINS

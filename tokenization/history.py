@@ -1,0 +1,179 @@
+"""Trials as numbers: exact scaled values with kinds, and as token ids.
+
+Ids are what text shows and what the model is asked to predict; the exact values stand beside them,
+so that nothing is lost in a bin.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from optformer.data.errors import SearchSpaceError, TokenizationError
+from optformer.data.parameters import Categorical, Float, Int, Parameter, Value
+from optformer.data.spaces import SearchSpace
+
+_SLACK = 1e-6  # round-off allowed outside the unit interval
+
+
+class ValueKind(enum.IntEnum):
+    """What stands in a parameter's slot of a trial. Append-only."""
+
+    NUMBER = 0
+    CHOICE = 1
+    INACTIVE = 2
+    MISSING = 3
+
+
+class MetricKind(enum.IntEnum):
+    """What stands in the metric's slot of a trial. Append-only."""
+
+    VALUE = 0
+    PENDING = 1
+    FAILED = 2
+    MISSING = 3
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of a space, one row each.
+
+    Attributes:
+        values: float32 [N, P]; in [0, 1] for floats, ints and ordinals, the choice's index for
+            categoricals, 0.0 where inactive or missing.
+        kinds: int64 [N, P], a `ValueKind` each.
+    """
+
+    values: NDArray[np.float32]
+    kinds: NDArray[np.int64]
+
+
+def encode_points(space: SearchSpace, points: Sequence[Mapping[str, Value]]) -> Points:
+    """Scale points to the unit interval (log where declared), choices to their index.
+
+    An active parameter that is absent from a point is missing. float32 tells about 8 million
+    values of an `Int` apart.
+
+    Args:
+        space: The space.
+        points: N mappings of active parameters to legal values.
+
+    Returns:
+        Values and kinds, [N, P], slots in the space's order.
+
+    Raises:
+        TokenizationError: A name is unknown, an inactive parameter has a value, or a value is not
+            legal; the message names the parameter and the point.
+    """
+    shape = (len(points), len(space))
+    values = np.zeros(shape, dtype=np.float32)
+    kinds = np.full(shape, int(ValueKind.MISSING), dtype=np.int64)
+    known = set(space)
+    for row, point in enumerate(points):
+        if not known.issuperset(point):
+            name = next(name for name in point if name not in known)
+            raise TokenizationError(
+                f"point {row} holds unknown parameter {name!r}; the space has {list(space)}"
+            )
+    for slot, (name, parameter) in enumerate(space.items()):
+        given = np.array([name in point for point in points], dtype=bool)
+        if parameter.when:
+            active = np.array([space.is_active(name, point) for point in points], dtype=bool)
+            if (given & ~active).any():
+                row = int(np.argmax(given & ~active))
+                raise TokenizationError(
+                    f"point {row} gives parameter {name!r}, which is inactive there: it needs "
+                    f"{dict(parameter.when)}"
+                )
+            kinds[~active, slot] = ValueKind.INACTIVE
+        rows = np.flatnonzero(given)
+        if rows.size:
+            column = [points[row][name] for row in rows]
+            values[rows, slot] = _scaled(name, parameter, column, rows)
+            kinds[rows, slot] = (
+                ValueKind.CHOICE if isinstance(parameter, Categorical) else ValueKind.NUMBER
+            )
+    return Points(values, kinds)
+
+
+def decode_point(space: SearchSpace, values: ArrayLike, kinds: ArrayLike) -> dict[str, Value]:
+    """One point from its scaled values, every value rounded to the nearest legal one.
+
+    Args:
+        space: The space.
+        values: [P] as in `Points`.
+        kinds: [P] as in `Points`; inactive and missing parameters are left out.
+
+    Raises:
+        TokenizationError: The shapes do not fit, or a choice's index is not one of its parameter.
+    """
+    row_values = np.asarray(values, dtype=np.float64)
+    row_kinds = np.asarray(kinds)
+    if row_values.shape != (len(space),) or row_kinds.shape != (len(space),):
+        raise TokenizationError(
+            f"expected values and kinds of shape ({len(space)},), one a parameter, got "
+            f"{row_values.shape} and {row_kinds.shape}"
+        )
+    point: dict[str, Value] = {}
+    for (name, parameter), value, kind in zip(
+        space.items(), row_values.tolist(), row_kinds.tolist(), strict=True
+    ):
+        if kind in (ValueKind.INACTIVE, ValueKind.MISSING):
+            continue
+        if isinstance(parameter, Categorical):
+            if not 0 <= value < len(parameter.choices):
+                raise TokenizationError(
+                    f"parameter {name!r}: choice index must be below {len(parameter.choices)}, "
+                    f"got {value}"
+                )
+            point[name] = parameter.choices[int(value)]
+        else:
+            point[name] = parameter.from_unit(value)
+    return point
+
+
+def _scaled(
+    name: str, parameter: Parameter, column: list[Any], rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Scaled values of one parameter, checked."""
+    if isinstance(parameter, Float | Int):
+        try:
+            numbers = np.asarray(column, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise TokenizationError(f"parameter {name!r} takes numbers, got {column!r}") from None
+        low, high = float(parameter.low), float(parameter.high)
+        if parameter.log:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                unit = np.log(numbers / low) / np.log(high / low)
+        else:
+            unit = (numbers - low) / (high - low)
+        bad = ~((unit >= -_SLACK) & (unit <= 1.0 + _SLACK))  # also true for NaN
+        if bad.any():
+            at = int(np.argmax(bad))
+            raise TokenizationError(
+                f"parameter {name!r} of point {int(rows[at])} must be in [{low}, {high}], got "
+                f"{column[at]!r}"
+            )
+        return np.clip(unit, 0.0, 1.0)
+    index = {(isinstance(c, bool), c): i for i, c in enumerate(parameter.choices)}
+    try:
+        found = [index[isinstance(value, bool | np.bool_), value] for value in column]
+    except (KeyError, TypeError):
+        for row, value in zip(rows, column, strict=True):
+            try:
+                parameter.index(value)
+            except SearchSpaceError as error:
+                raise TokenizationError(
+                    f"parameter {name!r} of point {int(row)}: {error}"
+                ) from None
+        raise
+    if isinstance(parameter, Categorical):
+        return np.asarray(found, dtype=np.float64)
+    if len(parameter.choices) == 1:
+        return np.full(len(found), 0.5)
+    return np.asarray(found, dtype=np.float64) / (len(parameter.choices) - 1)

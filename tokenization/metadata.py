@@ -1,0 +1,228 @@
+"""Write what a study is about as text and as token ids, and read it back.
+
+Layout: study words (task, dataset, model, other metadata, metric, goal, algorithm, fixed values),
+then one block a parameter. Keywords are single tokens; quotes, braces and field names are gone.
+
+    <task> image classification<metric> accuracy<goal><maximize>
+    <param> learning rate<float><log><low>1e-6<high>0.1
+    <param> optimizer<categorical><count>2<choice> sgd<choice> adam
+    <param> momentum<float><linear><low>0<high>0.99<when> optimizer<value> sgd
+
+(in one line). Free text follows its keyword after one space; numbers follow without a space, so
+the text "16" and the number 16 differ. What is dropped:
+
+- Names of parameters, metrics and metadata keys, and choices: nothing. An underscore is written as
+  a space and a space as an underscore, so that `batch_size` reads as two words, and comes back.
+- Metadata texts: Unicode compatibility forms (NFKC) and repeated white space.
+- Descriptions: the same, the article "the", and the full stop at the end.
+- Bounds: what `float` does not need (`1e-06` is written `1e-6`, `0.0` is written `0`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optformer.data.errors import TokenizationError
+from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
+from optformer.data.spaces import SearchSpace
+from optformer.data.studies import StudyConfig, Weighted
+from optformer.tokenization import symbols as sym
+from optformer.tokenization.vocabulary import Vocabulary, escape
+
+_KNOWN_KEYS = ("task", "dataset", "model")
+_SWAP = str.maketrans("_ ", " _")
+_BLANKS = re.compile(r"\s+")
+_ARTICLE = re.compile(r"\bthe ", re.IGNORECASE)
+_CONSTANTS: Mapping[str, Value] = {sym.TRUE: True, sym.FALSE: False, sym.NONE: None}
+_CONTROL = re.compile(r"(<[a-z0-9]+>|[*|])")
+
+
+@dataclass(frozen=True)
+class MetadataEncoding:
+    """Token ids of a study's metadata and what each token belongs to.
+
+    Attributes:
+        ids: int64 [L], token ids.
+        parameter: int64 [L], slot of the parameter whose block the token is in, -1 outside.
+        choice: int64 [L], flat number of the choice that the token spells, -1 elsewhere.
+        choice_parameter: int64 [C], slot of every flat choice: categorical parameters in slot
+            order, their choices in order. Ordinals are numeric and have none.
+    """
+
+    ids: NDArray[np.int64]
+    parameter: NDArray[np.int64]
+    choice: NDArray[np.int64]
+    choice_parameter: NDArray[np.int64]
+
+
+class _Word(NamedTuple):
+    """A control symbol and the text behind it, with what both belong to."""
+
+    symbol: str
+    text: str = ""
+    parameter: int = -1
+    choice: int = -1
+
+
+def encode_metadata(
+    config: StudyConfig, vocabulary: Vocabulary, *, algorithm: str | None = None
+) -> MetadataEncoding:
+    """Token ids of `metadata_to_text(config)`, each with its parameter and choice.
+
+    Args:
+        config: The study.
+        vocabulary: Gives the ids.
+        algorithm: Search method to imitate; None writes none.
+
+    Raises:
+        TokenizationError: Too many parameters or choices, or text that is not valid Unicode; the
+            message names the parameter.
+    """
+    ids: list[int] = []
+    owners: list[tuple[int, int]] = []
+    for word in _words(config, algorithm):
+        start = len(ids)
+        ids.append(sym.SYMBOL_IDS[word.symbol])
+        if word.text:
+            ids.extend(vocabulary.encode(word.text))
+        owners.extend([(word.parameter, word.choice)] * (len(ids) - start))
+    owner = np.asarray(owners, dtype=np.int64)  # (L, 2)
+    choices = [
+        slot
+        for slot, parameter in enumerate(config.space.values())
+        if isinstance(parameter, Categorical)
+        for _ in parameter.choices
+    ]
+    return MetadataEncoding(
+        ids=np.asarray(ids, dtype=np.int64),
+        parameter=owner[:, 0].copy(),
+        choice=owner[:, 1].copy(),
+        choice_parameter=np.asarray(choices, dtype=np.int64),
+    )
+
+
+def metadata_to_text(config: StudyConfig, *, algorithm: str | None = None) -> str:
+    """The metadata as text of the language; see the module for the layout."""
+    return "".join(word.symbol + word.text for word in _words(config, algorithm))
+
+
+def normalize_metadata(text: str) -> str:
+    """Metadata text as it is written: NFKC, white space collapsed."""
+    return _BLANKS.sub(" ", unicodedata.normalize("NFKC", text)).strip()
+
+
+def normalize_description(text: str) -> str:
+    """A description as it is written: NFKC, white space, "the" and the last full stop dropped."""
+    text = _ARTICLE.sub("", normalize_metadata(text))
+    return text.rstrip(". ")
+
+
+def check_limits(space: SearchSpace) -> None:
+    """Raise `TokenizationError` when a space has more than the language can write."""
+    if len(space) > sym.MAX_PARAMETERS:
+        raise TokenizationError(
+            f"at most {sym.MAX_PARAMETERS} parameters can be written, got {len(space)}; the first "
+            f"too many is {space.names[sym.MAX_PARAMETERS]!r}: fix or drop some"
+        )
+    for name, parameter in space.items():
+        if isinstance(parameter, Categorical) and len(parameter.choices) > sym.MAX_CHOICES:
+            raise TokenizationError(
+                f"parameter {name!r}: at most {sym.MAX_CHOICES} choices can be written, got "
+                f"{len(parameter.choices)}; use an Ordinal or an Int, or split the parameter"
+            )
+
+
+def _words(config: StudyConfig, algorithm: str | None) -> Iterator[_Word]:
+    check_limits(config.space)
+    for key in _KNOWN_KEYS:
+        if key in config.metadata:
+            yield _Word(f"<{key}>", _free(normalize_metadata(config.metadata[key])))
+    for key, text in config.metadata.items():
+        if key not in _KNOWN_KEYS:
+            yield _Word("<meta>", _name(key))
+            yield _Word("<text>", _free(normalize_metadata(text)))
+    if isinstance(config.metric, Weighted):
+        yield _Word("<metric>")
+        for name, weight in config.metric.weights.items():
+            yield _Word("<weight>", _compact(weight))
+            yield _Word("<name>", _name(name))
+    else:
+        yield _Word("<metric>", _name(config.metric))
+    yield _Word("<goal>")
+    yield _Word(sym.MAXIMIZE if config.goal == "maximize" else sym.MINIMIZE)
+    if algorithm is not None:
+        yield _Word("<algorithm>", _name(algorithm))
+    for name, value in config.fixed.items():
+        yield _Word("<fixed>", _name(name))
+        yield from _value("<value>", value)
+    flat = 0
+    for slot, (name, parameter) in enumerate(config.space.items()):
+        yield _Word("<param>", _name(name), slot)
+        choice = flat if isinstance(parameter, Categorical) else -1
+        for word in _block(parameter):
+            owner = -1
+            if choice >= 0 and word.choice >= 0:
+                owner = choice + word.choice
+            yield _Word(word.symbol, word.text, slot, owner)
+        if isinstance(parameter, Categorical):
+            flat += len(parameter.choices)
+
+
+def _block(parameter: Parameter) -> Iterator[_Word]:
+    """Words of one parameter after its name; choices carry their index."""
+    if isinstance(parameter, Float | Int):
+        whole = isinstance(parameter, Int)
+        yield _Word("<int>" if whole else "<float>")
+        yield _Word("<log>" if parameter.log else "<linear>")
+        yield _Word("<low>", _compact(parameter.low))
+        yield _Word("<high>", _compact(parameter.high))
+        if parameter.step is not None and not (whole and parameter.step == 1):
+            yield _Word("<step>", _compact(parameter.step))
+    else:
+        yield _Word("<ordinal>" if isinstance(parameter, Ordinal) else "<categorical>")
+        yield _Word("<count>", str(len(parameter.choices)))
+        for index, choice in enumerate(parameter.choices):
+            for word in _value("<choice>", choice):
+                yield word._replace(choice=index)
+    for parent, values in (parameter.when or {}).items():
+        yield _Word("<when>", _name(parent))
+        for value in values:
+            yield from _value("<value>", value)
+    description = normalize_description(parameter.description)
+    if description:
+        yield _Word("<desc>", _free(description))
+
+
+def _value(symbol: str, value: Value) -> Iterator[_Word]:
+    """A typed value: constants as symbols, text after a space, numbers without one."""
+    if value is None or isinstance(value, bool):
+        yield _Word(symbol)
+        yield _Word({True: sym.TRUE, False: sym.FALSE, None: sym.NONE}[value])
+    elif isinstance(value, str):
+        yield _Word(symbol, _name(value))
+    else:
+        yield _Word(symbol, repr(value))
+
+
+def _free(text: str) -> str:
+    return " " + escape(text)
+
+
+def _name(name: str) -> str:
+    return " " + escape(name.translate(_SWAP))
+
+
+def _compact(number: float) -> str:
+    """The shortest usual text that `float` (or `int`) reads back exactly."""
+    if isinstance(number, int):
+        return str(number)
+    text = repr(float(number)).removesuffix(".0")
+    mantissa, mark, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if mark else mantissa
