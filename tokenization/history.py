@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from optformer.data.errors import SearchSpaceError, TokenizationError
 from optformer.data.parameters import Categorical, Float, Int, Parameter, Value
 from optformer.data.spaces import SearchSpace
+from optformer.data.studies import StudyConfig
+from optformer.data.trials import Trial, TrialStatus
+
+if TYPE_CHECKING:  # torch is loaded only where a scale is applied
+    from optformer.tokenization.objective_scale import ObjectiveScale
 
 _SLACK = 1e-6  # round-off allowed outside the unit interval
 
@@ -91,8 +96,8 @@ def encode_points(space: SearchSpace, points: Sequence[Mapping[str, Value]]) -> 
                     f"{dict(parameter.when)}"
                 )
             kinds[~active, slot] = ValueKind.INACTIVE
-        rows = np.flatnonzero(given)
-        if rows.size:
+        rows = np.flatnonzero(given).tolist()
+        if rows:
             column = [points[row][name] for row in rows]
             values[rows, slot] = _scaled(name, parameter, column, rows)
             kinds[rows, slot] = (
@@ -137,8 +142,77 @@ def decode_point(space: SearchSpace, values: ArrayLike, kinds: ArrayLike) -> dic
     return point
 
 
+@dataclass(frozen=True)
+class HistoryEncoding:
+    """Trials as numbers.
+
+    Attributes:
+        points: The T trials' parameters.
+        metric: float32 [T], scaled objective in [0, 1], larger is better; 0.0 unless measured.
+        metric_kinds: int64 [T], a `MetricKind` each.
+    """
+
+    points: Points
+    metric: NDArray[np.float32]
+    metric_kinds: NDArray[np.int64]
+
+
+def objective_values(
+    config: StudyConfig, trials: Sequence[Trial]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Values that are always maximized, and which trials have one.
+
+    Args:
+        config: Its goal gives the sign.
+        trials: T trials; a trial stopped early counts with its last value.
+
+    Returns:
+        float64 [T] (0.0 without a value) and bool [T].
+    """
+    values = np.array(
+        [0.0 if t.value is None else config.sign * t.value for t in trials], dtype=np.float64
+    )
+    return values, np.array([t.value is not None for t in trials], dtype=bool)
+
+
+def encode_history(
+    config: StudyConfig, trials: Sequence[Trial], scale: ObjectiveScale
+) -> HistoryEncoding:
+    """Scale trials: parameters by their space, the metric by a fitted scale.
+
+    Args:
+        config: The study.
+        trials: T trials, in order.
+        scale: Fitted (unbatched) on `objective_values` of the trials that may be known.
+
+    Returns:
+        The encoding of all T trials.
+
+    Raises:
+        TokenizationError: A trial does not fit the space.
+    """
+    import torch  # only here: encoding points alone needs no torch
+
+    values, observed = objective_values(config, trials)
+    unit = scale.to_unit(torch.from_numpy(values)).numpy().astype(np.float32)
+    kinds = np.array([_METRIC_KINDS[trial.status] for trial in trials], dtype=np.int64)
+    return HistoryEncoding(
+        points=encode_points(config.space, [trial.params for trial in trials]),
+        metric=np.where(observed, unit, np.float32(0.0)),
+        metric_kinds=kinds,
+    )
+
+
+_METRIC_KINDS = {
+    TrialStatus.COMPLETED: MetricKind.VALUE,
+    TrialStatus.STOPPED: MetricKind.VALUE,
+    TrialStatus.PENDING: MetricKind.PENDING,
+    TrialStatus.FAILED: MetricKind.FAILED,
+}
+
+
 def _scaled(
-    name: str, parameter: Parameter, column: list[Any], rows: NDArray[np.int64]
+    name: str, parameter: Parameter, column: list[Any], rows: list[int]
 ) -> NDArray[np.float64]:
     """Scaled values of one parameter, checked."""
     if isinstance(parameter, Float | Int):
@@ -156,10 +230,11 @@ def _scaled(
         if bad.any():
             at = int(np.argmax(bad))
             raise TokenizationError(
-                f"parameter {name!r} of point {int(rows[at])} must be in [{low}, {high}], got "
+                f"parameter {name!r} of point {rows[at]} must be in [{low}, {high}], got "
                 f"{column[at]!r}"
             )
-        return np.clip(unit, 0.0, 1.0)
+        clipped: NDArray[np.float64] = np.clip(unit, 0.0, 1.0)
+        return clipped
     index = {(isinstance(c, bool), c): i for i, c in enumerate(parameter.choices)}
     try:
         found = [index[isinstance(value, bool | np.bool_), value] for value in column]
@@ -168,9 +243,7 @@ def _scaled(
             try:
                 parameter.index(value)
             except SearchSpaceError as error:
-                raise TokenizationError(
-                    f"parameter {name!r} of point {int(row)}: {error}"
-                ) from None
+                raise TokenizationError(f"parameter {name!r} of point {row}: {error}") from None
         raise
     if isinstance(parameter, Categorical):
         return np.asarray(found, dtype=np.float64)
