@@ -1,0 +1,157 @@
+"""Optuna's samplers behind the benchmark's ask/tell protocol.
+
+The space is suggested define-by-run, so that a sampler sees conditions as it would in a user's
+objective. Categoricals and ordinals are suggested by position: unordered, and as an integer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
+
+from optformer.data.errors import ConfigError, MissingExtraError
+from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
+from optformer.data.spaces import SearchSpace
+from optformer.data.studies import StudyConfig
+
+
+def _cma_es(seed: int) -> BaseSampler:
+    if find_spec("cmaes") is None:  # Optuna would only complain at the first suggestion
+        raise MissingExtraError(
+            "method 'cma-es' needs cmaes; install it with: pip install \"optformer[benchmark]\""
+        )
+    return CmaEsSampler(seed=seed)
+
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "cma-es": _cma_es,
+    "gp": lambda seed: GPSampler(seed=seed),
+    "gp-1": lambda seed: GPSampler(seed=seed, n_startup_trials=1),
+    "gp-3": lambda seed: GPSampler(seed=seed, n_startup_trials=3),
+    "optuna-random": lambda seed: RandomSampler(seed=seed),
+    "tpe": lambda seed: TPESampler(seed=seed),
+}
+"""Method name to sampler with that seed; every other setting is Optuna's default."""
+
+
+class OptunaRival:
+    """A study of Optuna's with one of its samplers.
+
+    Args:
+        name: One of `SAMPLERS`.
+        config: The study; fixed parameters are not supported.
+        seed: Seed of the sampler.
+
+    Raises:
+        ConfigError: The name is unknown.
+        MissingExtraError: The sampler needs a package that is not installed.
+    """
+
+    def __init__(self, name: str, config: StudyConfig, seed: int) -> None:
+        if name not in SAMPLERS:
+            raise ConfigError(f"unknown Optuna method {name!r}; known ones are {sorted(SAMPLERS)}")
+        self._space = config.space
+        self._asked: list[tuple[dict[str, Value], optuna.Trial]] = []
+        with quiet():
+            self._study = optuna.create_study(
+                direction=config.goal, sampler=SAMPLERS[name](seed % 2**32)
+            )
+
+    def ask(self) -> dict[str, Value]:
+        """Suggest one point; it stays pending until `tell`."""
+        with quiet():
+            trial = self._study.ask()
+            params: dict[str, Value] = {}
+            for name, parameter in self._space.items():
+                if self._space.is_active(name, params):
+                    params[name] = _suggest(trial, name, parameter)
+        self._asked.append((params, trial))
+        return params
+
+    def tell(self, params: Mapping[str, Value], value: float | None) -> None:
+        """Report a point's value, None when it failed; the point need not have been asked for."""
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+        with quiet():
+            for i, (asked, trial) in enumerate(self._asked):
+                if asked == params:
+                    del self._asked[i]
+                    self._study.tell(trial, value, state=state)
+                    return
+            self._study.add_trial(
+                optuna.create_trial(
+                    state=state,
+                    value=value,
+                    params={name: _position(self._space[name], v) for name, v in params.items()},
+                    distributions={name: distribution(self._space[name]) for name in params},
+                )
+            )
+
+
+def distribution(parameter: Parameter) -> BaseDistribution:
+    """The parameter as Optuna sees it."""
+    match parameter:
+        case Float():
+            return FloatDistribution(
+                parameter.low, _highest(parameter), log=parameter.log, step=parameter.step
+            )
+        case Int():
+            return IntDistribution(
+                parameter.low, int(_highest(parameter)), log=parameter.log, step=parameter.step
+            )
+        case Ordinal():
+            return IntDistribution(0, parameter.num_levels - 1)
+        case Categorical():
+            return CategoricalDistribution(tuple(range(parameter.num_levels)))
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Every parameter of the space as Optuna sees it, conditions left out."""
+    return {name: distribution(parameter) for name, parameter in space.items()}
+
+
+def _suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
+    match parameter:
+        case Float(low=low, log=log, step=step):
+            return trial.suggest_float(name, low, _highest(parameter), log=log, step=step)
+        case Int(low=low, log=log, step=step):
+            return trial.suggest_int(name, low, int(_highest(parameter)), log=log, step=step)
+        case Ordinal(choices=choices):
+            return choices[trial.suggest_int(name, 0, len(choices) - 1)]
+        case Categorical(choices=choices):
+            positions: list[int] = list(range(len(choices)))
+            return choices[trial.suggest_categorical(name, positions)]
+
+
+def _position(parameter: Parameter, value: Value) -> Value:
+    return parameter.index(value) if isinstance(parameter, Categorical | Ordinal) else value
+
+
+def _highest(parameter: Float | Int) -> float:
+    """The highest legal value: Optuna warns when `high` is off the step's grid."""
+    return parameter.high if parameter.step is None else parameter.from_unit(1.0)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Optuna's log lines and its notes on experimental samplers, then restore both."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
