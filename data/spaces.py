@@ -143,6 +143,14 @@ class SearchSpace(Mapping[str, Parameter]):
                 point[name] = params[name] if name in params else parameter.sample(rng)
         return point
 
+    def active(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """The active ones of a full assignment of values, in the space's order."""
+        point: dict[str, Value] = {}
+        for name in self._parameters:
+            if self.is_active(name, point):
+                point[name] = params[name]
+        return point
+
     @property
     def size(self) -> int | None:
         """An upper bound of the number of distinct points, None when a parameter is continuous.

@@ -1,1 +1,21 @@
-"""."""
+"""Search methods: baselines, and generators of the histories a model learns from.
+
+`create(name, config)` makes one, `names()` lists them, `register(name, factory)` adds another.
+"""
+
+from __future__ import annotations
+
+from optformer.data.methods.base import SearchMethod
+from optformer.data.methods.grid import Grid, ShuffledGrid
+from optformer.data.methods.local_search import HillClimbing
+from optformer.data.methods.quasi_random import QuasiRandom
+from optformer.data.methods.random_search import RandomSearch
+from optformer.data.methods.registry import create, names, register
+
+__all__ = ["SearchMethod", "create", "names", "register"]
+
+register("grid", Grid)
+register("hill-climbing", HillClimbing)
+register("quasi-random", QuasiRandom)
+register("random", RandomSearch)
+register("shuffled-grid", ShuffledGrid)
