@@ -8,12 +8,16 @@ from numpy.typing import ArrayLike, NDArray
 from optformer.data.errors import TokenizationError
 from optformer.tokenization.symbols import NUM_BINS
 
+EDGE_SLACK = 1e-4
+"""Part of a bin by which every bin reaches below its edge: 0.7 is bin 700 in any precision."""
+
 
 def quantize(unit: ArrayLike) -> NDArray[np.int64]:
     """Bin ids of scaled values.
 
-    Bin k covers [k / NUM_BINS, (k + 1) / NUM_BINS); 1.0 joins the last one. `bin_center` is at
-    most half a bin, 0.5 / NUM_BINS, away from the value.
+    Bin k covers [k / NUM_BINS, (k + 1) / NUM_BINS); 1.0 joins the last one. Values within
+    `EDGE_SLACK` bins below an edge go up, so that single and double precision agree on values that
+    lie on edges (a tenth, say). Up to that, `bin_center` is at most half a bin away.
 
     Args:
         unit: Values in [0, 1], any shape.
@@ -32,7 +36,7 @@ def quantize(unit: ArrayLike) -> NDArray[np.int64]:
             f"value at {where} is {float(values[where])}, expected [0, 1]; scale values before "
             "binning, and write absent ones as a status symbol"
         )
-    return np.minimum(np.floor(values * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+    return np.minimum(np.floor(values * NUM_BINS + EDGE_SLACK).astype(np.int64), NUM_BINS - 1)
 
 
 def bin_center(bins: ArrayLike) -> NDArray[np.float64]:

@@ -88,7 +88,10 @@ def build_corpus(num_studies: int = 20_000, seed: int = 0) -> Corpus:
             corpus.files += bool(fresh)
     rng = np.random.default_rng(seed)
     known = sorted(names)
-    corpus.sentences.extend(metadata_to_text(_random_study(known, rng)) for _ in range(num_studies))
+    corpus.sentences.extend(
+        metadata_to_text(_random_study(known, rng), algorithm=str(rng.choice(_ALGORITHMS)))
+        for _ in range(num_studies)
+    )
     return corpus
 
 
@@ -144,10 +147,19 @@ _TASKS = (
     "machine translation", "object detection", "reinforcement learning", "time series forecasting",
     "neural architecture search", "synthetic function", "text classification", "ranking",
 )  # fmt: skip
-_DATASETS = _split("cifar10 cifar100 imagenet mnist adult higgs covertype wikitext squad wine iris")
+_DATASETS = _split(
+    "cifar10 cifar100 imagenet mnist adult higgs covertype wikitext squad wine iris fashion svhn "
+    "digits diabetes openml coco cora enwik8 synthetic letter airlines jasmine vehicle segment"
+)
+_ALGORITHMS = _split(
+    "random grid quasi_random hill_climbing simulated_annealing regularized_evolution tpe gp gp_ei "
+    "gp_ucb cmaes hyperband optformer population_based_training controller expert local_search"
+)
 _MODELS = (
     "convnet", "resnet", "multilayer perceptron", "random forest", "gradient boosting",
     "support vector machine", "transformer", "logistic regression", "nearest neighbors", "ridge",
+    "xgboost", "lightgbm", "catboost", "glmnet", "rpart", "ranger", "svm", "knn", "mlp", "cnn",
+    "lstm", "vit", "bert", "gpt", "efficientnet", "unet", "extra trees", "decision tree", "lasso",
 )  # fmt: skip
 _CHOICES = _split(
     "sgd adam adamw rmsprop adagrad relu gelu tanh sigmoid swish gini entropy log_loss sqrt log2 "

@@ -29,12 +29,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from optformer.data.errors import TokenizationError
+from optformer.data.errors import OptFormerError, TokenizationError
 from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
 from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig, Weighted
+from optformer.data.studies import Goal, StudyConfig, Weighted
 from optformer.tokenization import symbols as sym
-from optformer.tokenization.vocabulary import Vocabulary, escape
+from optformer.tokenization.vocabulary import Vocabulary, escape, unescape
 
 _KNOWN_KEYS = ("task", "dataset", "model")
 _SWAP = str.maketrans("_ ", " _")
@@ -42,6 +42,7 @@ _BLANKS = re.compile(r"\s+")
 _ARTICLE = re.compile(r"\bthe ", re.IGNORECASE)
 _CONSTANTS: Mapping[str, Value] = {sym.TRUE: True, sym.FALSE: False, sym.NONE: None}
 _CONTROL = re.compile(r"(<[a-z0-9]+>|[*|])")
+_WHOLE = re.compile(r"-?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -226,3 +227,157 @@ def _compact(number: float) -> str:
     text = repr(float(number)).removesuffix(".0")
     mantissa, mark, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if mark else mantissa
+
+
+def metadata_from_text(text: str) -> tuple[StudyConfig, str | None]:
+    """Read what `metadata_to_text` wrote.
+
+    Args:
+        text: Metadata text, nothing after the last parameter's block.
+
+    Returns:
+        The study and the algorithm to imitate, if one was written.
+
+    Raises:
+        TokenizationError: The text is not the metadata of a study; the message says where.
+    """
+    reader = _Reader(text)
+    metadata: dict[str, str] = {}
+    for key in _KNOWN_KEYS:
+        if reader.symbol == f"<{key}>":
+            metadata[key] = reader.take_text(f"<{key}>")
+    while reader.symbol == "<meta>":
+        key = reader.take_name("<meta>")
+        metadata[key] = reader.take_text("<text>")
+    metric = _read_metric(reader)
+    reader.take("<goal>")
+    goal: Goal = "maximize" if reader.symbol == sym.MAXIMIZE else "minimize"
+    reader.take(sym.MAXIMIZE if goal == "maximize" else sym.MINIMIZE)
+    algorithm = reader.take_name("<algorithm>") if reader.symbol == "<algorithm>" else None
+    fixed: dict[str, Value] = {}
+    while reader.symbol == "<fixed>":
+        name = reader.take_name("<fixed>")
+        fixed[name] = reader.take_value("<value>")
+    parameters: dict[str, Parameter] = {}
+    try:
+        while reader.symbol is not None:
+            name = reader.take_name("<param>")
+            parameters[name] = _read_block(reader)
+        config = StudyConfig(SearchSpace(parameters), metric, goal, metadata, fixed)
+    except TokenizationError:
+        raise
+    except OptFormerError as error:
+        raise TokenizationError(f"the text describes an impossible study: {error}") from error
+    return config, algorithm
+
+
+class _Reader:
+    """Walks over control symbols, each with the text behind it."""
+
+    def __init__(self, text: str):
+        before, *parts = _CONTROL.split(text)
+        self._words = [(parts[i], parts[i + 1]) for i in range(0, len(parts), 2)]
+        self._next = 0
+        if before:
+            raise TokenizationError(f"metadata starts with a control symbol, got {before!r}")
+
+    @property
+    def symbol(self) -> str | None:
+        """The next symbol, None at the end."""
+        return self._words[self._next][0] if self._next < len(self._words) else None
+
+    def take(self, symbol: str) -> str:
+        """Step over a symbol that must come now; returns the text behind it as it stands."""
+        if self.symbol != symbol:
+            raise TokenizationError(
+                f"expected {symbol} as word {self._next} of the metadata, got {self.symbol}"
+            )
+        self._next += 1
+        return self._words[self._next - 1][1]
+
+    def take_text(self, symbol: str) -> str:
+        """Take free text."""
+        text = self.take(symbol)
+        if not text.startswith(" "):
+            raise TokenizationError(f"expected text after {symbol}, got {text!r}")
+        return unescape(text[1:])
+
+    def take_name(self, symbol: str) -> str:
+        """Take text in which underscores and spaces are exchanged."""
+        return self.take_text(symbol).translate(_SWAP)
+
+    def take_number(self, symbol: str) -> float:
+        """Take a real number."""
+        text = self.take(symbol)
+        try:
+            return float(text)
+        except ValueError:
+            raise TokenizationError(f"expected a number after {symbol}, got {text!r}") from None
+
+    def take_whole(self, symbol: str) -> int:
+        """Take a whole number."""
+        text = self.take(symbol)
+        if not _WHOLE.fullmatch(text):
+            raise TokenizationError(f"expected a whole number after {symbol}, got {text!r}")
+        return int(text)
+
+    def take_value(self, symbol: str) -> Value:
+        """Take a typed value: a constant, text, a whole or a real number."""
+        if self.symbol != symbol:
+            self.take(symbol)
+        text = self._words[self._next][1]
+        if text.startswith(" "):
+            return self.take_name(symbol)
+        if text:
+            return (self.take_whole if _WHOLE.fullmatch(text) else self.take_number)(symbol)
+        self.take(symbol)
+        constant = self.symbol
+        if constant not in _CONSTANTS:
+            raise TokenizationError(f"expected a value after {symbol}, got {constant}")
+        self.take(constant)
+        return _CONSTANTS[constant]
+
+
+def _read_metric(reader: _Reader) -> str | Weighted:
+    weights: dict[str, float] = {}
+    name = reader.take("<metric>")
+    if name:
+        return unescape(name[1:]).translate(_SWAP)
+    while reader.symbol == "<weight>":
+        weight = reader.take_number("<weight>")
+        weights[reader.take_name("<name>")] = weight
+    return Weighted(weights)
+
+
+def _read_block(reader: _Reader) -> Parameter:
+    """One parameter after its name."""
+    kind = reader.symbol
+    if kind in ("<float>", "<int>"):
+        reader.take(kind)
+        log = reader.symbol == "<log>"
+        reader.take("<log>" if log else "<linear>")
+        take = reader.take_number if kind == "<float>" else reader.take_whole
+        low, high = take("<low>"), take("<high>")
+        step = take("<step>") if reader.symbol == "<step>" else None
+        when, description = _read_rest(reader)
+        if kind == "<float>":
+            return Float(low, high, log, step, when, description)
+        return Int(int(low), int(high), log, 1 if step is None else int(step), when, description)
+    if kind in ("<categorical>", "<ordinal>"):
+        reader.take(kind)
+        count = reader.take_whole("<count>")
+        choices = [reader.take_value("<choice>") for _ in range(count)]
+        when, description = _read_rest(reader)
+        return (Categorical if kind == "<categorical>" else Ordinal)(choices, when, description)
+    raise TokenizationError(f"expected a parameter's type after its name, got {kind}")
+
+
+def _read_rest(reader: _Reader) -> tuple[dict[str, list[Value]] | None, str]:
+    """Condition and description."""
+    when: dict[str, list[Value]] = {}
+    while reader.symbol == "<when>":
+        values = when.setdefault(reader.take_name("<when>"), [])
+        while reader.symbol == "<value>":
+            values.append(reader.take_value("<value>"))
+    description = reader.take_text("<desc>") if reader.symbol == "<desc>" else ""
+    return when or None, description

@@ -21,7 +21,7 @@ MAX_CHOICES = 256
 MAX_PARAMETERS = 64
 """Most parameters of a space."""
 
-UNKNOWN, PAD, START, END = "<unk>", "<pad>", "<start>", "<end>"
+UNKNOWN, PAD, START = "<unk>", "<pad>", "<start>"
 PARAMETERS_END, TRIAL_END = "*", "|"
 MAXIMIZE, MINIMIZE = "<maximize>", "<minimize>"
 TRUE, FALSE, NONE = "<true>", "<false>", "<none>"
@@ -32,7 +32,6 @@ SPECIAL: Mapping[str, str] = MappingProxyType(
         UNKNOWN: "never written (unknown characters become bytes); SentencePiece wants it",
         PAD: "fills a batch; no meaning",
         START: "opens the trials of a study, after the metadata",
-        END: "closes a study that takes no further trials",
     }
 )
 SEPARATORS: Mapping[str, str] = MappingProxyType(

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optformer.data.errors import TokenizationError
-from optformer.tokenization.binning import bin_center, quantize
+from optformer.tokenization.binning import EDGE_SLACK, bin_center, quantize
 from optformer.tokenization.symbols import NUM_BINS
 
 
 @given(st.floats(0.0, 1.0))
 def test_quantize__any_unit_value__returns_within_half_a_bin(unit: float) -> None:
-    assert abs(float(bin_center(quantize(unit))) - unit) <= 0.5 / NUM_BINS + 1e-12
+    assert abs(float(bin_center(quantize(unit))) - unit) <= (0.5 + EDGE_SLACK) / NUM_BINS + 1e-12
 
 
 @given(st.integers(0, NUM_BINS - 1))
@@ -49,3 +49,9 @@ def test_bin_center__no_bin__names_the_position(index: int) -> None:
 def test_bin_center__fractions__are_refused() -> None:
     with pytest.raises(TokenizationError, match="whole numbers"):
         bin_center([0.5])
+
+
+def test_quantize__values_on_edges__agree_in_single_and_double_precision() -> None:
+    edges = np.arange(NUM_BINS) / NUM_BINS
+    assert quantize(edges).tolist() == list(range(NUM_BINS))
+    assert quantize(edges.astype(np.float32)).tolist() == list(range(NUM_BINS))
