@@ -1,0 +1,110 @@
+"""`optformer benchmark`: compare search methods on suites of tasks, or time their suggestions."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from optformer.serving.cli import console
+
+METHODS = "optformer,tpe,gp,random"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "benchmark",
+        description="Runs search methods on suites of held-out tasks and writes results, tables "
+        "and regret curves to a folder. The same command again goes on where it stopped.",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--suite", type=_names, metavar="NAMES", help="suites, separated by commas: hpobench,hpolib"
+    )
+    what.add_argument(
+        "--timing", action="store_true", help="time suggestions instead of running suites"
+    )
+    parser.add_argument(
+        "--methods",
+        type=_names,
+        default=_names(METHODS),
+        metavar="NAMES",
+        help=f"methods, separated by commas (default {METHODS}); `optformer methods` lists them",
+    )
+    parser.add_argument("--trials", type=int, default=50, help="trials a run (default 50)")
+    parser.add_argument("--seeds", type=int, default=5, help="runs a task and method (default 5)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument(
+        "--shared-start",
+        type=int,
+        default=0,
+        metavar="N",
+        help="give all methods the same N random initial points (default: their own start)",
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="measurements a median of --timing (default 5)"
+    )
+    parser.add_argument("--model", type=Path, help="checkpoint folder (default: the shipped model)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/benchmark"),
+        help="folder of the results (default runs/benchmark)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the benchmark, or the timing, and print its tables; returns the exit status."""
+    return _time(args) if args.timing else _compare(args)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from optformer.serving.benchmarks.report import write_report
+    from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
+
+    config = BenchmarkConfig(
+        suites=args.suite,
+        methods=args.methods,
+        out=args.out,
+        trials=args.trials,
+        seeds=args.seeds,
+        workers=args.workers,
+        shared_start=args.shared_start,
+        model=args.model,
+    )
+    summary = run_benchmark(config, progress=True)
+    console.write(write_report(args.out))
+    console.note(
+        f"{summary.finished} runs finished, {summary.skipped} were there already, "
+        f"{len(summary.failed)} failed; report: {args.out / 'report.md'}"
+    )
+    return 0
+
+
+def _time(args: argparse.Namespace) -> int:
+    from optformer.serving.benchmarks.timing import (
+        time_fresh_process,
+        time_suggestions,
+        timing_table,
+    )
+
+    times = time_suggestions(
+        args.methods,
+        repeats=args.repeats,
+        model=args.model,
+        on_measured=lambda t: console.note(
+            f"{t.method} after {t.history} trials: {t.seconds * 1000:.1f} ms"
+        ),
+    )
+    ours = any(name.startswith("optformer") for name in args.methods)
+    fresh = time_fresh_process(repeats=args.repeats, model=args.model) if ours else None
+    text = timing_table(times, fresh)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "timing.md").write_text(text)
+    console.write(text)
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
