@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from optformer.data.errors import TokenizationError
 from optformer.tokenization.symbols import NUM_BINS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EDGE_SLACK = 1e-4
 """Part of a bin by which every bin reaches below its edge: 0.7 is bin 700 in any precision."""
@@ -37,6 +42,19 @@ def quantize(unit: ArrayLike) -> NDArray[np.int64]:
             "binning, and write absent ones as a status symbol"
         )
     return np.minimum(np.floor(values * NUM_BINS + EDGE_SLACK).astype(np.int64), NUM_BINS - 1)
+
+
+def quantize_tensor(unit: Tensor) -> Tensor:
+    """`quantize` for tensors on any device; what lies outside [0, 1] joins the outermost bins.
+
+    Args:
+        unit: Values without NaN, any shape.
+
+    Returns:
+        int64 bin ids in [0, NUM_BINS), of the same shape.
+    """
+    bins = (unit.double() * NUM_BINS + EDGE_SLACK).floor().long()
+    return bins.clamp(0, NUM_BINS - 1)
 
 
 def bin_center(bins: ArrayLike) -> NDArray[np.float64]:

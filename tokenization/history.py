@@ -19,6 +19,10 @@ from optformer.data.parameters import Categorical, Float, Int, Parameter, Value
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
+from optformer.tokenization import symbols as sym
+from optformer.tokenization.binning import bin_center, quantize
+from optformer.tokenization.scaling import scale_numbers
+from optformer.tokenization.vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # torch is loaded only where a scale is applied
     from optformer.tokenization.objective_scale import ObjectiveScale
@@ -203,6 +207,151 @@ def encode_history(
     )
 
 
+@dataclass(frozen=True)
+class DecodedTrial:
+    """A trial as its tokens tell it.
+
+    Attributes:
+        params: Legal values, each the nearest to its bin's centre; absent ones are left out.
+        metric: Centre of the metric's bin in [0, 1], larger is better; None unless measured.
+        metric_kind: What stands in the metric's place.
+    """
+
+    params: dict[str, Value]
+    metric: float | None
+    metric_kind: MetricKind
+
+
+def value_ids(points: Points, vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """Token ids of points, int64 [N, P].
+
+    Raises:
+        TokenizationError: A scaled number is not in [0, 1].
+    """
+    kinds = points.kinds
+    numbers = np.where(kinds == ValueKind.NUMBER, points.values, 0.0)
+    choices = np.where(kinds == ValueKind.CHOICE, points.values, 0.0).astype(np.int64)
+    return np.select(
+        [kinds == ValueKind.NUMBER, kinds == ValueKind.CHOICE, kinds == ValueKind.INACTIVE],
+        [
+            vocabulary.bins.start + quantize(numbers),
+            vocabulary.choices.start + choices,
+            np.full(kinds.shape, vocabulary.id(sym.INACTIVE)),
+        ],
+        default=vocabulary.id(sym.MISSING),
+    )
+
+
+def trial_ids(encoding: HistoryEncoding, vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """Token ids of trials.
+
+    Returns:
+        int64 [T, P + 3]: a token a parameter, `*`, the metric, `|`.
+    """
+    kinds = encoding.metric_kinds
+    statuses = np.array(
+        [0, *(vocabulary.id(_STATUS_SYMBOLS[kind]) for kind in list(MetricKind)[1:])]
+    )
+    metric = np.where(
+        kinds == MetricKind.VALUE,
+        vocabulary.bins.start + quantize(encoding.metric),
+        statuses[kinds],
+    )
+    return np.concatenate(
+        [
+            value_ids(encoding.points, vocabulary),
+            np.full((len(kinds), 1), vocabulary.id(sym.PARAMETERS_END)),
+            metric[:, None],
+            np.full((len(kinds), 1), vocabulary.id(sym.TRIAL_END)),
+        ],
+        axis=1,
+    )
+
+
+def decode_values(
+    space: SearchSpace, vocabulary: Vocabulary, ids: Sequence[int]
+) -> dict[str, Value]:
+    """Values behind the first tokens of a trial.
+
+    Args:
+        space: The space.
+        vocabulary: Gives the ids.
+        ids: At most P tokens, one a parameter.
+
+    Returns:
+        Legal values, nearest to the bins' centres. Parameters that are inactive or missing, or
+        whose condition the decoded values do not meet, are left out.
+
+    Raises:
+        TokenizationError: A token cannot stand where it does; the message names the parameter.
+    """
+    absent = (vocabulary.id(sym.INACTIVE), vocabulary.id(sym.MISSING))
+    point: dict[str, Value] = {}
+    for (name, parameter), token in zip(space.items(), ids, strict=False):
+        if token in absent:
+            continue
+        if isinstance(parameter, Categorical):
+            index = token - vocabulary.choices.start
+            if not 0 <= index < len(parameter.choices):
+                raise TokenizationError(
+                    f"parameter {name!r} takes {sym.choice_symbol(0)} to "
+                    f"{sym.choice_symbol(len(parameter.choices) - 1)}, "
+                    f"got {vocabulary.piece(token)}"
+                )
+            value = parameter.choices[index]
+        else:
+            if token not in vocabulary.bins:
+                raise TokenizationError(
+                    f"parameter {name!r} takes a bin, got {vocabulary.piece(token)}"
+                )
+            value = parameter.from_unit(float(bin_center(token - vocabulary.bins.start)))
+        if not parameter.when or space.is_active(name, point):
+            point[name] = value
+    return point
+
+
+def decode_trials(space: SearchSpace, vocabulary: Vocabulary, ids: ArrayLike) -> list[DecodedTrial]:
+    """Read trials from their tokens; a value comes back to within half a bin.
+
+    Args:
+        space: The space.
+        vocabulary: Gives the ids.
+        ids: Whole trials, int [T, P + 3].
+
+    Raises:
+        TokenizationError: The shape is wrong or a token cannot stand where it does.
+    """
+    rows = np.asarray(ids)
+    if rows.ndim != 2 or rows.shape[1] != len(space) + 3:
+        raise TokenizationError(
+            f"expected trials of {len(space) + 3} tokens, [T, P + 3], got shape {rows.shape}"
+        )
+    statuses = {vocabulary.id(symbol): kind for kind, symbol in _STATUS_SYMBOLS.items()}
+    trials: list[DecodedTrial] = []
+    for row, (*values, star, metric, end) in enumerate(rows.tolist()):
+        for token, symbol in ((star, sym.PARAMETERS_END), (end, sym.TRIAL_END)):
+            if token != vocabulary.id(symbol):
+                raise TokenizationError(
+                    f"trial {row}: expected {symbol!r}, got {vocabulary.piece(token)!r}"
+                )
+        params = decode_values(space, vocabulary, values)
+        if metric in vocabulary.bins:
+            center = float(bin_center(metric - vocabulary.bins.start))
+            trials.append(DecodedTrial(params, center, MetricKind.VALUE))
+        elif metric in statuses:
+            trials.append(DecodedTrial(params, None, statuses[metric]))
+        else:
+            raise TokenizationError(
+                f"trial {row}: a metric is a bin or a status, got {vocabulary.piece(metric)!r}"
+            )
+    return trials
+
+
+_STATUS_SYMBOLS = {
+    MetricKind.PENDING: sym.PENDING,
+    MetricKind.FAILED: sym.FAILED,
+    MetricKind.MISSING: sym.MISSING,
+}
 _METRIC_KINDS = {
     TrialStatus.COMPLETED: MetricKind.VALUE,
     TrialStatus.STOPPED: MetricKind.VALUE,
@@ -220,17 +369,13 @@ def _scaled(
             numbers = np.asarray(column, dtype=np.float64)
         except (TypeError, ValueError):
             raise TokenizationError(f"parameter {name!r} takes numbers, got {column!r}") from None
-        low, high = float(parameter.low), float(parameter.high)
-        if parameter.log:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                unit = np.log(numbers / low) / np.log(high / low)
-        else:
-            unit = (numbers - low) / (high - low)
+        unit = scale_numbers(parameter, numbers)
         bad = ~((unit >= -_SLACK) & (unit <= 1.0 + _SLACK))  # also true for NaN
         if bad.any():
             at = int(np.argmax(bad))
             raise TokenizationError(
-                f"parameter {name!r} of point {rows[at]} must be in [{low}, {high}], got "
+                f"parameter {name!r} of point {rows[at]} must be in [{parameter.low}, "
+                f"{parameter.high}], got "
                 f"{column[at]!r}"
             )
         clipped: NDArray[np.float64] = np.clip(unit, 0.0, 1.0)

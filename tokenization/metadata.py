@@ -332,7 +332,7 @@ class _Reader:
             return (self.take_whole if _WHOLE.fullmatch(text) else self.take_number)(symbol)
         self.take(symbol)
         constant = self.symbol
-        if constant not in _CONSTANTS:
+        if constant is None or constant not in _CONSTANTS:
             raise TokenizationError(f"expected a value after {symbol}, got {constant}")
         self.take(constant)
         return _CONSTANTS[constant]
