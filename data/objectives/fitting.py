@@ -1,0 +1,113 @@
+"""Fit and score scikit-learn models: fixed data, one thread, no warnings let out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optformer.data.errors import ObjectiveError
+
+Array: TypeAlias = NDArray[Any]
+Score: TypeAlias = Callable[[Any, Array, Array], float]
+"""Takes a fitted model, test inputs and test targets."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training and test examples.
+
+    Attributes:
+        train_inputs: float64, shape (N, features).
+        train_targets: shape (N,).
+        test_inputs: float64, shape (M, features).
+        test_targets: shape (M,).
+    """
+
+    train_inputs: Array
+    train_targets: Array
+    test_inputs: Array
+    test_targets: Array
+
+
+def holdout(inputs: Array, targets: Array, train: int, test: int, seed: int = 0) -> Split:
+    """A random split into `train` and `test` examples; the rest is left out."""
+    order = np.random.default_rng(seed).permutation(len(targets))
+    first, second = order[:train], order[train : train + test]
+    return Split(inputs[first], targets[first], inputs[second], targets[second])
+
+
+def folds(inputs: Array, targets: Array, count: int, seed: int = 0) -> tuple[Split, ...]:
+    """Splits of a `count`-fold cross-validation in random order."""
+    parts = np.array_split(np.random.default_rng(seed).permutation(len(targets)), count)
+    splits = []
+    for i, test in enumerate(parts):
+        train = np.concatenate([part for j, part in enumerate(parts) if j != i])
+        splits.append(Split(inputs[train], targets[train], inputs[test], targets[test]))
+    return tuple(splits)
+
+
+def mean_score(make_model: Callable[[], Any], splits: tuple[Split, ...], score: Score) -> float:
+    """Fit a fresh model on each split and average its test scores.
+
+    Raises:
+        ObjectiveError: A fit diverged.
+    """
+    scores = []
+    with _one_quiet_thread():
+        for split in splits:
+            model = make_model()
+            try:
+                model.fit(split.train_inputs, split.train_targets)
+            except ValueError as error:  # how scikit-learn reports weights that are not finite
+                raise ObjectiveError(f"training failed: {error}") from error
+            scores.append(score(model, split.test_inputs, split.test_targets))
+    return float(np.mean(scores))
+
+
+def accuracy(model: Any, inputs: Array, targets: Array) -> float:
+    """Share of right classes."""
+    return float(np.mean(model.predict(inputs) == targets))
+
+
+def log_loss(model: Any, inputs: Array, targets: Array) -> float:
+    """Mean negative log-likelihood of the right classes, in nats."""
+    from sklearn import metrics
+
+    probabilities = np.asarray(model.predict_proba(inputs), dtype=np.float64)
+    return float(metrics.log_loss(targets, probabilities, labels=model.classes_))
+
+
+def rmse(model: Any, inputs: Array, targets: Array) -> float:
+    """Root mean squared error, in the target's units."""
+    return float(np.sqrt(np.mean((model.predict(inputs) - targets) ** 2)))
+
+
+def r2(model: Any, inputs: Array, targets: Array) -> float:
+    """Share of the variance explained; 1 is perfect, 0 is the mean."""
+    residual = np.mean((model.predict(inputs) - targets) ** 2)
+    return float(1.0 - residual / np.var(targets))
+
+
+@contextmanager
+def _one_quiet_thread() -> Iterator[None]:
+    """One thread, so that sums round alike everywhere; a stopped fit is no reason to warn."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings(), _thread_pools().limit(limits=1):
+        for category in (ConvergenceWarning, RuntimeWarning):
+            warnings.simplefilter("ignore", category)
+        yield
+
+
+@cache
+def _thread_pools() -> Any:
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController()
