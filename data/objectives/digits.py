@@ -15,7 +15,7 @@ from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
 
 _TRAIN, _VALIDATION = 900, 400  # the other 497 of the 1,797 images are the test part
-_EPOCHS = 40
+_EPOCHS = 30
 
 
 def digits_objective() -> Objective:
@@ -32,7 +32,7 @@ def digits_objective() -> Objective:
             0.5, 0.999, when={"solver": ["adam"]}, description="decay of the first moment"
         ),
         hidden_layers=Int(1, 3, description="number of hidden layers"),
-        hidden_units=Int(8, 256, log=True, description="width of each hidden layer"),
+        hidden_units=Int(8, 192, log=True, description="width of each hidden layer"),
         activation=Categorical(["relu", "tanh", "logistic"], description="activation function"),
         alpha=Float(1e-6, 1e1, log=True, description="L2 regularization"),
         batch_size=Ordinal([16, 32, 64, 128, 256], description="mini-batch size"),
