@@ -63,6 +63,7 @@ class OptunaStore:
             f"read study {study.study_name!r}",
             lambda: storage.get_study_id_from_name(study.study_name),
         )
+        self._ids: dict[int, int] = {}  # number to the storage's own id
         self._finished: dict[int, Trial] = {}  # finished trials never change
         self._uncertain: set[int] = set()  # trials whose last update may or may not be stored
 
@@ -73,20 +74,13 @@ class OptunaStore:
         trial_id = patiently(
             what, lambda: self._storage.create_new_trial(self._study_id, template_trial=template)
         )
-        number = patiently(what, lambda: self._storage.get_trial_number_from_id(trial_id))
+        number = patiently(what, lambda: self._number(trial_id))
+        self._ids[number] = trial_id
         return replace(trial, number=number)
 
     def update(self, trial: Trial) -> None:
         """Write a trial's outcome; see `TrialStore.update`."""
-        try:
-            trial_id = patiently(
-                f"find trial {trial.number} of study {trial.study!r}",
-                lambda: self._storage.get_trial_id_from_study_id_trial_number(
-                    self._study_id, trial.number
-                ),
-            )
-        except KeyError:
-            raise TrialError(unknown_trial(trial, len(self.all()))) from None
+        trial_id = self._trial_id(trial)
         try:
             patiently(
                 f"write trial {trial.number} of study {trial.study!r}",
@@ -110,6 +104,30 @@ class OptunaStore:
             lambda: self._study.get_trials(deepcopy=False),
         )
         return [self._trial(frozen) for frozen in stored]
+
+    def _number(self, trial_id: int) -> int:
+        """Number of a trial just added: mostly the next one, which is a quicker question."""
+        following = max(self._ids, default=-1) + 1
+        try:
+            found = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, following)
+        except KeyError:
+            found = None
+        if found == trial_id:
+            return following
+        return self._storage.get_trial_number_from_id(trial_id)
+
+    def _trial_id(self, trial: Trial) -> int:
+        if trial.number not in self._ids:
+            try:
+                self._ids[trial.number] = patiently(
+                    f"find trial {trial.number} of study {trial.study!r}",
+                    lambda: self._storage.get_trial_id_from_study_id_trial_number(
+                        self._study_id, trial.number
+                    ),
+                )
+            except KeyError:
+                raise TrialError(unknown_trial(trial, len(self.all()))) from None
+        return self._ids[trial.number]
 
     def _finish(self, trial_id: int, trial: Trial) -> None:
         for key, value in _attributes(trial).items():
