@@ -48,6 +48,14 @@ class MetricKind(enum.IntEnum):
     MISSING = 3
 
 
+STATUS_SYMBOLS: Mapping[int, str] = {
+    MetricKind.PENDING: sym.PENDING,
+    MetricKind.FAILED: sym.FAILED,
+    MetricKind.MISSING: sym.MISSING,
+}
+"""Symbol of every metric kind but VALUE, which is a bin."""
+
+
 @dataclass(frozen=True)
 class Points:
     """Points of a space, one row each.
@@ -250,7 +258,7 @@ def trial_ids(encoding: HistoryEncoding, vocabulary: Vocabulary) -> NDArray[np.i
     """
     kinds = encoding.metric_kinds
     statuses = np.array(
-        [0, *(vocabulary.id(_STATUS_SYMBOLS[kind]) for kind in list(MetricKind)[1:])]
+        [0, *(vocabulary.id(STATUS_SYMBOLS[kind]) for kind in list(MetricKind)[1:])]
     )
     metric = np.where(
         kinds == MetricKind.VALUE,
@@ -326,7 +334,7 @@ def decode_trials(space: SearchSpace, vocabulary: Vocabulary, ids: ArrayLike) ->
         raise TokenizationError(
             f"expected trials of {len(space) + 3} tokens, [T, P + 3], got shape {rows.shape}"
         )
-    statuses = {vocabulary.id(symbol): kind for kind, symbol in _STATUS_SYMBOLS.items()}
+    statuses = {vocabulary.id(symbol): MetricKind(kind) for kind, symbol in STATUS_SYMBOLS.items()}
     trials: list[DecodedTrial] = []
     for row, (*values, star, metric, end) in enumerate(rows.tolist()):
         for token, symbol in ((star, sym.PARAMETERS_END), (end, sym.TRIAL_END)):
@@ -347,11 +355,6 @@ def decode_trials(space: SearchSpace, vocabulary: Vocabulary, ids: ArrayLike) ->
     return trials
 
 
-_STATUS_SYMBOLS = {
-    MetricKind.PENDING: sym.PENDING,
-    MetricKind.FAILED: sym.FAILED,
-    MetricKind.MISSING: sym.MISSING,
-}
 _METRIC_KINDS = {
     TrialStatus.COMPLETED: MetricKind.VALUE,
     TrialStatus.STOPPED: MetricKind.VALUE,
