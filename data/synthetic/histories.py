@@ -1,0 +1,225 @@
+"""Histories of search methods on synthetic functions, many studies at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from optformer.data.synthetic import gaussian_process
+from optformer.data.synthetic.functions import SyntheticFunctions
+
+PROBE_SCALES = (0.003, 0.1)  # distance of half of the probes from the incumbent
+REFIT_EVERY = 6  # trials between two choices of the Gaussian process's hyperparameters
+UNIFORM_CANDIDATES, LOCAL_CANDIDATES = 192, 64
+
+
+@dataclass(frozen=True)
+class SyntheticHistory:
+    """Trials of B = S * F studies in the order they were tried.
+
+    Attributes:
+        values: Points, (S, F, T, P), as in `SyntheticSpaces`.
+        outcome: Values to maximize, NaN where the trial failed, (S, F, T).
+    """
+
+    values: Tensor
+    outcome: Tensor
+
+
+def random_search(
+    functions: SyntheticFunctions, trials: int, generator: torch.Generator
+) -> SyntheticHistory:
+    """Uniform points."""
+    values = _uniform(functions, trials, generator)
+    return SyntheticHistory(values, functions.observe(values, generator))
+
+
+def quasi_random(
+    functions: SyntheticFunctions, trials: int, generator: torch.Generator
+) -> SyntheticHistory:
+    """A Kronecker sequence, shifted at random (Roberts 2018's generalised golden ratio)."""
+    spaces = functions.spaces
+    count, per_space, parameters = _shape(functions)
+    ratio = _golden_ratio(parameters)
+    steps = torch.tensor([ratio ** -(p + 1) for p in range(parameters)], device=generator.device)
+    shift = torch.rand(count, per_space, 1, parameters, generator=generator, device=steps.device)
+    index = torch.arange(1, trials + 1, device=steps.device)[:, None]
+    values = spaces.legal((shift + index * steps) % 1.0)
+    return SyntheticHistory(values, functions.observe(values, generator))
+
+
+def local_search(
+    functions: SyntheticFunctions, trials: int, generator: torch.Generator
+) -> SyntheticHistory:
+    """Hill climbing: perturb the best point so far by a step of fixed size for each study."""
+    count, per_space, _ = _shape(functions)
+    scale = _log_uniform((count, per_space, 1, 1), 0.03, 0.2, generator)
+    start = min(trials, 2)
+
+    def propose(values: Tensor, outcome: Tensor) -> Tensor:
+        return functions.spaces.mutate(_best(values, outcome), scale, 0.3, generator)
+
+    return _sequential(functions, trials, start, propose, generator)
+
+
+def clustered(
+    functions: SyntheticFunctions, trials: int, generator: torch.Generator
+) -> SyntheticHistory:
+    """Uniform points and, at a rate of each study's own, points around the best at any distance."""
+    count, per_space, _ = _shape(functions)
+    rate = torch.rand(count, per_space, 1, 1, generator=generator, device=generator.device)
+
+    def propose(values: Tensor, outcome: Tensor) -> Tensor:
+        scale = _log_uniform((count, per_space, 1, 1), 0.003, 0.3, generator)
+        near = functions.spaces.mutate(_best(values, outcome), scale, 0.2, generator)
+        draw = torch.rand(count, per_space, 1, 1, generator=generator, device=near.device)
+        return torch.where(draw < rate, near, _uniform(functions, 1, generator))
+
+    return _sequential(functions, trials, 1, propose, generator)
+
+
+def gp_ei(
+    functions: SyntheticFunctions, trials: int, generator: torch.Generator
+) -> SyntheticHistory:
+    """Bayesian optimization: a Gaussian process and expected improvement after a random start."""
+    spaces = functions.spaces
+    count, per_space, parameters = _shape(functions)
+    studies = count * per_space
+    start = int(torch.randint(2, 9, (), generator=generator, device=generator.device))
+    fitted: dict[str, Tensor] = {}
+
+    def propose(values: Tensor, outcome: Tensor) -> Tensor:
+        tried = values.shape[2]
+        # Failed trials count as the worst value seen.
+        worst = torch.nan_to_num(outcome, nan=math.inf).amin(-1, keepdim=True)
+        filled = torch.where(outcome.isnan(), worst, outcome).nan_to_num(posinf=0.0)
+        place = _kernel_place(functions, values).flatten(0, 1)
+        flat = filled.reshape(studies, tried)
+        # Exploded values are pulled in: the process sees ranks' sizes, not outliers.
+        centred = flat - flat.median(-1, keepdim=True).values
+        scaled = torch.asinh(centred / centred.abs().mean(-1, keepdim=True).clamp(min=1e-9))
+        scaled = scaled - scaled.mean(-1, keepdim=True)
+        scaled = scaled / scaled.std(-1, keepdim=True).clamp(min=1e-6)
+        if not fitted or tried % REFIT_EVERY == 0:
+            fitted["scale"], fitted["noise"] = gaussian_process.fit(place, scaled)
+        scale = _log_uniform((count, per_space, LOCAL_CANDIDATES, 1), 0.003, 0.2, generator)
+        best = _best(values, outcome).expand(-1, -1, LOCAL_CANDIDATES, -1)
+        candidates = torch.cat(
+            [
+                _uniform(functions, UNIFORM_CANDIDATES, generator),
+                spaces.mutate(best, scale, 0.2, generator),
+            ],
+            2,
+        )
+        score = gaussian_process.expected_improvement(
+            place,
+            scaled,
+            _kernel_place(functions, candidates).flatten(0, 1),
+            fitted["scale"],
+            fitted["noise"],
+        )
+        chosen = score.argmax(-1).reshape(count, per_space, 1, 1).expand(-1, -1, 1, parameters)
+        return torch.gather(candidates, 2, chosen)
+
+    return _sequential(functions, trials, min(start, trials), propose, generator)
+
+
+METHODS: dict[str, Callable[[SyntheticFunctions, int, torch.Generator], SyntheticHistory]] = {
+    "random": random_search,
+    "quasi-random": quasi_random,
+    "local search": local_search,
+    "clustered": clustered,
+    "gp ei": gp_ei,
+}
+"""Bulk history generators by the name that the model is told."""
+
+
+def draw_probes(
+    functions: SyntheticFunctions,
+    history: SyntheticHistory,
+    prefix: int,
+    count: int,
+    generator: torch.Generator,
+) -> SyntheticHistory:
+    """Points whose values are to be predicted: half uniform, half near the incumbent.
+
+    The incumbent is the best of the first `prefix` trials (uniform points when there is none).
+    """
+    near = count // 2 if prefix else 0
+    values = _uniform(functions, count - near, generator)
+    if near:
+        spaces, per_space, _ = _shape(functions)
+        best = _best(history.values[:, :, :prefix], history.outcome[:, :, :prefix])
+        scale = _log_uniform((spaces, per_space, near, 1), *PROBE_SCALES, generator)
+        best = best.expand(-1, -1, near, -1)
+        values = torch.cat([values, functions.spaces.mutate(best, scale, 0.1, generator)], 2)
+    return SyntheticHistory(values, functions.observe(values, generator))
+
+
+def _sequential(
+    functions: SyntheticFunctions,
+    trials: int,
+    start: int,
+    propose: Callable[[Tensor, Tensor], Tensor],
+    generator: torch.Generator,
+) -> SyntheticHistory:
+    values = _uniform(functions, start, generator)
+    outcome = functions.observe(values, generator)
+    for _ in range(trials - start):
+        point = propose(values, outcome)
+        values = torch.cat([values, point], 2)
+        outcome = torch.cat([outcome, functions.observe(point, generator)], 2)
+    return SyntheticHistory(values, outcome)
+
+
+def _best(values: Tensor, outcome: Tensor) -> Tensor:
+    """The best point of each study, (S, F, 1, P); the first when all failed."""
+    index = torch.nan_to_num(outcome, nan=-torch.inf).argmax(-1)
+    index = index[..., None, None].expand(-1, -1, 1, values.shape[-1])
+    return torch.gather(values, 2, index)
+
+
+def _kernel_place(functions: SyntheticFunctions, values: Tensor) -> Tensor:
+    """Coordinates for a searcher that knows the space but not the function, (S, F, N, E)."""
+    spaces = functions.spaces
+    active = spaces.active(values)
+    most = int(spaces.choices.max())
+    numeric = torch.where(spaces.is_choice[:, None, None], torch.zeros_like(values), values)
+    parts = [torch.where(active, numeric, torch.full_like(values, 0.5))]
+    if most:
+        chosen = values[..., None] == torch.arange(most, device=values.device)
+        chosen &= (spaces.is_choice[:, None, None] & active)[..., None]
+        parts.append(chosen.flatten(-2).float() * 0.5)
+    return torch.cat(parts, -1)
+
+
+def _uniform(functions: SyntheticFunctions, count: int, generator: torch.Generator) -> Tensor:
+    spaces, per_space, parameters = _shape(functions)
+    draw = torch.rand(
+        spaces, per_space, count, parameters, generator=generator, device=generator.device
+    )
+    return functions.spaces.legal(draw)
+
+
+def _shape(functions: SyntheticFunctions) -> tuple[int, int, int]:
+    spaces, parameters = functions.spaces.choices.shape
+    return spaces, functions.mixture.shape[1], parameters
+
+
+def _log_uniform(
+    shape: tuple[int, ...], low: float, high: float, generator: torch.Generator
+) -> Tensor:
+    draw = torch.rand(shape, generator=generator, device=generator.device)
+    return torch.exp(math.log(low) + math.log(high / low) * draw)
+
+
+def _golden_ratio(dimensions: int) -> float:
+    """The root above 1 of x ** (d + 1) = x + 1."""
+    root = 2.0
+    for _ in range(30):
+        root = (1 + root) ** (1 / (dimensions + 1))
+    return root

@@ -1,0 +1,233 @@
+"""Random search spaces, as tensors to draw points from and as `SearchSpace` to describe them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter
+from optformer.data.spaces import SearchSpace
+
+MAX_CHOICES = 6
+CONDITIONAL_SHARE = 0.25  # of the spaces with a categorical parameter and another after it
+
+_FLOAT_NAMES = (
+    "learning_rate lr alpha beta gamma lambda eta dropout momentum weight_decay tol subsample "
+    "colsample_bytree min_child_weight max_features reg_alpha reg_lambda C coef0 epsilon l1_ratio "
+    "validation_fraction temperature label_smoothing warmup_ratio noise power_t shrinkage bandwidth"
+).split()
+_INT_NAMES = (
+    "max_depth n_estimators num_layers hidden_units batch_size n_neighbors min_samples_leaf "
+    "min_samples_split max_iter degree num_leaves n_components num_heads filters kernel_size "
+    "leaf_size max_bin early_stopping_rounds epochs width depth"
+).split()
+_CHOICE_NAMES = (
+    "optimizer activation kernel booster criterion solver loss penalty scheduler normalization "
+    "weights metric initializer imputer pooling augmentation max_features_mode splitter"
+).split()
+_CHOICES = (
+    "sgd adam rmsprop relu tanh gelu linear rbf poly sigmoid gbtree dart gini entropy l1 l2 none "
+    "cosine step constant batch layer uniform distance mean median auto sqrt log2 best random lbfgs"
+).split()
+
+
+@dataclass(frozen=True)
+class SyntheticSpaces:
+    """S random spaces with P parameters each, in topological order.
+
+    Attributes:
+        choices: Number of choices of a categorical parameter, 0 for a numeric one, int64, (S, P).
+        levels: Number of levels of a numeric parameter, 0 when continuous, int64, (S, P).
+        parent: Slot of the parameter it is conditional on, -1 for none, int64, (S, P).
+        allowed: Choices of the parent under which it is active, bool, (S, P, MAX_CHOICES).
+        described: The same spaces as an engineer would write them.
+    """
+
+    choices: Tensor
+    levels: Tensor
+    parent: Tensor
+    allowed: Tensor
+    described: tuple[SearchSpace, ...]
+
+    @property
+    def is_choice(self) -> Tensor:
+        """Which parameters are categorical, bool, (S, P)."""
+        return self.choices > 0
+
+    def select(self, spaces: slice) -> SyntheticSpaces:
+        """Some of the spaces."""
+        return SyntheticSpaces(
+            self.choices[spaces],
+            self.levels[spaces],
+            self.parent[spaces],
+            self.allowed[spaces],
+            self.described[spaces],
+        )
+
+    def legal(self, unit: Tensor) -> Tensor:
+        """Turn numbers of the unit cube into legal values.
+
+        Args:
+            unit: Uniform numbers in [0, 1], (S, ..., P).
+
+        Returns:
+            Unit-interval values on the level grid, or choice indices, (S, ..., P).
+        """
+        extra = unit.dim() - 2
+        choices = _lift(self.choices, extra)
+        steps = (_lift(self.levels, extra) - 1).clamp(min=1)
+        # Every level gets an equal share of the interval.
+        stepped = torch.floor(unit * (steps + 1)).clamp(max=steps) / steps
+        numeric = torch.where(_lift(self.levels, extra) > 0, stepped, unit)
+        index = torch.minimum(torch.floor(unit * choices), (choices - 1).clamp(min=0).to(unit))
+        return torch.where(choices > 0, index, numeric)
+
+    def snap(self, values: Tensor) -> Tensor:
+        """Move numeric values, (S, ..., P), to the nearest legal ones; choices stay."""
+        extra = values.dim() - 2
+        steps = (_lift(self.levels, extra) - 1).clamp(min=1)
+        clipped = values.clamp(0.0, 1.0)
+        stepped = torch.round(clipped * steps) / steps
+        numeric = torch.where(_lift(self.levels, extra) > 0, stepped, clipped)
+        return torch.where(_lift(self.choices, extra) > 0, values, numeric)
+
+    def active(self, values: Tensor) -> Tensor:
+        """Which parameters take part, bool, like `values` (S, ..., P)."""
+        extra = values.dim() - 2
+        columns: list[Tensor] = []
+        for slot in range(values.shape[-1]):
+            parent = self.parent[:, slot]
+            on = torch.ones_like(values[..., slot], dtype=torch.bool)
+            if slot and bool((parent >= 0).any()):
+                chosen = torch.gather(
+                    values,
+                    -1,
+                    _lift(parent.clamp(min=0)[:, None], extra).expand(*values.shape[:-1], 1),
+                )[..., 0].long()
+                allowed = _lift(self.allowed[:, slot], extra).expand(
+                    *values.shape[:-1], MAX_CHOICES
+                )
+                met = torch.gather(allowed, -1, chosen[..., None].clamp(0, MAX_CHOICES - 1))[..., 0]
+                earlier = torch.stack(columns, -1)
+                parent_on = torch.gather(
+                    earlier,
+                    -1,
+                    _lift(parent.clamp(min=0)[:, None], extra).expand(*values.shape[:-1], 1),
+                )[..., 0]
+                on = torch.where(_lift(parent, extra) >= 0, met & parent_on, on)
+            columns.append(on)
+        return torch.stack(columns, -1)
+
+    def mutate(
+        self, values: Tensor, scale: Tensor, rate: float, generator: torch.Generator
+    ) -> Tensor:
+        """Perturb points: numbers by a normal step, choices redrawn at a rate.
+
+        Args:
+            values: Points, (S, ..., P).
+            scale: Standard deviation of the numeric step, broadcast against `values`.
+            rate: Probability that a choice is redrawn.
+            generator: Source of randomness.
+        """
+        step = torch.randn(values.shape, generator=generator, device=values.device) * scale
+        # A level is left with at least the chance that the step reaches half a level.
+        moved = self.snap(values + step)
+        fresh = self.legal(torch.rand(values.shape, generator=generator, device=values.device))
+        redraw = torch.rand(values.shape, generator=generator, device=values.device) < rate
+        is_choice = _lift(self.is_choice, values.dim() - 2)
+        return torch.where(is_choice & redraw, fresh, torch.where(is_choice, values, moved))
+
+
+def draw_spaces(count: int, parameters: int, rng: np.random.Generator) -> SyntheticSpaces:
+    """Draw random spaces with the same number of parameters.
+
+    Args:
+        count: Number of spaces S.
+        parameters: Parameters of each, P >= 1.
+        rng: Source of randomness.
+    """
+    choices = np.zeros((count, parameters), dtype=np.int64)
+    levels = np.zeros((count, parameters), dtype=np.int64)
+    parent = np.full((count, parameters), -1, dtype=np.int64)
+    allowed = np.zeros((count, parameters, MAX_CHOICES), dtype=bool)
+    described = []
+    for s in range(count):
+        continuous_only = rng.random() < 0.4
+        for p in range(parameters):
+            kind = rng.random()
+            if continuous_only or kind < 0.5:
+                continue
+            if kind < 0.75:
+                levels[s, p] = int(np.exp(rng.uniform(np.log(2), np.log(40))))
+            else:
+                choices[s, p] = int(rng.integers(2, MAX_CHOICES + 1))
+        for p in range(1, parameters):
+            parents = np.flatnonzero(choices[s, :p])
+            if len(parents) and rng.random() < CONDITIONAL_SHARE:
+                parent[s, p] = rng.choice(parents)
+                number = choices[s, parent[s, p]]
+                keep = int(rng.integers(1, number))
+                allowed[s, p, rng.choice(number, keep, replace=False)] = True
+        described.append(_describe(choices[s], levels[s], parent[s], allowed[s], rng))
+    return SyntheticSpaces(
+        torch.from_numpy(choices),
+        torch.from_numpy(levels),
+        torch.from_numpy(parent),
+        torch.from_numpy(allowed),
+        tuple(described),
+    )
+
+
+def _describe(
+    choices: np.ndarray,
+    levels: np.ndarray,
+    parent: np.ndarray,
+    allowed: np.ndarray,
+    rng: np.random.Generator,
+) -> SearchSpace:
+    space: dict[str, Parameter] = {}
+    names: list[str] = []
+    for p in range(len(choices)):
+        pool = _CHOICE_NAMES if choices[p] else _INT_NAMES if levels[p] else _FLOAT_NAMES
+        name = str(rng.choice(pool)) if rng.random() < 0.8 else f"x{p}"
+        while name in space:
+            name = f"{name}_{int(rng.integers(100))}"
+        when = None
+        if parent[p] >= 0:
+            above = names[parent[p]]
+            options = space[above].grid()
+            when = {above: [options[i] for i in np.flatnonzero(allowed[p, : len(options)])]}
+        space[name] = _parameter(int(choices[p]), int(levels[p]), when, rng)
+        names.append(name)
+    return SearchSpace(space)
+
+
+def _parameter(
+    choices: int,
+    levels: int,
+    when: dict[str, list[str]] | None,
+    rng: np.random.Generator,
+) -> Parameter:
+    if choices:
+        words = [str(word) for word in rng.choice(_CHOICES, choices, replace=False)]
+        return Categorical(words, when=when)
+    if levels:
+        if rng.random() < 0.3:
+            return Ordinal([int(2**i) for i in range(min(levels, 40))], when=when)
+        low = int(rng.integers(0, 10))
+        return Int(low, low + levels - 1, when=when)
+    if rng.random() < 0.5:
+        low = 10.0 ** -int(rng.integers(1, 7))
+        return Float(low, low * 10.0 ** int(rng.integers(1, 6)), log=True, when=when)
+    if rng.random() < 0.2:
+        return Int(1, int(rng.integers(1_000, 10_000)), when=when)
+    low = float(rng.choice([0.0, 0.0, 0.1, 0.5, -1.0]))
+    return Float(low, low + float(rng.choice([0.5, 1.0, 2.0, 10.0])), when=when)
+
+
+def _lift(tensor: Tensor, extra: int) -> Tensor:
+    """Insert axes after the first so that (S, ...) broadcasts against (S, extra axes, ...)."""
+    return tensor.reshape(tensor.shape[0], *(1,) * extra, *tensor.shape[1:])

@@ -1,0 +1,139 @@
+"""Checkpoints: a directory with weights, configuration, vocabulary and the record of the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from optformer.config import ModelConfig
+from optformer.data.errors import CheckpointError, ConfigError
+from optformer.model import OptFormerModel
+from optformer.tokenization.vocabulary import Vocabulary
+
+FORMAT_VERSION = 1
+SHIPPED = Path(__file__).parent / "checkpoints" / "small"
+
+WEIGHTS, CONFIG, RUN, CARD = "model.safetensors", "config.json", "run.json", "README.md"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with everything needed to use it.
+
+    Attributes:
+        model: The network, in evaluation mode.
+        vocabulary: What its ids mean.
+        run: The record of its training: configuration, versions, data, measurements.
+    """
+
+    model: OptFormerModel
+    vocabulary: Vocabulary
+    run: Mapping[str, Any]
+
+
+def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
+    """Load a checkpoint directory, or the shipped one when no path is given.
+
+    Raises:
+        CheckpointError: A file is missing or unreadable, the format or architecture is unknown, or
+            the weights were trained with another vocabulary.
+    """
+    return _load(Path(path) if path is not None else SHIPPED)
+
+
+@lru_cache(maxsize=4)
+def _load(directory: Path) -> Checkpoint:
+    if not directory.is_dir():
+        raise CheckpointError(
+            f"no checkpoint at {directory}: expected a directory with {WEIGHTS}, {CONFIG}, "
+            f"{RUN} and the vocabulary"
+        )
+    described = _read_json(directory / CONFIG)
+    run = _read_json(directory / RUN)
+    version = described.get("format_version")
+    if version != FORMAT_VERSION or described.get("model_type") != "optformer":
+        raise CheckpointError(
+            f"{directory / CONFIG} describes {described.get('model_type')!r} in format {version!r}; "
+            f"this release reads 'optformer' in format {FORMAT_VERSION}"
+        )
+    vocabulary = Vocabulary.load(directory)
+    if vocabulary.hash != described.get("vocabulary_hash"):
+        raise CheckpointError(
+            f"{directory}: the weights were trained with vocabulary "
+            f"{described.get('vocabulary_hash')!r}, but the directory holds {vocabulary.hash!r}; "
+            "restore the vocabulary files the checkpoint was saved with"
+        )
+    try:
+        model = OptFormerModel(ModelConfig.from_dict(described["architecture"]))
+        weights = load_file(directory / WEIGHTS)
+        model.load_state_dict({name: weight.float() for name, weight in weights.items()})
+    except (OSError, SafetensorError, RuntimeError, KeyError, ConfigError) as error:
+        raise CheckpointError(f"{directory / WEIGHTS} cannot be read: {error}") from error
+    return Checkpoint(model.eval().requires_grad_(False), vocabulary, run)
+
+
+def save_checkpoint(
+    directory: str | Path,
+    model: OptFormerModel,
+    vocabulary: Vocabulary,
+    run: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a checkpoint: to a temporary directory beside the target first, then renamed.
+
+    Args:
+        directory: Where it goes; an older checkpoint there is replaced whole.
+        model: The network.
+        vocabulary: The vocabulary it was trained with.
+        run: The record of its training.
+        dtype: Type the weights are stored in.
+
+    Raises:
+        CheckpointError: The directory cannot be written; what was there stays.
+    """
+    target = Path(directory)
+    weights: dict[str, Tensor] = {
+        name: weight.detach().to("cpu", dtype).contiguous()
+        for name, weight in model.state_dict().items()
+    }
+    described = {
+        "format_version": FORMAT_VERSION,
+        "model_type": "optformer",
+        "vocabulary_hash": vocabulary.hash,
+        "architecture": model.config.to_dict(),
+    }
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as scratch:
+            fresh = Path(scratch) / "checkpoint"
+            fresh.mkdir()
+            save_file(weights, fresh / WEIGHTS)
+            (fresh / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+            (fresh / RUN).write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+            vocabulary.save(fresh)
+            if target.exists():
+                os.rename(target, Path(scratch) / "replaced")
+            os.rename(fresh, target)
+    except OSError as error:
+        raise CheckpointError(f"cannot write the checkpoint {target}: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} must hold a JSON object")
+    return content

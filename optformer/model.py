@@ -1,0 +1,495 @@
+"""The model: an encoder over metadata, a causal decoder over the history of trials.
+
+A trial is remembered by one token, its metric token: the values reach it through a pool that binds
+every value to its parameter by a product. Everything that is predicted (a metric, the next value of
+a parameter) is asked by a *query*: a token that reads the memory of the metadata and the metric
+tokens, and that nothing else reads. So a candidate costs one token and a history one key a trial.
+
+Shapes use the letters of `optformer.batch`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from optformer.batch import UNSET, History, Metadata, Points
+from optformer.config import ModelConfig
+from optformer.modules import DecoderLayer, EncoderLayer, NumberFeatures, RelativeBias
+from optformer.tokenization.history import MetricKind, ValueKind
+
+_NEAR = 1e-5  # added to squared distances: points closer than 0.003 count as the same
+_HIDDEN = -1e9  # attention score of what must not be seen
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the metadata says, ready for use by B studies.
+
+    Attributes:
+        tokens: Vectors the decoder attends to, (B, M, D).
+        mask: Which of them are real, bool, (B, M).
+        slots: Slot vectors s, (S, P, W) with W the pool's width.
+        pool: Maps features of a point to its vector, (S, P * F, D).
+        metric_weights: Weight of each parameter in each head's distance, (S, P, H).
+        choices: Output vectors of the choices, zero where there is none, (S, P, K, W).
+        legal: Bins and choices each slot may take, bool, (S, P, Q + max_choices).
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    slots: Tensor
+    pool: Tensor
+    metric_weights: Tensor
+    choices: Tensor
+    legal: Tensor
+
+    @property
+    def max_choices(self) -> int:
+        """Largest number of choices K of a parameter in these spaces."""
+        return self.choices.shape[2]
+
+    @property
+    def spaces(self) -> int:
+        """Number of spaces S."""
+        return self.slots.shape[0]
+
+    def repeat(self, studies: int) -> Memory:
+        """The memory for several studies of each space."""
+        return replace(
+            self,
+            tokens=self.tokens.repeat_interleave(studies, 0),
+            mask=self.mask.repeat_interleave(studies, 0),
+        )
+
+
+@dataclass(frozen=True)
+class Cache:
+    """An encoded history.
+
+    Attributes:
+        points: The trials' points.
+        keys: Keys of memory and metric tokens, one (B, H, M + T, D / H) a layer.
+        values: Values of the same.
+    """
+
+    points: Points
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+    @property
+    def length(self) -> int:
+        """Number of trials T."""
+        return self.points.values.shape[1]
+
+
+class OptFormerModel(nn.Module):
+    """Predicts metrics and proposes values from metadata and a history of trials.
+
+    Chen et al. 2022 ("OptFormer", US20230401451A1) in sequence and purpose; the embedding of numbers,
+    the pooling of a trial and the attention to metric tokens only are this project's.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        width, pool = config.width, config.pool_width
+        self.numbers = NumberFeatures(config.frequencies)
+
+        # Metadata encoder.
+        self.words = nn.Embedding(config.vocabulary_size, config.encoder_width)
+        self.encoder_bias = RelativeBias(
+            config.distance_buckets, config.max_distance, config.encoder_heads
+        )
+        self.encoder = nn.ModuleList(
+            EncoderLayer(config.encoder_width, config.encoder_heads, config.encoder_feedforward)
+            for _ in range(config.encoder_layers)
+        )
+        self.encoder_norm = nn.RMSNorm(config.encoder_width, eps=1e-6)
+        self.study_queries = nn.Parameter(torch.randn(config.study_vectors, config.encoder_width))
+        self.memory_projection = nn.Linear(config.encoder_width, width, bias=False)
+        self.memory_kinds = nn.Embedding(3, width)  # parameter, choice, study
+        self.memory_slots = nn.Linear(pool, width, bias=False)
+
+        # Values bound to parameters.
+        self.slot_table = nn.Embedding(config.max_parameters, pool)
+        self.slot_metadata = nn.Linear(config.encoder_width, pool, bias=False)
+        self.value_embedding = nn.Linear(config.number_features, pool, bias=False)
+        self.choice_embedding = nn.Embedding(config.max_choices, pool)
+        self.choice_metadata = nn.Linear(config.encoder_width, pool, bias=False)
+        self.absent_embedding = nn.Embedding(2, pool)  # inactive, missing
+        self.pool_projection = nn.Linear(pool, width, bias=False)
+        self.pool_norm = nn.RMSNorm(width, eps=1e-6)
+
+        # Tokens of the decoder.
+        self.star = nn.Parameter(torch.zeros(width))
+        self.star_pool = nn.Linear(width, width, bias=False)
+        self.metric = nn.Parameter(torch.zeros(width))
+        self.metric_pool = nn.Linear(width, width, bias=False)
+        self.metric_value = nn.Linear(config.number_features, width, bias=False)
+        self.metric_status = nn.Embedding(len(MetricKind), width)
+        self.parameter = nn.Parameter(torch.zeros(width))
+        self.parameter_pool = nn.Linear(width, width, bias=False)
+        self.parameter_slot = nn.Linear(pool, width, bias=False)
+
+        # Decoder.
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, config.heads, config.feedforward) for _ in range(config.layers)
+        )
+        self.trial_bias = RelativeBias(config.distance_buckets, config.max_distance, config.heads)
+        # Score by kind of token (metric, star, parameter) and kind of key (memory by kind, metric).
+        self.kind_bias = nn.Parameter(torch.zeros(3, 4, config.heads))
+        self.distance_weights = nn.Linear(pool, config.heads, bias=False)
+        self.distance_scale = nn.Parameter(torch.linspace(0.0, 3.0, config.heads))
+        self.distance_mix = nn.Parameter(torch.zeros(config.layers, config.heads, config.heads))
+        self.output_norm = nn.RMSNorm(width, eps=1e-6)
+
+        # Outputs.
+        self.metric_head = nn.Linear(width, config.num_bins + 1, bias=False)  # bins and failed
+        self.metric_smooth = nn.Linear(width, config.number_features, bias=False)
+        self.value_head = nn.Linear(width, config.num_bins + config.max_choices, bias=False)
+        self.value_binding = nn.Linear(width, pool, bias=False)
+        self.value_smooth = nn.Linear(config.number_features, pool, bias=False)
+        self.choice_output = nn.Embedding(config.max_choices, pool)
+        self._initialize()
+
+    def _initialize(self) -> None:
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
+            elif isinstance(module, nn.Embedding) and "bias" not in name:
+                nn.init.normal_(module.weight, std=1.0)
+        for module in (*self.layers, *self.encoder):
+            nn.init.zeros_(module.get_submodule("output").weight)
+            nn.init.zeros_(module.get_submodule("feedforward.down").weight)
+        for zero in (self.slot_metadata, self.choice_metadata, self.metric_head, self.value_head):
+            nn.init.zeros_(zero.weight)
+        nn.init.normal_(self.distance_weights.weight, std=0.1 * self.config.pool_width**-0.5)
+        with torch.no_grad():
+            eye = torch.eye(self.config.heads)
+            self.distance_mix.copy_(0.5 * eye.expand_as(self.distance_mix))
+
+    def forward(
+        self,
+        metadata: Metadata,
+        history: History,
+        prefix: int,
+        metric_points: Points,
+        metric_position: Tensor,
+        value_points: Points,
+        value_slot: Tensor,
+        value_position: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """The training pass: answer questions about metrics and values.
+
+        Args:
+            metadata: S spaces.
+            history: B studies, those of a space together.
+            prefix: Trials that see each other both ways.
+            metric_points: Points whose metric is asked for, (B, N, P).
+            metric_position: Trials each of them may see, (N,).
+            value_points: Partial points, (B, M, P).
+            value_slot: Parameter each of them asks for, (M,).
+            value_position: Trials each of them may see, (M,).
+
+        Returns:
+            Metric logits (B, N, Q + 1) and value logits (B, M, Q + K).
+        """
+        memory = self.encode_metadata(metadata)
+        memory = memory.repeat(history.metric.shape[0] // memory.spaces)
+        cache = self.encode_history(memory, history, prefix)
+        return (
+            self.metric_logits(memory, cache, metric_points, metric_position),
+            self.value_logits(memory, cache, value_points, value_slot, value_position),
+        )
+
+    # Metadata.
+
+    def encode_metadata(self, metadata: Metadata) -> Memory:
+        """Read the metadata of S spaces."""
+        config = self.config
+        tokens = self.words(metadata.ids)  # (S, L, E)
+        place = torch.arange(tokens.shape[1], device=tokens.device)
+        bias = self.encoder_bias(place[:, None] - place[None, :])[None]  # (1, H, L, L)
+        bias = bias.masked_fill(~metadata.mask[:, None, None, :], _HIDDEN)
+        for layer in self.encoder:
+            tokens = layer(tokens, bias)
+        tokens = self.encoder_norm(tokens)
+
+        count = metadata.slots.shape[1]
+        parameters = _mean_by(tokens, metadata.parameter, count)  # (S, P, E)
+        choices = _mean_by(tokens, metadata.choice, metadata.choice_parameter.shape[1])
+        study = F.scaled_dot_product_attention(
+            self.study_queries.to(tokens.dtype).expand(tokens.shape[0], -1, -1),
+            tokens,
+            tokens,
+            attn_mask=metadata.mask[:, None, :],
+        )  # (S, 4, E)
+
+        slots = self.slot_table(metadata.slots) * (1 + torch.tanh(self.slot_metadata(parameters)))
+        kinds = self.memory_kinds.weight
+        memory = torch.cat(
+            [
+                self.memory_projection(parameters) + self.memory_slots(slots) + kinds[0],
+                self.memory_projection(choices) + kinds[1],
+                self.memory_projection(study) + kinds[2],
+            ],
+            1,
+        )
+        mask = torch.cat(
+            [
+                torch.ones_like(metadata.slots, dtype=torch.bool),
+                metadata.choice_parameter >= 0,
+                torch.ones(study.shape[:2], dtype=torch.bool, device=tokens.device),
+            ],
+            1,
+        )
+        described = self.choice_metadata(choices)  # (S, C, W)
+        known = self._by_choice(self.choice_embedding, described, metadata, count)
+        return Memory(
+            tokens=memory,
+            mask=mask,
+            slots=slots,
+            pool=self._pool_table(slots, known),
+            metric_weights=F.softplus(
+                2 * self.distance_weights(slots).float() + self.distance_scale
+            ),
+            choices=self._by_choice(self.choice_output, described, metadata, count),
+            legal=metadata.legal[..., : config.num_bins + known.shape[2]],
+        )
+
+    def _by_choice(
+        self, table: nn.Embedding, described: Tensor, metadata: Metadata, parameters: int
+    ) -> Tensor:
+        """Vectors of all choices by parameter and index, (S, P, K, W)."""
+        real = metadata.choice_parameter >= 0  # (S, C)
+        most = int(metadata.choice_index.max()) + 1 if real.any() else 0
+        vectors = table(metadata.choice_index) + described
+        grid = vectors.new_zeros(real.shape[0], parameters, most, vectors.shape[-1])
+        space, choice = real.nonzero(as_tuple=True)
+        where = (space, metadata.choice_parameter[real], metadata.choice_index[real])
+        return grid.index_put(where, vectors[space, choice])
+
+    def _pool_table(self, slots: Tensor, choices: Tensor) -> Tensor:
+        """Everything linear between a point's features and its vector, in one matrix a space."""
+        spaces, parameters, pool = slots.shape
+        shared = torch.cat([self.value_embedding.weight.T, self.absent_embedding.weight])
+        shared = shared.expand(spaces, parameters, -1, -1)
+        bound = torch.cat([shared.to(choices.dtype), choices], 2) * slots[:, :, None, :]
+        table = self.pool_projection(bound) / math.sqrt(parameters)  # (S, P, F, D)
+        return table.flatten(1, 2)
+
+    # Points.
+
+    def _pool(self, memory: Memory, points: Points) -> Tensor:
+        """Vector of each point, (B, N, D)."""
+        number = (points.kinds == ValueKind.NUMBER)[..., None]
+        absent = torch.stack(
+            [points.kinds == ValueKind.INACTIVE, points.kinds == ValueKind.MISSING], -1
+        )
+        parts = [self.numbers(points.values) * number, absent.float()]
+        if memory.max_choices:
+            chosen = (points.values.long()[..., None] == torch.arange(
+                memory.max_choices, device=points.values.device
+            )) & (points.kinds == ValueKind.CHOICE)[..., None]
+            parts.append(chosen.float())
+        features = torch.cat(parts, -1).flatten(-2)  # (B, N, P * F)
+        studies, count = features.shape[:2]
+        grouped = features.reshape(memory.spaces, -1, features.shape[-1])
+        pooled = torch.bmm(grouped.to(memory.pool.dtype), memory.pool)
+        normed: Tensor = self.pool_norm(pooled.reshape(studies, count, -1))
+        return normed
+
+    def _log_distances(self, memory: Memory, points: Points, past: Points) -> Tensor:
+        """Logarithm of the squared distance to past points, one metric a head, (B, H, N, T)."""
+        ours, theirs = points.kinds[:, :, None, :], past.kinds[:, None, :, :]
+        gap = points.values[:, :, None, :] - past.values[:, None, :, :]  # (B, N, T, P)
+        choice = ours == ValueKind.CHOICE
+        differs = (ours != theirs) | (choice & (gap != 0))
+        squared = torch.where((ours == theirs) & ~choice, gap.square(), differs.float())
+        unknown = (ours >= ValueKind.MISSING) | (theirs >= ValueKind.MISSING)
+        squared = squared.masked_fill(unknown, 0.0)
+        studies, count, length, parameters = squared.shape
+        weights = memory.metric_weights.float()  # (S, P, H)
+        with torch.autocast(squared.device.type, enabled=False):
+            distances = torch.bmm(squared.reshape(memory.spaces, -1, parameters), weights)
+        distances = distances.reshape(studies, count, length, -1).permute(0, 3, 1, 2)
+        return torch.log(distances + _NEAR)
+
+    def _bias(
+        self, memory: Memory, kind: int, position: Tensor, visible: Tensor, logs: Tensor
+    ) -> list[Tensor]:
+        """Attention bias of every layer, (B, H, N, M + T) each.
+
+        Args:
+            memory: Metadata.
+            kind: Row of `kind_bias`.
+            position: Trial index of each token, (N,).
+            visible: Which trials each token may see, bool, (N, T).
+            logs: Log distances in search space, (B, H, N, T).
+        """
+        studies, _, count, length = logs.shape
+        table = self.kind_bias[kind]  # (4, H)
+        parameters = memory.slots.shape[1]
+        kinds = torch.full((memory.tokens.shape[1],), 1, device=position.device)
+        kinds[:parameters] = 0
+        kinds[-self.config.study_vectors :] = 2
+        to_memory = table[kinds].T[None, :, None, :].expand(studies, -1, count, -1)
+        to_memory = to_memory.masked_fill(~memory.mask[:, None, None, :], _HIDDEN)
+        place = torch.arange(length, device=position.device)
+        shared = self.trial_bias(position[:, None] - place[None, :]) + table[3][:, None, None]
+        shared = shared.masked_fill(~visible, _HIDDEN)  # (H, N, T)
+        return [
+            torch.cat([to_memory, shared - torch.einsum("bgnt,gh->bhnt", logs, mix).float()], -1)
+            for mix in self.distance_mix
+        ]
+
+    # History and queries.
+
+    def encode_history(self, memory: Memory, history: History, prefix: int | None = None) -> Cache:
+        """Encode trials from the first on.
+
+        Args:
+            memory: Metadata of the studies.
+            history: All trials.
+            prefix: How many of the first trials see each other both ways (all when absent); later
+                ones see the trials before them and themselves. 0 is causal throughout.
+        """
+        length = history.length
+        prefix = length if prefix is None else prefix
+        place = torch.arange(length, device=history.metric.device)
+        visible = (place[None, :] <= place[:, None]) | (
+            (place[None, :] < prefix) & (place[:, None] < prefix)
+        )
+        empty = Points(history.points.values[:, :0], history.points.kinds[:, :0])
+        return self._append(memory, Cache(empty, (), ()), history, visible)
+
+    def extend_history(self, memory: Memory, cache: Cache, history: History) -> Cache:
+        """Append trials to an encoded history; each sees all trials before it and itself."""
+        total = cache.length + history.length
+        place = torch.arange(total, device=history.metric.device)
+        visible = place[None, :] <= place[cache.length :, None]
+        return self._append(memory, cache, history, visible)
+
+    def _append(self, memory: Memory, cache: Cache, history: History, visible: Tensor) -> Cache:
+        points = Points(
+            torch.cat([cache.points.values, history.points.values], 1),
+            torch.cat([cache.points.kinds, history.points.kinds], 1),
+        )
+        measured = (history.metric_kinds == MetricKind.VALUE)[..., None]
+        x = (
+            self.metric
+            + self.metric_pool(self._pool(memory, history.points))
+            + self.metric_value(self.numbers(history.metric)) * measured
+            + self.metric_status(history.metric_kinds)
+        )
+        position = torch.arange(cache.length, points.values.shape[1], device=x.device)
+        logs = self._log_distances(memory, history.points, points)
+        biases = self._bias(memory, 0, position, visible, logs)
+        keys, values = [], []
+        for i, layer in enumerate(self.layers):
+            past = (
+                (cache.keys[i], cache.values[i]) if cache.keys else layer.keys_values(memory.tokens)
+            )
+            own = layer.keys_values(x)
+            keys.append(torch.cat([past[0], own[0]], 2))
+            values.append(torch.cat([past[1], own[1]], 2))
+            x = layer(x, keys[i], values[i], biases[i], see_self=False)
+        return Cache(points, tuple(keys), tuple(values))
+
+    def metric_logits(
+        self,
+        memory: Memory,
+        cache: Cache,
+        points: Points,
+        position: Tensor | None = None,
+    ) -> Tensor:
+        """Predict the metric of points, each on its own (the `*` token).
+
+        Args:
+            memory: Metadata of the studies.
+            cache: Encoded history.
+            points: N points a study.
+            position: How many trials each point may see, (N,); all of them when absent.
+
+        Returns:
+            Logits over the bins and `failed`, float32, (B, N, Q + 1).
+        """
+        x = self.star + self.star_pool(self._pool(memory, points))
+        state = self._query(memory, cache, points, x, 1, position)
+        smooth = self.metric_smooth(state).float() @ self.numbers(self._centres(state)).T
+        logits: Tensor = self.metric_head(state).float()
+        return logits + F.pad(smooth, (0, 1))
+
+    def value_logits(
+        self,
+        memory: Memory,
+        cache: Cache,
+        points: Points,
+        slot: Tensor,
+        position: Tensor | None = None,
+    ) -> Tensor:
+        """Propose the value of one parameter of a partial point, given the parameters before it.
+
+        Args:
+            memory: Metadata of the studies.
+            cache: Encoded history.
+            points: N partial points a study; the asked slot and those after it are UNSET.
+            slot: Which parameter each point asks for, int64, (N,).
+            position: How many trials each point may see, (N,); all of them when absent.
+
+        Returns:
+            Logits over the bins and choices, -inf where not legal, float32, (B, N, Q + K).
+        """
+        studies = points.values.shape[0] // memory.spaces
+        bound = memory.slots[:, slot].repeat_interleave(studies, 0)  # (B, N, W)
+        x = (
+            self.parameter
+            + self.parameter_pool(self._pool(memory, points))
+            + self.parameter_slot(bound)
+        )
+        state = self._query(memory, cache, points, x, 2, position)
+        asked = self.value_binding(state) * bound * self.config.pool_width**-0.5  # (B, N, W)
+        bins = asked @ self.value_smooth(self.numbers(self._centres(state))).T.to(asked.dtype)
+        vectors = memory.choices[:, slot].repeat_interleave(studies, 0)  # (B, N, K, W)
+        chosen = (vectors * asked[:, :, None, :]).sum(-1)
+        smooth = torch.cat([bins, chosen], -1).float()
+        logits = self.value_head(state).float()[..., : smooth.shape[-1]] + smooth
+        legal = memory.legal[:, slot].repeat_interleave(studies, 0)
+        return logits.masked_fill(~legal, -torch.inf)
+
+    def _query(
+        self,
+        memory: Memory,
+        cache: Cache,
+        points: Points,
+        x: Tensor,
+        kind: int,
+        position: Tensor | None,
+    ) -> Tensor:
+        if position is None:
+            position = torch.full((x.shape[1],), cache.length, device=x.device)
+        visible = torch.arange(cache.length, device=x.device)[None, :] < position[:, None]
+        logs = self._log_distances(memory, points, cache.points)
+        biases = self._bias(memory, kind, position, visible, logs)
+        for layer, keys, values, bias in zip(
+            self.layers, cache.keys, cache.values, biases, strict=True
+        ):
+            x = layer(x, keys, values, bias, see_self=True)
+        state: Tensor = self.output_norm(x)
+        return state
+
+    def _centres(self, like: Tensor) -> Tensor:
+        bins = self.config.num_bins
+        return (torch.arange(bins, device=like.device) + 0.5) / bins
+
+
+def _mean_by(tokens: Tensor, owner: Tensor, count: int) -> Tensor:
+    """Mean of the tokens of each owner, (S, L, E) to (S, count, E); zero where there are none."""
+    member = owner[:, None, :] == torch.arange(count, device=owner.device)[None, :, None]
+    weights = member.to(tokens.dtype)
+    return weights @ tokens / weights.sum(-1, keepdim=True).clamp(min=1)

@@ -1,0 +1,128 @@
+"""Configuration of a training run, read from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from optformer.data.errors import ConfigError
+
+_Section = TypeVar("_Section")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorConfig:
+    """The synthetic prior.
+
+    Attributes:
+        parameters: Probability of each number of parameters.
+        max_trials: Longest history drawn.
+        studies_per_space: Functions F drawn on each space.
+        tokens: Trials and metric questions in a batch, about.
+        probes: Metric questions a study.
+        tail: Most trials after the prefix.
+        methods: Probability of each method of `optformer.data.synthetic.histories`.
+        random_slots: Share of batches whose slot vectors are a random subset.
+        named_algorithm: Share of spaces whose metadata names the method.
+    """
+
+    parameters: Mapping[int, float]
+    max_trials: int = 100
+    studies_per_space: int = 4
+    tokens: int = 4096
+    probes: int = 48
+    tail: int = 8
+    methods: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "random": 0.25,
+            "quasi-random": 0.1,
+            "local search": 0.1,
+            "clustered": 0.25,
+            "gp ei": 0.3,
+        }
+    )
+    random_slots: float = 0.25
+    named_algorithm: float = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """A training run.
+
+    Attributes:
+        model: Size of the model: tiny, small or base.
+        prior: What it is trained on.
+        seed: Seed of weights and data.
+        steps: Length of the schedule.
+        warmup: Steps until the full learning rate.
+        learning_rate: Peak rate of AdamW (embeddings, norms, heads).
+        matrix_learning_rate: Peak rate of Muon (hidden matrices), on AdamW's scale.
+        weight_decay: Decoupled decay of hidden matrices.
+        clip: Largest norm of the gradient.
+        metric_share: Weight of the metric's loss; the rest is the policy's.
+        ema: Decay of the averaged weights.
+        checkpoint_every: Steps between checkpoints.
+        log_every: Steps between log entries.
+        workers: Processes that draw batches; 0 draws in the training process.
+    """
+
+    model: str
+    prior: PriorConfig
+    seed: int = 0
+    steps: int = 10_000
+    warmup: int = 200
+    learning_rate: float = 2e-3
+    matrix_learning_rate: float = 4e-3
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    metric_share: float = 0.8
+    ema: float = 0.998
+    checkpoint_every: int = 250
+    log_every: int = 20
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "warmup", "checkpoint_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0.5 <= self.metric_share <= 1:
+            raise ConfigError(f"metric_share must be in [0.5, 1], got {self.metric_share}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
+        """Build from plain values, refusing unknown names."""
+        settings = dict(values)
+        if not isinstance(settings.get("prior"), Mapping):
+            raise ConfigError("a training configuration needs a 'prior' section")
+        settings["prior"] = _section(PriorConfig, settings["prior"])
+        return _section(cls, settings)
+
+    @classmethod
+    def load(cls, path: str | Path) -> TrainingConfig:
+        """Read a YAML file."""
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"cannot read the training configuration {path}: {error}") from error
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{path} must hold a mapping of settings")
+        return cls.from_dict(values)
+
+
+def _section(cls: type[_Section], values: Mapping[str, Any]) -> _Section:
+    known = {item.name for item in fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(values.keys() - known)
+    if unknown:
+        raise ConfigError(f"unknown setting {unknown[0]!r} in {cls.__name__}; known: {sorted(known)}")
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ConfigError(f"{cls.__name__}: {error}") from error

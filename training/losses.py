@@ -1,0 +1,60 @@
+"""The one loss: weighted negative log-likelihood of metrics and values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from optformer.training.batch import IGNORED, StudyBatch
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Negative log-likelihoods in nats, scalars.
+
+    Attributes:
+        total: What is minimized: the weighted sum.
+        metric: Mean over the metric questions.
+        value: Mean over the value questions that have an answer; zero when none has.
+    """
+
+    total: Tensor
+    metric: Tensor
+    value: Tensor
+
+
+def study_losses(model: nn.Module, batch: StudyBatch, metric_share: float) -> Losses:
+    """Run the model on a batch and weigh its losses.
+
+    Separators and metadata carry no loss. Value questions come from a sample of the trials, one for
+    each parameter, and are averaged, so that a trial's policy loss does not grow with P.
+
+    Args:
+        model: An `OptFormerModel`, maybe wrapped for several devices.
+        batch: Studies and questions.
+        metric_share: Weight of the metric's loss in [0.5, 1].
+    """
+    metric_logits, value_logits = model(
+        batch.metadata,
+        batch.history,
+        batch.prefix,
+        batch.metrics.points,
+        batch.metrics.position,
+        batch.values.points,
+        batch.value_slots,
+        batch.values.position,
+    )
+    metric = _likelihood(metric_logits, batch.metrics.target)
+    value = _likelihood(value_logits, batch.values.target)
+    return Losses(metric_share * metric + (1 - metric_share) * value, metric, value)
+
+
+def _likelihood(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean negative log-likelihood of the targets that count."""
+    counted = (target != IGNORED).sum().clamp(min=1)
+    total = F.cross_entropy(
+        logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    return total / counted

@@ -1,0 +1,39 @@
+"""Optimizers and the learning-rate schedule."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from optformer.training.config import TrainingConfig
+
+FINAL_RATE = 0.02  # rate at the end, relative to the peak
+
+
+def rate_at(step: int, config: TrainingConfig) -> float:
+    """Learning rate relative to its peak: linear warm-up, then a cosine; a function of the step."""
+    warm = min(1.0, (step + 1) / config.warmup)
+    done = min(1.0, step / config.steps)
+    return warm * (FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def make_optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices of the layers, AdamW for everything else (Jordan et al. 2024).
+
+    Embeddings, number features, heads, norms and biases have no orthogonal structure to keep.
+    """
+    hidden, other = [], []
+    for name, parameter in model.named_parameters():
+        in_layer = name.startswith(("layers.", "encoder.")) and parameter.ndim == 2
+        (hidden if in_layer else other).append(parameter)
+    return [
+        torch.optim.Muon(
+            hidden,
+            lr=config.matrix_learning_rate,
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        torch.optim.AdamW(other, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
