@@ -120,8 +120,9 @@ def draw_flips(
 def flip_points(points: Points, flips: Sequence[bool]) -> Points:
     """Mirror the numbers of some slots on the unit interval: v becomes 1 - v.
 
-    Applied twice it changes nothing but float32 rounding. Metadata still tells the bounds in their order, so flip axes
-    whose names are dropped; `legality.legal_values(space, flips)` gives the bins.
+    Applied twice it changes nothing but float32 rounding. Metadata still tells the bounds in their
+    order, so flip axes whose names are dropped; `legality.legal_values(space, flips)` gives the
+    bins.
 
     Args:
         points: Scaled points, [N, P].

@@ -241,34 +241,12 @@ def metadata_from_text(text: str) -> tuple[StudyConfig, str | None]:
     Raises:
         TokenizationError: The text is not the metadata of a study; the message says where.
     """
-    reader = _Reader(text)
-    metadata: dict[str, str] = {}
-    for key in _KNOWN_KEYS:
-        if reader.symbol == f"<{key}>":
-            metadata[key] = reader.take_text(f"<{key}>")
-    while reader.symbol == "<meta>":
-        key = reader.take_name("<meta>")
-        metadata[key] = reader.take_text("<text>")
-    metric = _read_metric(reader)
-    reader.take("<goal>")
-    goal: Goal = "maximize" if reader.symbol == sym.MAXIMIZE else "minimize"
-    reader.take(sym.MAXIMIZE if goal == "maximize" else sym.MINIMIZE)
-    algorithm = reader.take_name("<algorithm>") if reader.symbol == "<algorithm>" else None
-    fixed: dict[str, Value] = {}
-    while reader.symbol == "<fixed>":
-        name = reader.take_name("<fixed>")
-        fixed[name] = reader.take_value("<value>")
-    parameters: dict[str, Parameter] = {}
     try:
-        while reader.symbol is not None:
-            name = reader.take_name("<param>")
-            parameters[name] = _read_block(reader)
-        config = StudyConfig(SearchSpace(parameters), metric, goal, metadata, fixed)
+        return _read_study(_Reader(text))
     except TokenizationError:
         raise
     except OptFormerError as error:
         raise TokenizationError(f"the text describes an impossible study: {error}") from error
-    return config, algorithm
 
 
 class _Reader:
@@ -285,6 +263,11 @@ class _Reader:
     def symbol(self) -> str | None:
         """The next symbol, None at the end."""
         return self._words[self._next][0] if self._next < len(self._words) else None
+
+    @property
+    def text(self) -> str:
+        """The text behind the next symbol, empty at the end."""
+        return self._words[self._next][1] if self._next < len(self._words) else ""
 
     def take(self, symbol: str) -> str:
         """Step over a symbol that must come now; returns the text behind it as it stands."""
@@ -323,13 +306,11 @@ class _Reader:
 
     def take_value(self, symbol: str) -> Value:
         """Take a typed value: a constant, text, a whole or a real number."""
-        if self.symbol != symbol:
-            self.take(symbol)
-        text = self._words[self._next][1]
-        if text.startswith(" "):
+        if self.text.startswith(" "):
             return self.take_name(symbol)
-        if text:
-            return (self.take_whole if _WHOLE.fullmatch(text) else self.take_number)(symbol)
+        if self.text:
+            whole = _WHOLE.fullmatch(self.text)
+            return self.take_whole(symbol) if whole else self.take_number(symbol)
         self.take(symbol)
         constant = self.symbol
         if constant is None or constant not in _CONSTANTS:
@@ -338,11 +319,35 @@ class _Reader:
         return _CONSTANTS[constant]
 
 
+def _read_study(reader: _Reader) -> tuple[StudyConfig, str | None]:
+    metadata: dict[str, str] = {}
+    for key in _KNOWN_KEYS:
+        if reader.symbol == f"<{key}>":
+            metadata[key] = reader.take_text(f"<{key}>")
+    while reader.symbol == "<meta>":
+        key = reader.take_name("<meta>")
+        metadata[key] = reader.take_text("<text>")
+    metric = _read_metric(reader)
+    reader.take("<goal>")
+    goal: Goal = "maximize" if reader.symbol == sym.MAXIMIZE else "minimize"
+    reader.take(sym.MAXIMIZE if goal == "maximize" else sym.MINIMIZE)
+    algorithm = reader.take_name("<algorithm>") if reader.symbol == "<algorithm>" else None
+    fixed: dict[str, Value] = {}
+    while reader.symbol == "<fixed>":
+        name = reader.take_name("<fixed>")
+        fixed[name] = reader.take_value("<value>")
+    parameters: dict[str, Parameter] = {}
+    while reader.symbol is not None:
+        name = reader.take_name("<param>")
+        parameters[name] = _read_block(reader)
+    return StudyConfig(SearchSpace(parameters), metric, goal, metadata, fixed), algorithm
+
+
 def _read_metric(reader: _Reader) -> str | Weighted:
+    if reader.text:
+        return reader.take_name("<metric>")
+    reader.take("<metric>")
     weights: dict[str, float] = {}
-    name = reader.take("<metric>")
-    if name:
-        return unescape(name[1:]).translate(_SWAP)
     while reader.symbol == "<weight>":
         weight = reader.take_number("<weight>")
         weights[reader.take_name("<name>")] = weight

@@ -133,9 +133,10 @@ class Vocabulary:
                 f"free text must be escaped, got {stray[0]!r} in {text!r}; use escape()"
             )
         try:
-            ids = tuple(self._pieces.encode(text))
+            text.encode()
         except UnicodeEncodeError as error:
             raise TokenizationError(f"text must be valid Unicode, got {text!r}: {error}") from None
+        ids = tuple(self._pieces.encode(text))
         if len(self._segments) >= _CACHE_LIMIT:
             self._segments.clear()
         self._segments[text] = ids
