@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from optformer.data.methods.points import point_key
 from optformer.data.parameters import Value
 
 Array = NDArray[np.float64]
@@ -78,5 +79,4 @@ def bootstrap_interval(values: Array, *, seed: int = 0) -> tuple[float, float]:
 
 def repeat_rate(points: Sequence[Mapping[str, Value]]) -> float:
     """Share of the points that the run had tried before."""
-    seen = {tuple(sorted((name, repr(value)) for name, value in p.items())) for p in points}
-    return 1.0 - len(seen) / len(points) if points else 0.0
+    return 1.0 - len({point_key(point) for point in points}) / len(points) if points else 0.0

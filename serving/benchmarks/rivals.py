@@ -108,18 +108,20 @@ def create_rival(name: str, config: StudyConfig, seed: int, *, model: Path | Non
 
 
 def method_version(name: str, *, model: Path | None = None) -> str:
-    """What produced a result: the package's version and, where there is one, the checkpoint's.
+    """What produced a result: the package's version, and the checkpoint's first digits.
 
     Raises:
-        CheckpointError: `model` holds no weights.
+        CheckpointError: The checkpoint holds no weights.
     """
     if name in _OPTUNA:
         from importlib.metadata import version
 
         return f"optuna {version('optuna')}"
-    if name not in _STRATEGIES or model is None:
+    if name not in _STRATEGIES:
         return f"optformer {__version__}"
-    return f"optformer {__version__} {_digest(model)}"
+    from optformer.checkpoint import SHIPPED
+
+    return f"optformer {__version__} {_digest(model or SHIPPED)}"
 
 
 class _MethodRival:

