@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -15,14 +15,12 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
 from optformer.data.errors import StorageError
+from optformer.serving.storage import StorageLike
 
 if sys.platform == "win32":  # symbolic links need a privilege there
     from optuna.storages.journal import JournalFileOpenLock as _FileLock
 else:
     from optuna.storages.journal import JournalFileSymlinkLock as _FileLock
-
-if TYPE_CHECKING:
-    from optformer.serving.storage import StorageLike
 
 _Result = TypeVar("_Result")
 

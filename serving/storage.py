@@ -17,7 +17,8 @@ from optformer.data.trials import Trial, TrialStatus
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-    StorageLike: TypeAlias = str | BaseStorage
+StorageLike: TypeAlias = "str | BaseStorage"
+"""An address as in `create_store`, or an open Optuna storage."""
 
 FORMAT_VERSION = 1
 """Version of `StudyRecord.to_dict`; a reader refuses versions it does not know."""

@@ -29,6 +29,7 @@ from optformer.data.studies import Goal, StudyConfig, Weighted
 from optformer.data.trials import Trial, TrialStatus
 from optformer.serving.outcomes import decide_outcome
 from optformer.serving.storage import (
+    StorageLike,
     StudyRecord,
     TrialStore,
     create_store,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from optformer.planner import Prediction, Suggestion
-    from optformer.serving.storage import StorageLike
 
 STRATEGIES = ("ei", "pi", "ucb", "ts", "policy")
 """Ways to choose among candidates: expected improvement, probability of improvement, upper
