@@ -135,7 +135,7 @@ def _load_table_task(suite: str, name: str) -> Task:
 
 @lru_cache(maxsize=1)
 def _dev_objectives() -> dict[str, Objective]:
-    from optformer.data.objectives import dev_tasks
+    from optformer.data.objectives.sklearn_tasks import dev_tasks
 
     return {objective.name: objective for objective in dev_tasks()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,8 @@ def test_benchmark__neither_suite_nor_timing__is_refused(
 def test_benchmark__timing__prints_and_keeps_the_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    defaults = timing.time_suggestions.__kwdefaults__
-    monkeypatch.setitem(defaults, "histories", (3,))
+    quick = partial(timing.time_suggestions, histories=(3,))
+    monkeypatch.setattr(timing, "time_suggestions", quick)
     words = ["--timing", "--methods", "random", "--repeats", "1", "--out", str(tmp_path)]
     assert main(["benchmark", *words]) == 0
     printed = capsys.readouterr()

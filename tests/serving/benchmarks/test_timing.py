@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -80,7 +81,7 @@ def _answer(monkeypatch: pytest.MonkeyPatch, **answer: Any) -> None:
 
 
 def test_time_fresh_process__answers__are_medians(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     _answer(monkeypatch, returncode=0, stdout="[0.1, 2.0, 1024]\n", stderr="")
     assert time_fresh_process(repeats=3) == FreshProcess(0.1, 2.0, 2**20)
 
