@@ -126,7 +126,11 @@ class Float:
 
     def _level(self, level: int, step: float) -> float:
         """The one spelling of a legal value: 0.3, never 0.30000000000000004."""
-        return min(max(float(f"{self.low + level * step:.15g}"), self.low), self.high)
+        value = self.low + level * step
+        short = float(f"{value:.15g}")
+        if level and abs(short - value) <= 4 * math.ulp(max(abs(self.low), abs(self.high))):
+            value = short
+        return min(max(value, self.low), self.high)
 
 
 @dataclass(frozen=True)
@@ -335,6 +339,8 @@ def _to_unit(value: float, low: float, high: float, log: bool) -> float:
 
 def _from_unit(unit: float, low: float, high: float, log: bool) -> float:
     unit = min(max(float(unit), 0.0), 1.0)
+    if unit in (0.0, 1.0):
+        return high if unit else low  # exp(log(x)) would miss the bound by a little
     if log:
         return math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
     return low + unit * (high - low)
