@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import sys
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -142,7 +143,8 @@ def run_benchmark(config: BenchmarkConfig, *, progress: bool = False) -> Benchma
             if reason is not None:
                 failed[key] = reason
                 if progress:
-                    bar.write(f"{key.method} failed on {key.suite}/{key.task}: {reason}")
+                    line = f"{key.method} failed on {key.suite}/{key.task}: {reason}"
+                    bar.write(line, file=sys.stderr)
     return BenchmarkSummary(len(jobs), skipped, failed)
 
 

@@ -69,3 +69,14 @@ def test_report__empty_folder__is_the_users_fault(
 ) -> None:
     assert main(["report", "--out", str(tmp_path)]) == 2
     assert "holds no benchmark run" in capsys.readouterr().err
+
+
+def test_benchmark__method_fails__is_said_beside_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--suite", "toy", "--methods", "toy-breaking", "--trials", "5", "--seeds", "1"]
+    assert main(["benchmark", *words, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "toy-breaking failed on toy/line: ZeroDivisionError: no variance" in printed.err
+    assert "ZeroDivisionError" not in printed.out
+    assert "| 1 | optformer" in printed.out
