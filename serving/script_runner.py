@@ -121,6 +121,13 @@ def is_finished(trial: Trial) -> bool:
     return trial.has_value or (trial.status is TrialStatus.FAILED and trial.reason != INTERRUPTED)
 
 
+def fail_interrupted(study: Study) -> None:
+    """Mark trials as failed whose search was killed: nobody runs them any more."""
+    for trial in study.trials:
+        if trial.status is TrialStatus.PENDING:
+            study.observe(trial, failed=INTERRUPTED)
+
+
 def tune_script(
     study: Study,
     script: Script,

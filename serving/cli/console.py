@@ -26,7 +26,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     cells = [[format_value(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     numeric = [
-        all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(header))
+        all(isinstance(row[i], int | float | None) and not isinstance(row[i], bool) for row in rows)
+        for i in range(len(header))
     ]
     for line in (list(header), ["-" * width for width in widths], *cells):
         padded = [

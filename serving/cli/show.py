@@ -1,0 +1,138 @@
+"""`optformer show`: list studies, or show one study's results."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optformer.serving.cli import console
+
+if TYPE_CHECKING:
+    from optformer.data.parameters import Parameter
+    from optformer.serving.study import Study
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "show",
+        description="Lists the studies of a storage, or shows one: its configuration, how its "
+        "trials ended, the best one, and a table of the best.",
+    )
+    parser.add_argument("--storage", required=True, help="for instance sqlite:///studies.db")
+    parser.add_argument("--name", help="the study to show; may be left out when there is one")
+    parser.add_argument("--top", type=int, default=10, help="trials in the table (default 10)")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all trials as a table")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the best value so far")
+    parser.add_argument(
+        "--response",
+        nargs=2,
+        metavar=("PARAM", "FILE"),
+        help="draw the metric over one parameter, as the model predicts it",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write what a storage or a study holds; returns the exit status."""
+    from optformer.data.errors import ConfigError
+    from optformer.serving.cli.stored import quiet_storage, study_names
+    from optformer.serving.study import load_study
+
+    quiet_storage()
+    names = study_names(args.storage)
+    if args.name is None and len(names) != 1:
+        if args.csv or args.plot or args.response:
+            raise ConfigError(
+                f"--csv, --plot and --response need --name; {args.storage} has {names}"
+            )
+        _list_studies(args.storage, names)
+        return 0
+    study = load_study(storage=args.storage, name=args.name)
+    _show(study, args.top)
+    _write_files(study, args)
+    return 0
+
+
+def _list_studies(storage: str, names: list[str]) -> None:
+    from optformer.data.errors import SearchSpaceError, StudyError
+    from optformer.data.trials import TrialStatus
+    from optformer.serving.study import load_study
+
+    if not names:
+        console.write(f"{storage} holds no studies")
+        return
+    rows: list[list[object]] = []
+    for name in names:
+        try:
+            study = load_study(storage=storage, name=name)
+        except (SearchSpaceError, StudyError) as error:  # another tool's study, not one for us
+            rows.append([name, None, None, None, str(error), None])
+            continue
+        trials = study.trials
+        counts = Counter(trial.status for trial in trials)
+        best = study.best_trial.value if counts[TrialStatus.COMPLETED] else None
+        aim = f"{study.config.goal} {study.config.metric_name}"
+        failed = counts[TrialStatus.FAILED]
+        rows.append([name, len(trials), counts[TrialStatus.COMPLETED], failed, aim, best])
+    console.table(["study", "trials", "completed", "failed", "goal", "best"], rows)
+
+
+def _show(study: Study, top: int) -> None:
+    from optformer.serving.cli.study_tables import write_ranking, write_summary
+
+    config = study.config
+    about = [("goal", f"{config.goal} {config.metric_name}")]
+    about += [(f"metadata: {key}", text) for key, text in config.metadata.items()]
+    about += [(f"fixed: {name}", str(value)) for name, value in config.fixed.items()]
+    about += [("seed", str(study.seed)), ("strategy", study.strategy)]
+    console.table(["setting", "value"], about)
+    console.write()
+    console.table(
+        ["parameter", "values", "only when", "description"],
+        [
+            [
+                name,
+                _range(parameter),
+                ", ".join(f"{p} in {list(v)}" for p, v in (parameter.when or {}).items()),
+                parameter.description,
+            ]
+            for name, parameter in config.space.items()
+        ],
+    )
+    console.write()
+    write_summary(study)
+    write_ranking(study, top)
+
+
+def _range(parameter: Parameter) -> str:
+    """A parameter's legal values in words."""
+    from optformer.data.parameters import Float, Int
+
+    if not isinstance(parameter, Float | Int):
+        return " ".join(map(str, parameter.choices))
+    step = f", step {parameter.step:g}" if parameter.step not in (None, 1) else ""
+    return f"{parameter.low:g} to {parameter.high:g}{', log' if parameter.log else ''}{step}"
+
+
+def _write_files(study: Study, args: argparse.Namespace) -> None:
+    from optformer.data.errors import ConfigError, OptFormerError
+    from optformer.serving.plots import plot_history, plot_response
+
+    try:
+        if args.csv:
+            study.trials_dataframe().to_csv(args.csv, index=False)
+            console.write(f"trials: {args.csv}")
+        if args.plot:
+            plot_history(study, args.plot)
+            console.write(f"history: {args.plot}")
+        if args.response:
+            parameter, file = args.response
+            plot_response(study, parameter, file)
+            console.write(f"response to {parameter}: {file}")
+    except OptFormerError:
+        raise
+    except (OSError, ValueError) as error:  # the latter for the suffix of a plot
+        raise ConfigError(f"cannot write a file: {error}") from None

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+LAUNCHER = Path(__file__).parent / "random_optformer.py"
+
+
+@pytest.fixture
+def random_planner(monkeypatch: pytest.MonkeyPatch) -> type:
+    """Puts a random planner in place of the model; gives its class."""
+    monkeypatch.delitem(sys.modules, "optformer.planner", raising=False)
+    module = runpy.run_path(str(LAUNCHER))
+    before = sys.modules.copy()
+    module["install"]()
+    installed = sys.modules["optformer.planner"]
+    if "optformer.planner" in before:
+        sys.modules["optformer.planner"] = before["optformer.planner"]
+    else:
+        del sys.modules["optformer.planner"]
+    monkeypatch.setitem(sys.modules, "optformer.planner", installed)
+    planner: type = module["RandomPlanner"]
+    return planner
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts the command line, with a random planner, in a process of its own."""
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(LAUNCHER), *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Callable[[], bool]], None]:
+    """Waits until something is true, and fails when it does not happen."""
+
+    def wait_for(happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not happened():
+            assert time.monotonic() < deadline, "waited 30 s in vain"
+            time.sleep(0.05)
+
+    return wait_for

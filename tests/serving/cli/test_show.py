@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+
+from optformer.serving.cli import main
+from optformer.serving.study import Study
+
+
+@pytest.fixture
+def storage(tmp_path: Path, make_study: Callable[..., Study]) -> str:
+    """A storage with the study `one`: 3 completed, 1 failed and 1 pending trial."""
+    address = f"sqlite:///{tmp_path / 'studies.db'}"
+    study = make_study(
+        storage=address, name="one", metadata={"dataset": "cifar"}, fixed={"layers": 2}
+    )
+    for value in (0.25, 0.75, 0.5):
+        study.observe(study.suggest(), value)
+    study.observe(study.suggest(), failed="out of memory")
+    study.suggest()
+    return address
+
+
+def test_show__one_study__told_in_full(storage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "--storage", storage, "--top", "2"]) == 0
+    out = capsys.readouterr().out
+    for text in (
+        "maximize accuracy",
+        "metadata: dataset  cifar",
+        "fixed: layers      2",
+        "1e-06 to 0.1, log",
+        "kind in ['sgd']",
+        "learning rate",
+        "study one: 1 pending, 3 completed, 1 failed",
+        "failed once: out of memory",
+        "best accuracy: 0.75 (trial 1)",
+    ):
+        assert text in out
+    ranking = out[out.index("trial  accuracy") :].splitlines()[2:]
+    assert [line.split()[:2] for line in ranking] == [["1", "0.75"], ["2", "0.5"]]
+
+
+def test_show__several_studies__listed_other_tools_too(
+    storage: str, make_study: Callable[..., Study], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_study(storage=storage, name="two", goal="minimize", metric="loss")
+    optuna.create_study(storage=storage, study_name="three", directions=["minimize", "maximize"])
+    assert main(["show", "--storage", storage]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["one"].split()[1:] == ["5", "3", "1", "maximize", "accuracy", "0.75"]
+    assert lines["two"].split()[1:] == ["0", "0", "0", "minimize", "loss"]
+    assert "2 objectives" in lines["three"]
+    assert main(["show", "--storage", storage, "--name", "two"]) == 0
+    assert "study two: no trials" in capsys.readouterr().out
+
+
+def test_show__files__written(
+    storage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, plot = tmp_path / "trials.csv", tmp_path / "history.png"
+    assert main(["show", "--storage", storage, "--csv", str(table), "--plot", str(plot)]) == 0
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["value"] for row in rows] == ["0.25", "0.75", "0.5", "", ""]
+    assert {row["params.layers"] for row in rows} == {"2"}
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--name", "none"], "there is no study 'none'"),
+        (["--csv", "/no/such/dir/x.csv"], "/no/such/dir"),
+        (["--plot", "/no/such/dir/x.png"], "/no/such/dir"),
+        (["--plot", "x.nonsense"], "nonsense"),
+        (["--response", "depth", "x.png"], "unknown parameter 'depth'"),
+        (["--storage", "sqlite:///missing.db"], "there is no file missing.db"),
+        (["--storage", "missing.journal"], "there is no file missing.journal"),
+    ],
+)
+def test_show__fault_of_the_user__exit_status_2(
+    storage: str,
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "--storage", storage, *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (tmp_path / "missing.db").exists()
+
+
+def test_show__files_of_several_studies__need_a_name(
+    storage: str, make_study: Callable[..., Study], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_study(storage=storage, name="two")
+    assert main(["show", "--storage", storage, "--csv", "x.csv"]) == 2
+    assert "need --name" in capsys.readouterr().err

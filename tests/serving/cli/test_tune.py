@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optformer.data.studies import StudyConfig
+from optformer.data.trials import Trial, TrialStatus
+from optformer.serving.cli import main
+from optformer.serving.study import Study, load_study
+
+SPACE = """
+lr: {type: float, low: 1e-5, high: 1e-1, log: true}
+layers: {type: int, low: 1, high: 8}
+"""
+
+Wait = Callable[[Callable[[], bool]], None]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def tune(
+    tmp_path: Path, random_planner: type, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Runs `optformer tune` on a Python program in this process."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "space.yaml").write_text(SPACE)
+
+    def tune(
+        program: str, *options: str, arguments: Sequence[str] = ("{lr}", "{layers}", "{trial}")
+    ) -> int:
+        (tmp_path / "train.py").write_text(program)
+        return main([*base_options(), *options, "--", sys.executable, "train.py", *arguments])
+
+    return tune
+
+
+def base_options() -> list[str]:
+    study = ["--space", "space.yaml", "--metric", "score", "--goal", "maximize"]
+    return ["tune", *study, "--seed", "1", "--out", "out"]
+
+
+def load(tmp_path: Path) -> Study:
+    return load_study(storage=f"sqlite:///{tmp_path / 'out' / 'study.db'}", name="tune")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/status")
+    return not status.exists() or "\nState:\tZ" not in status.read_text()
+
+
+GOOD = "import sys; print('score:', float(sys.argv[1]) * int(sys.argv[2]))"
+
+
+def test_tune__script_prints_metric__observes_it(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune(GOOD, "--trials", "4", "--metadata", "task=a b", "dataset=c") == 0
+    study = load(tmp_path)
+    assert study.config.metadata == {"task": "a b", "dataset": "c"}
+    assert study.seed == 1
+    assert [trial.value for trial in study.trials] == [
+        trial.params["lr"] * trial.params["layers"] for trial in study.trials
+    ]
+    out = capsys.readouterr().out
+    assert "study tune: 4 completed" in out
+    assert f"(trial {study.best_trial.number})" in out
+    assert str(study.best_trial.params["lr"]) in out
+    assert "score:" in (tmp_path / "out" / "trial-0003" / "stdout.txt").read_text()
+    assert (tmp_path / "out" / "history.png").stat().st_size > 1000
+
+
+def test_tune__environment__holds_parameters_number_and_directory(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = (
+        "import json, os; p = json.loads(os.environ['OPTFORMER_PARAMS']);"
+        "open(os.environ['OPTFORMER_OUT'] + '/r.json', 'w').write("
+        "json.dumps({'score': p['lr'] + p['layers'], 'trial': os.environ['OPTFORMER_TRIAL']}))"
+    )
+    assert tune(program, "--trials", "2", "--metric-file", "r.json", arguments=()) == 0
+    for trial in load(tmp_path).trials:
+        assert trial.value == trial.params["lr"] + trial.params["layers"]
+        written = (tmp_path / "out" / f"trial-000{trial.number}" / "r.json").read_text()
+        assert json.loads(written)["trial"] == str(trial.number)
+    assert "does not mention lr, layers" in capsys.readouterr().err
+
+
+def test_tune__weighted_metric__searches_on_the_sum(
+    tune: Callable[..., int], tmp_path: Path
+) -> None:
+    program = "print('score: 2\\nseconds: 10')"
+    options = ["--metric", "seconds=-0.1", "--trials", "1"]
+    argv = base_options()
+    argv[argv.index("score")] = "score=1"
+    (tmp_path / "train.py").write_text(program)
+    command = ["--", sys.executable, "train.py", "{lr}{layers}"]
+    assert main([*argv, *options, *command]) == 0
+    (trial,) = load(tmp_path).trials
+    assert trial.value == pytest.approx(1.0)
+    assert trial.metrics == {"score": 2.0, "seconds": 10.0}
+
+
+def test_tune__fixed_parameter__held(tune: Callable[..., int], tmp_path: Path) -> None:
+    assert tune(GOOD, "--trials", "3", "--fixed", "layers=5", "lr=1e-3") == 0
+    assert {trial.value for trial in load(tmp_path).trials} == {0.005}
+
+
+def test_tune__failing_trials__recorded_with_reasons_and_the_search_goes_on(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = """
+import sys, time
+match int(sys.argv[3]):
+    case 0: print("score: 1")
+    case 1: print("bye")
+    case 2: sys.exit("no such file")
+    case 3: time.sleep(60)
+    case 4: print("score: nan")
+    case 5: import os; os.kill(os.getpid(), 9)
+    case 6: print("score: 3")
+"""
+    assert tune(program, "--trials", "7", "--timeout", "1") == 0
+    trials = load(tmp_path).trials
+    assert [trial.value for trial in trials] == [1.0, None, None, None, None, None, 3.0]
+    reasons = [trial.reason or "" for trial in trials[1:6]]
+    assert reasons[0].startswith("metric 'score' was not printed")
+    assert reasons[1] == "exit status 1: no such file"
+    assert reasons[2] == "timed out after 1 s"
+    assert reasons[3] == "not a finite number: score is nan"
+    assert reasons[4] == "ended by signal 9 (Killed)"
+    out = capsys.readouterr().out
+    assert "2 completed, 5 failed" in out
+    assert "failed once: timed out after 1 s" in out
+
+
+def test_tune__first_trials_all_fail__stops_with_the_reason(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = "import sys, time; time.sleep(int(sys.argv[3]) > 4 and 60); import no_such_module"
+    assert tune(program, "--trials", "30", "--parallel", "2") == 2
+    trials = load(tmp_path).trials
+    assert [trial.reason for trial in trials[5:]] == ["interrupted"]
+    error = capsys.readouterr().err
+    assert re.search(
+        r"^error: all of the first 5 trials failed; trial \d: exit status 1: "
+        r"ModuleNotFoundError: No module named 'no_such_module'; see /.*/out/trial-000\d and",
+        error,
+        re.MULTILINE,
+    )
+
+
+def test_tune__parallel__runs_together_and_sees_pending_trials(
+    tune: Callable[..., int],
+    tmp_path: Path,
+    random_planner: type,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+    plain: Any = random_planner.suggest  # type: ignore[attr-defined]
+
+    def suggest(
+        self: Any, config: StudyConfig, history: Sequence[Trial], *rest: Any, **o: Any
+    ) -> Any:
+        seen.append(sum(trial.status is TrialStatus.PENDING for trial in history))
+        return plain(self, config, history, *rest, **o)
+
+    monkeypatch.setattr(random_planner, "suggest", suggest)
+    program = (  # each of the first two waits for the other's sign
+        "import os, sys, time\nn = int(sys.argv[3]); open(f'sign{n}', 'w')\n"
+        "while n < 2 and not os.path.exists(f'sign{1 - n}'): time.sleep(0.02)\nprint('score: 1')"
+    )
+    assert tune(program, "--trials", "4", "--parallel", "2", "--timeout", "20") == 0
+    assert [trial.value for trial in load(tmp_path).trials] == [1.0] * 4
+    assert seen[:2] == [0, 1]
+    assert max(seen) == 1
+
+
+def test_tune__finite_space__ends_when_exhausted(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "space.yaml").write_text("layers: {type: int, low: 1, high: 3}")
+    assert tune("print('score: 1')", "--trials", "9", arguments=["{layers}"]) == 0
+    assert len(load(tmp_path).trials) == 3
+    assert "all 3 points have been tried" in capsys.readouterr().err
+
+
+def test_tune__existing_study__needs_resume_and_the_same_conditions(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune(GOOD, "--trials", "2") == 0
+    assert tune(GOOD, "--trials", "3") == 2
+    assert "study 'tune' is already in sqlite:///" in (error := capsys.readouterr().err)
+    assert "--resume" in error
+    assert tune(GOOD, "--trials", "3", "--resume", "--metadata", "task=x") == 2
+    assert "started with another metadata" in capsys.readouterr().err
+    assert tune(GOOD, "--trials", "3", "--resume", "--seed", "2") == 2
+    assert "started with another seed" in capsys.readouterr().err
+    assert tune(GOOD, "--trials", "3", "--resume") == 0
+    assert len(load(tmp_path).trials) == 3
+    assert tune(GOOD, "--trials", "3", "--resume") == 0
+    assert "has 3 finished trials; raise --trials" in capsys.readouterr().err
+    assert tune(GOOD, "--name", "other") == 2
+    assert "holds trials of another search" in capsys.readouterr().err
+
+
+def test_tune__killed_search__resumes_with_every_finished_trial(
+    tune: Callable[..., int], tmp_path: Path, start: Start, wait_for: Wait
+) -> None:
+    program = (
+        "import sys, time\nif sys.argv[3] in '23': time.sleep(2)\nprint('score:', sys.argv[1])"
+    )
+    (tmp_path / "train.py").write_text(program)
+    command = ["--", sys.executable, "train.py", "{lr}", "{layers}", "{trial}"]
+    options = ["--trials", "5", "--parallel", "2"]
+    process = start(*base_options(), *options, *command)
+    wait_for(lambda: (tmp_path / "out" / "trial-0003" / "stdout.txt").exists())
+    process.kill()
+    process.communicate()
+    before = load(tmp_path).trials
+    assert [trial.status.value for trial in before] == ["completed"] * 2 + ["pending"] * 2
+
+    assert tune(program, *options, "--resume") == 0
+    after = load(tmp_path).trials
+    assert after[:2] == before[:2]
+    assert [trial.reason for trial in after[2:4]] == ["interrupted"] * 2
+    assert [trial.status for trial in after[4:]] == [TrialStatus.COMPLETED] * 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_tune__interrupted__keeps_finished_trials_and_leaves_no_process(
+    number: signal.Signals, tmp_path: Path, start: Start, wait_for: Wait
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    (tmp_path / "train.py").write_text(
+        "import os, subprocess, sys, time\n"
+        "if int(sys.argv[3]) > 1:\n"
+        "    child = subprocess.Popen(['sleep', '60'])\n"
+        "    open('pids', 'a').write(f'{os.getpid()} {child.pid}\\n')\n"
+        "    time.sleep(60)\n"
+        "print('score:', sys.argv[1])\n"
+    )
+    process = start(
+        *base_options(),
+        *["--trials", "9", "--parallel", "2"],
+        *["--", sys.executable, "train.py", "{lr}", "{layers}", "{trial}"],
+    )
+    pids = tmp_path / "pids"
+    wait_for(lambda: pids.exists() and pids.read_text().count("\n") == 2)
+    process.send_signal(number)
+    out, error = process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert "--resume" in error
+    assert "Traceback" not in error
+    assert "study tune: 2 completed, 2 failed" in out
+    assert "best score" in out
+    assert not any(is_alive(int(pid)) for pid in pids.read_text().split())
+    trials = load(tmp_path).trials
+    assert [trial.status for trial in trials[:2]] == [TrialStatus.COMPLETED] * 2
+    assert [trial.reason for trial in trials[2:]] == ["interrupted"] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "command", "message"),
+    [
+        ([], [], "expected the command to tune after `--`"),
+        ([], ["python", "{rate}"], "unknown placeholder {rate}"),
+        ([], ["no-such-program", "{lr}"], "program 'no-such-program' was not found"),
+        (["--space", "missing.yaml"], ["python", "{lr}"], "missing.yaml"),
+        (["--fixed", "lr=3"], ["python", "{lr}"], "parameter 'lr'"),
+        (["--fixed", "lr"], ["python", "{lr}"], "--fixed takes name=value"),
+        (["--metric", "loss"], ["python", "{lr}"], "name=weight for each metric"),
+        (["--metric-pattern", "x"], ["python", "{lr}"], "must have one group"),
+        (["--metric-file", "/r.json"], ["python", "{lr}"], "shared by all trials"),
+        (["--strategy", "best"], ["python", "{lr}"], "strategy must be one of"),
+        (["--seed", "-1"], ["python", "{lr}"], "seed must be"),
+        (["--storage", "nonsense"], ["python", "{lr}"], "'nonsense' is not understood"),
+        (["--storage", "sqlite:////no/such/dir/x.db"], ["python", "{lr}"], "/no/such/dir"),
+        (["--resume"], ["python", "{lr}"], "there is no study 'tune'"),
+    ],
+)
+def test_tune__fault_of_the_user__one_line_and_exit_status_2(
+    tune: Callable[..., int],
+    options: list[str],
+    command: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*base_options(), *options, "--", *command]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    errors = [line for line in captured.err.splitlines() if not line.startswith("note: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith("error: ")
+    assert message in errors[0]
+    assert not list(tmp_path.glob("out/trial-*"))
+
+
+@pytest.mark.parametrize(
+    "options", [["--trials", "0"], ["--parallel", "x"], ["--timeout", "-1"], ["--goal", "up"]]
+)
+def test_tune__option_out_of_range__refused_by_the_parser(options: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*base_options(), *options, "--", "python"])
