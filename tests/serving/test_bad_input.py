@@ -198,12 +198,13 @@ def test_full_disk__stored_study__asks_to_repeat(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", no_space)
-        for attempt in (
+        attempts: list[Callable[[], object]] = [
             lambda: study.observe(trial, 0.5),
             lambda: study.observe(trial, failed="diverged"),
             lambda: study.observe(point, 0.5),
             study.suggest,
-        ):
+        ]
+        for attempt in attempts:
             with pytest.raises(StorageError, match="the disk is full"):
                 attempt()
     assert study.trials == [trial]
