@@ -33,23 +33,19 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
     for i in range(draw(st.integers(1, 6))):
         parents = [name for name, p in parameters.items() if (p.num_levels or 99) <= 4]
         when = None
-        if parents and draw(st.booleans()):
-            parent = draw(st.sampled_from(parents))
+        parent = draw(st.sampled_from([None, *parents]))
+        if parent is not None:
             values = parameters[parent].grid()
             when = {parent: draw(st.lists(st.sampled_from(values), min_size=1, unique=True))}
-        parameter = draw(
-            st.sampled_from(
-                [
-                    Float(1e-4, 1.0, log=True, when=when),
-                    Float(0.0, 1.0, step=0.25, when=when),
-                    Int(-2, 1, when=when),
-                    Int(1, 64, log=True, when=when, description="width"),
-                    Categorical(["a", "b", None], when=when),
-                    Ordinal([1, 2.5, "many"], when=when),
-                ]
-            )
-        )
-        parameters[f"p{i}"] = parameter
+        kinds: list[Parameter] = [
+            Float(1e-4, 1.0, log=True, when=when),
+            Float(0.0, 1.0, step=0.25, when=when),
+            Int(-2, 1, when=when),
+            Int(1, 64, log=True, when=when, description="width"),
+            Categorical(["a", "b", None], when=when),
+            Ordinal([1, 2.5, "many"], when=when),
+        ]
+        parameters[f"p{i}"] = draw(st.sampled_from(kinds))
     return SearchSpace(parameters)
 
 

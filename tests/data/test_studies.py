@@ -40,7 +40,8 @@ class TestConfig:
             StudyConfig(**{"space": SPACE, "metric": "accuracy", "goal": "maximize", **fields})
 
     def test_config__metadata_numbers_and_numpy_fixed__become_plain(self) -> None:
-        config = StudyConfig(SPACE, "loss", "minimize", {"rows": 500}, {"lr": np.float64(0.1)})
+        rows: Any = 500
+        config = StudyConfig(SPACE, "loss", "minimize", {"rows": rows}, {"lr": np.float64(0.1)})
         assert config.metadata == {"rows": "500"}
         assert type(config.fixed["lr"]) is float
         assert config.sign == -1.0
@@ -59,7 +60,7 @@ class TestConfig:
 class TestMeasure:
     def test_measure__number__is_the_value(self) -> None:
         config = StudyConfig(SPACE, "accuracy", "maximize")
-        assert config.measure(np.float32(0.5)) == (0.5, {})
+        assert config.measure(np.float64(0.5)) == (0.5, {})
         assert math.isnan(config.measure(math.nan)[0])
 
     def test_measure__mapping__picks_the_metric_and_keeps_the_rest(self) -> None:

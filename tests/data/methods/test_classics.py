@@ -36,7 +36,7 @@ def study(
 
 
 def bowl(params: Mapping[str, Value]) -> float:
-    return -((params["x"] - 0.3) ** 2) - (params["y"] - 0.8) ** 2
+    return -float((params["x"] - 0.3) ** 2 + (params["y"] - 0.8) ** 2)
 
 
 def largest_gap(points: list[dict[str, Value]]) -> float:
@@ -146,14 +146,15 @@ class TestQuasiRandom:
 
 class TestHillClimbing:
     def test_suggest__smooth_bowl__climbs_closer_than_random(self) -> None:
+        methods: dict[str, SearchMethod] = {
+            "climb": HillClimbing(SQUARE),
+            "random": RandomSearch(SQUARE),
+        }
         best = {
             name: np.mean(
-                [max(t.value or -9.0 for t in study(method, bowl, 80, s)) for s in range(5)]
+                [max(t.value or -9 for t in study(method, bowl, 80, s)) for s in range(5)]
             )
-            for name, method in {
-                "climb": HillClimbing(SQUARE),
-                "random": RandomSearch(SQUARE),
-            }.items()
+            for name, method in methods.items()
         }
         assert best["climb"] > 0.5 * best["random"]
 
