@@ -46,7 +46,7 @@ class RandomPlanner:
         *,
         seed: int,
         fixed: Mapping[str, Value] | None = None,
-    ) -> list[PlannedPoint]:
+    ) -> Any:
         self.calls.append((len(history), count))
         told = repr([(dict(t.params), t.status, t.value, dict(t.metrics)) for t in history])
         rng = np.random.default_rng([seed, zlib.crc32(told.encode())])
@@ -57,7 +57,7 @@ class RandomPlanner:
 
     def predict(
         self, config: StudyConfig, history: Sequence[Trial], points: Sequence[Mapping[str, Value]]
-    ) -> list[PlannedPrediction]:
+    ) -> Any:
         levels = (0.05, 0.25, 0.5, 0.75, 0.95)
         means = [len(history) + float(point["x"]) for point in points]
         return [PlannedPrediction(m, 1.0, {q: m + q - 0.5 for q in levels}) for m in means]
