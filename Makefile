@@ -1,0 +1,54 @@
+# Everything runs in .venv, which is made when it is needed and remade when the packaging changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := data tokenization optformer training serving
+SOURCES := $(shell find $(PACKAGES) -type f -not -path '*/__pycache__/*' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help install test lint format types unit wheel demo clean
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed  ## Make .venv with the project (editable) and its development tools
+
+test: lint types wheel unit  ## Everything that must pass before a merge
+
+lint: $(VENV)/.installed  ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed  ## Fix style and formatting where that is safe
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The folders become one package only when they are installed, so mypy reads the built wheel, from
+# a folder where the bare ones are not in its way.
+types: $(VENV)/.wheel  ## Check types
+	cd $(VENV) && MYPYPATH=wheel bin/mypy --config-file ../pyproject.toml -p optformer
+
+unit: $(VENV)/.installed  ## Run the tests but the slow ones
+	$(BIN)/pytest -q -m "not slow" -p no:cacheprovider --durations=10
+
+# An editable install hides files that the wheel forgets: ask the wheel itself.
+wheel: $(VENV)/.wheel  ## Check that the built wheel stands on its own
+	cd $(VENV) && PYTHONPATH=wheel bin/python -P ../tests/wheel_check.py
+
+demo: $(VENV)/.installed  ## Tune a neural network on digits and write what happened to demo-output
+	$(BIN)/optformer demo --out demo-output
+
+clean:  ## Remove .venv and everything that was built
+	rm -rf $(VENV) build dist *.egg-info demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,benchmark]'
+	@touch $@
+
+$(VENV)/.wheel: $(VENV)/.installed $(SOURCES)
+	rm -rf build dist $(VENV)/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/wheel dist/*.whl
+	@touch $@
