@@ -19,8 +19,10 @@ from optformer.serving.cli import console
 COMMANDS = {
     "tune": "tune any script from the shell",
     "show": "list studies, or show one study's results",
+    "demo": "tune a small classifier and compare with random search",
     "methods": "list the search methods",
     "benchmark": "compare search methods on a suite of tasks",
+    "train": "train a model from a configuration file",
     "report": "tables and curves of benchmark results",
 }
 """Subcommand to its line in the help; the module of the same name implements it."""
