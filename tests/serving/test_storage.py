@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -41,11 +42,25 @@ def record(space: SearchSpace) -> StudyRecord:
     return StudyRecord(config=StudyConfig(space, metric="accuracy", goal="maximize"), seed=1)
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with Optuna's tables, which take half a second to make."""
+    path = tmp_path_factory.mktemp("empty") / "s.db"
+    optuna_access.open_storage(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite(empty_database: Path, tmp_path: Path) -> str:
+    """Address of an SQLite file without studies."""
+    return f"sqlite:///{shutil.copy(empty_database, tmp_path / 's.db')}"
+
+
 @pytest.fixture(params=["sqlite", "journal"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Address of a file storage that is not there yet."""
+    """Address of a file storage without studies."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/studies.db"
+        return str(request.getfixturevalue("sqlite"))
     return f"journal:///{tmp_path}/studies.journal"
 
 
@@ -53,7 +68,7 @@ class TrialStoreContract:
     """What every store keeps to; subclasses give the store."""
 
     @pytest.fixture
-    def store(self, tmp_path: Path, record: StudyRecord) -> TrialStore:
+    def store(self, record: StudyRecord) -> TrialStore:
         raise NotImplementedError
 
     @pytest.fixture
@@ -135,20 +150,20 @@ class TrialStoreContract:
 
 class TestMemoryStore(TrialStoreContract):
     @pytest.fixture
-    def store(self, tmp_path: Path, record: StudyRecord) -> TrialStore:
+    def store(self, record: StudyRecord) -> TrialStore:
         return create_store(None, "s", record)
 
 
 class TestOptunaObject(TrialStoreContract):
     @pytest.fixture
-    def store(self, tmp_path: Path, record: StudyRecord) -> TrialStore:
+    def store(self, record: StudyRecord) -> TrialStore:
         return create_store(optuna.storages.InMemoryStorage(), "s", record)
 
 
 class TestSqlite(TrialStoreContract):
     @pytest.fixture
-    def store(self, tmp_path: Path, record: StudyRecord) -> TrialStore:
-        return create_store(f"sqlite:///{tmp_path}/s.db", "s", record)
+    def store(self, sqlite: str, record: StudyRecord) -> TrialStore:
+        return create_store(sqlite, "s", record)
 
 
 class TestJournal(TrialStoreContract):
@@ -362,9 +377,9 @@ def test_open_storage__not_a_database__is_a_storage_error(tmp_path: Path) -> Non
 
 
 def test_suggest_and_observe__sqlite__write_once_each(
-    tmp_path: Path, make_study: Callable[..., Study]
+    sqlite: str, make_study: Callable[..., Study]
 ) -> None:
-    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/s.db")
+    storage = optuna.storages.RDBStorage(sqlite)
     study = make_study(storage=storage)
     waiting: list[str] = []
     commits: list[list[str]] = []
@@ -389,9 +404,9 @@ def test_suggest_and_observe__sqlite__write_once_each(
 
 @pytest.mark.slow
 def test_suggest_and_observe__sqlite__costs_milliseconds(
-    tmp_path: Path, make_study: Callable[..., Study]
+    sqlite: str, make_study: Callable[..., Study]
 ) -> None:
-    study = make_study(storage=f"sqlite:///{tmp_path}/s.db")
+    study = make_study(storage=sqlite)
     started = time.process_time()
     for step in range(100):
         study.observe(study.suggest(), step)
@@ -402,9 +417,9 @@ def test_suggest_and_observe__sqlite__costs_milliseconds(
 
 
 def test_full_disk__sqlite__loses_nothing(
-    tmp_path: Path, make_study: Callable[..., Study], reopen: Callable[..., Study]
+    sqlite: str, make_study: Callable[..., Study], reopen: Callable[..., Study]
 ) -> None:
-    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/s.db")
+    storage = optuna.storages.RDBStorage(sqlite)
     study = make_study(storage=storage)
     first, second = study.suggest(2)
     study.observe(first, 0.5)
@@ -419,10 +434,10 @@ def test_full_disk__sqlite__loses_nothing(
     with pytest.raises(StorageError, match=r"trial 1 .*the disk is full .*repeat the call"):
         study.observe(second, failed=reason)
     assert study.trials == [first.finish(0.5), second]
-    assert reopen(f"sqlite:///{tmp_path}/s.db").trials == [first.finish(0.5), second]
+    assert reopen(sqlite).trials == [first.finish(0.5), second]
     full = False
     study.observe(second, failed=reason)
-    assert reopen(f"sqlite:///{tmp_path}/s.db").trials[1] == second.fail(reason)
+    assert reopen(sqlite).trials[1] == second.fail(reason)
 
 
 @pytest.mark.parametrize("landed", [False, True])
@@ -479,9 +494,9 @@ def test_suggest__disk_full_half_way__names_the_recorded_trials(
 
 
 def test_locked_database__briefly__is_waited_for(
-    tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+    sqlite: str, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, holder = _study_and_lock(tmp_path, make_study)
+    study, holder = _study_and_lock(sqlite, make_study)
     trial = study.suggest()
     holder.execute("BEGIN EXCLUSIVE")
     waits: list[float] = []
@@ -497,9 +512,9 @@ def test_locked_database__briefly__is_waited_for(
 
 
 def test_locked_database__for_long__is_an_error_and_changes_nothing(
-    tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+    sqlite: str, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, holder = _study_and_lock(tmp_path, make_study)
+    study, holder = _study_and_lock(sqlite, make_study)
     trial = study.suggest()
     monkeypatch.setattr(optuna_access, "_PATIENCE", 0.3)
     holder.execute("BEGIN EXCLUSIVE")
@@ -514,13 +529,11 @@ def test_locked_database__for_long__is_an_error_and_changes_nothing(
 
 
 def _study_and_lock(
-    tmp_path: Path, make_study: Callable[..., Study]
+    sqlite: str, make_study: Callable[..., Study]
 ) -> tuple[Study, sqlite3.Connection]:
     """A study in SQLite that waits for locks a moment, and a connection that can lock it."""
-    path = tmp_path / "s.db"
-    storage = optuna.storages.RDBStorage(
-        f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 0.01}}
-    )
+    storage = optuna.storages.RDBStorage(sqlite, engine_kwargs={"connect_args": {"timeout": 0.01}})
+    path = sqlite.removeprefix("sqlite:///")
     return make_study(storage=storage), sqlite3.connect(path, isolation_level=None)
 
 
