@@ -40,7 +40,8 @@ from optformer.serving.storage import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from optformer.planner import Prediction, Suggestion
+    from optformer.planner import Suggestion
+    from optformer.prediction import Prediction
 
 STRATEGIES = ("ei", "pi", "ucb", "ts", "policy")
 """Ways to choose among candidates: expected improvement, probability of improvement, upper
