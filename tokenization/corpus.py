@@ -40,6 +40,7 @@ LIBRARIES: dict[str, str] = {
 _SKIPPED = {"tests", "testing", "_vendor", "externals", "__pycache__", "_numpy", "deprecated"}
 _MARKUP = re.compile(r":\w+:`~?([^`]*)`|``?([^`]+)``?|[~=\-^\"'+#_]{4,}|\.\. \w+::|>>> ?")
 _BLANKS = re.compile(r"\s+")
+_MAX_PARAMETERS = 7  # of a generated study
 _MAX_LENGTH = 2000  # characters of a sentence; longer ones are tables
 
 
@@ -169,8 +170,8 @@ _CHOICES = _split(
 
 
 def _random_study(names: list[str], rng: np.random.Generator) -> StudyConfig:
-    pool = list(_TUNED) if rng.random() < 0.6 else names
-    count = int(rng.integers(1, 8))
+    pool = list(_TUNED) if rng.random() < 0.6 or len(names) < _MAX_PARAMETERS else names
+    count = int(rng.integers(1, _MAX_PARAMETERS + 1))
     chosen = [pool[i] for i in rng.choice(len(pool), size=count, replace=False)]
     space = SearchSpace({name: _random_parameter(rng) for name in chosen})
     metadata = {

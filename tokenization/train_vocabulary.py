@@ -16,6 +16,7 @@ from pathlib import Path
 
 import sentencepiece
 
+from optformer.data.errors import ConfigError
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.corpus import Corpus, build_corpus
 from optformer.tokenization.vocabulary import Vocabulary
@@ -26,31 +27,47 @@ NUM_TEXT_PIECES = 4000
 _NUM_BYTES = 256
 
 
-def train_vocabulary(corpus: Corpus, num_text_pieces: int = NUM_TEXT_PIECES) -> Vocabulary:
-    """Fit the text pieces on a corpus; deterministic for one SentencePiece version."""
+def train_vocabulary(corpus: Corpus, num_text_pieces: int | None = None) -> Vocabulary:
+    """Fit the text pieces on a corpus; deterministic for one SentencePiece version.
+
+    Args:
+        corpus: Training sentences.
+        num_text_pieces: Pieces to learn; `NUM_TEXT_PIECES` when absent.
+
+    Raises:
+        ConfigError: The corpus is too small, or has too many characters, for that many pieces.
+    """
+    if num_text_pieces is None:
+        num_text_pieces = NUM_TEXT_PIECES
     buffer = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(corpus.sentences),
-        model_writer=buffer,
-        model_type="unigram",
-        vocab_size=len(sym.SYMBOLS) + _NUM_BYTES + num_text_pieces,
-        unk_id=sym.SYMBOL_IDS[sym.UNKNOWN],
-        unk_piece=sym.UNKNOWN,
-        pad_id=sym.SYMBOL_IDS[sym.PAD],
-        pad_piece=sym.PAD,
-        bos_id=-1,
-        eos_id=-1,
-        user_defined_symbols=list(sym.SYMBOLS[2:]),
-        byte_fallback=True,
-        split_digits=True,
-        character_coverage=0.9995,
-        normalization_rule_name="identity",
-        add_dummy_prefix=False,
-        remove_extra_whitespaces=False,
-        max_sentence_length=20_000,
-        num_threads=1,
-        minloglevel=2,
-    )
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(corpus.sentences),
+            model_writer=buffer,
+            model_type="unigram",
+            vocab_size=len(sym.SYMBOLS) + _NUM_BYTES + num_text_pieces,
+            unk_id=sym.SYMBOL_IDS[sym.UNKNOWN],
+            unk_piece=sym.UNKNOWN,
+            pad_id=sym.SYMBOL_IDS[sym.PAD],
+            pad_piece=sym.PAD,
+            bos_id=-1,
+            eos_id=-1,
+            user_defined_symbols=list(sym.SYMBOLS[2:]),
+            byte_fallback=True,
+            split_digits=True,
+            character_coverage=0.9995,
+            normalization_rule_name="identity",
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            max_sentence_length=20_000,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{num_text_pieces} text pieces cannot be learned from {len(corpus.sentences)} "
+            f"sentences: {error}"
+        ) from error
     statistics = {
         "files": corpus.files,
         "sentences": len(corpus.sentences),

@@ -21,8 +21,13 @@ import sentencepiece
 from optformer.data.errors import CheckpointError, TokenizationError
 from optformer.tokenization import symbols as sym
 
-_MODEL_FILE = "tokenizer.model"
-_TABLE_FILE = "vocab.json"
+MODEL_FILE = "tokenizer.model"
+"""File of the SentencePiece model."""
+
+TABLE_FILE = "vocab.json"
+"""File of version, hash, symbols and corpus statistics."""
+
+_AUTO_FILE = "tokenizer_config.json"  # how AutoTokenizer of transformers finds the class
 _SPACE = "\u2581"  # SentencePiece's sign for a space
 _CACHE_LIMIT = 50_000  # segments; names and numbers recur, descriptions hardly
 
@@ -166,11 +171,8 @@ class Vocabulary:
         """Undo `encode_text`."""
         return unescape(self.decode(ids).removeprefix(" "))
 
-    def save(self, directory: str | Path) -> None:
-        """Write `tokenizer.model` and `vocab.json` into a directory."""
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _MODEL_FILE).write_bytes(self._model)
+    def files(self) -> dict[str, bytes]:
+        """Contents of `tokenizer.model` and `vocab.json`, by name."""
         table = {
             "format_version": self.format_version,
             "hash": self.hash,
@@ -178,7 +180,18 @@ class Vocabulary:
             "corpus": dict(self.corpus),
             "symbols": dict(sym.SYMBOL_IDS),
         }
-        (folder / _TABLE_FILE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        return {MODEL_FILE: self._model, TABLE_FILE: (json.dumps(table, indent=1) + "\n").encode()}
+
+    def save(self, directory: str | Path) -> None:
+        """Write `tokenizer.model` and `vocab.json` into a directory.
+
+        A third file, `tokenizer_config.json`, names the class that `AutoTokenizer` shall load.
+        """
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        auto = json.dumps({"tokenizer_class": "OptFormerTokenizer"}) + "\n"
+        for name, content in {**self.files(), _AUTO_FILE: auto.encode()}.items():
+            (folder / name).write_bytes(content)
 
     @classmethod
     def load(cls, directory: str | Path) -> Vocabulary:
@@ -189,7 +202,7 @@ class Vocabulary:
                 agree with the other file or with the code.
         """
         folder = Path(directory)
-        table_file, model_file = folder / _TABLE_FILE, folder / _MODEL_FILE
+        table_file, model_file = folder / TABLE_FILE, folder / MODEL_FILE
         try:
             table = json.loads(table_file.read_text(encoding="utf-8"))
             version, digest = table["format_version"], table["hash"]

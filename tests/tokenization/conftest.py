@@ -64,7 +64,8 @@ def _spaces(draw: st.DrawFn) -> SearchSpace:
     for name in draw(st.lists(_NAMES, min_size=1, max_size=5, unique=True)):
         when = None
         parents = [n for n, p in parameters.items() if isinstance(p, Categorical | Ordinal)]
-        if parents and draw(st.booleans()):
+        conditional: bool = draw(st.booleans())
+        if parents and conditional:
             parent = draw(st.sampled_from(parents))
             choices: Any = parameters[parent]
             when = {parent: [draw(st.sampled_from(choices.choices))]}
@@ -75,14 +76,9 @@ def _spaces(draw: st.DrawFn) -> SearchSpace:
 @st.composite
 def _configs(draw: st.DrawFn) -> StudyConfig:
     space = draw(_spaces())
-    metric: Any = draw(
-        st.one_of(
-            _NAMES,
-            st.dictionaries(
-                _NAMES, st.floats(-1e9, 1e9, allow_subnormal=False), min_size=1, max_size=3
-            ).map(Weighted),
-        )
-    )
+    weights = st.floats(-1e9, 1e9, allow_subnormal=False)
+    weighted = st.dictionaries(_NAMES, weights, min_size=1, max_size=3).map(Weighted)
+    metric: Any = draw(st.one_of(_NAMES, weighted))
     point = space.sample(np.random.default_rng(draw(st.integers(0, 2**32))))
     fixed = {name: value for name, value in point.items() if draw(st.integers(0, 3)) == 0}
     keys = st.one_of(_NAMES, st.sampled_from(["task", "dataset", "model"]))

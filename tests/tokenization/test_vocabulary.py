@@ -62,7 +62,7 @@ def test_encode_text__lone_surrogate__is_refused(vocabulary: Vocabulary) -> None
 
 @pytest.mark.parametrize("text", ["<nonsense>", "a < b", "R&D", "<c256>", "<1000>"])
 def test_encode__unescaped_text__is_refused(text: str, vocabulary: Vocabulary) -> None:
-    with pytest.raises(TokenizationError, match="escape|symbol"):
+    with pytest.raises(TokenizationError, match=r"escape|symbol"):
         vocabulary.encode(text)
 
 
