@@ -8,8 +8,8 @@ Q bins, H heads, D width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from optformer.tokenization.metadata import MetadataEncoding
 UNSET = len(ValueKind)
 """Kind of a value that is not chosen yet, beside the kinds of `ValueKind`."""
 
-_Batch = TypeVar("_Batch", "Metadata", "Points", "History")
+_Batch = TypeVar("_Batch")
 
 
 @dataclass(frozen=True)
@@ -138,14 +138,16 @@ def history_batch(history: HistoryEncoding) -> History:
 
 
 def to_device(batch: _Batch, device: torch.device | str) -> _Batch:
-    """The same batch with every tensor on a device."""
-    moved = {
-        field.name: value.to(device)
-        if isinstance(value := getattr(batch, field.name), Tensor)
-        else to_device(value, device)
-        for field in fields(batch)
-    }
-    return replace(batch, **moved)
+    """The same batch with every tensor on a device; `batch` is a dataclass, perhaps nested."""
+    moved: dict[str, Any] = {}
+    for field in fields(batch):  # type: ignore[arg-type]
+        value = getattr(batch, field.name)
+        if isinstance(value, Tensor):
+            value = value.to(device)
+        elif is_dataclass(value):
+            value = to_device(value, device)
+        moved[field.name] = value
+    return replace(batch, **moved)  # type: ignore[type-var]
 
 
 def _ranks(owners: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ class PriorConfig:
     """
 
     parameters: Mapping[int, float]
-    max_trials: int = 100
+    max_trials: int = 128
     studies_per_space: int = 4
     tokens: int = 4096
     probes: int = 48

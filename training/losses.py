@@ -46,13 +46,13 @@ def study_losses(model: nn.Module, batch: StudyBatch, metric_share: float) -> Lo
         batch.value_slots,
         batch.values.position,
     )
-    metric = _likelihood(metric_logits, batch.metrics.target)
-    value = _likelihood(value_logits, batch.values.target)
+    metric = negative_log_likelihood(metric_logits, batch.metrics.target)
+    value = negative_log_likelihood(value_logits, batch.values.target)
     return Losses(metric_share * metric + (1 - metric_share) * value, metric, value)
 
 
-def _likelihood(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean negative log-likelihood of the targets that count."""
+def negative_log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean negative log-likelihood, in nats, of the targets (B, N) that are not IGNORED."""
     counted = (target != IGNORED).sum().clamp(min=1)
     total = F.cross_entropy(
         logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED, reduction="sum"

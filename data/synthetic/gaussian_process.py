@@ -26,7 +26,8 @@ def matern52(first: Tensor, second: Tensor, length_scale: Tensor) -> Tensor:
     Returns:
         (..., N, M).
     """
-    distance = torch.cdist(first, second) / length_scale * math.sqrt(5)
+    exact = "donot_use_mm_for_euclid_dist"  # the fast way loses near points' distances
+    distance = torch.cdist(first, second, compute_mode=exact) / length_scale * math.sqrt(5)
     return (1 + distance + distance.square() / 3) * torch.exp(-distance)
 
 
@@ -34,18 +35,18 @@ def fit(place: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Length scale and noise of the highest marginal likelihood on the grid.
 
     Args:
-        place: Points, (B, T, E).
-        values: Standardized values, (B, T).
+        place: Points, float64, (B, T, E).
+        values: Standardized values, float64, (B, T).
 
     Returns:
         Length scale and noise variance, each (B, 1, 1).
     """
     stretch = math.sqrt(place.shape[-1] / 2)
-    scales = torch.tensor(LENGTH_SCALES, device=place.device) * stretch
-    noises = torch.tensor(NOISES, device=place.device)
+    scales = torch.tensor(LENGTH_SCALES).to(place) * stretch
+    noises = torch.tensor(NOISES).to(place)
     grid_scale = scales.repeat_interleave(len(NOISES))  # (G,)
     grid_noise = noises.repeat(len(LENGTH_SCALES))
-    eye = torch.eye(place.shape[1], device=place.device)
+    eye = torch.eye(place.shape[1]).to(place)
     covariance = matern52(place[:, None], place[:, None], grid_scale[:, None, None])
     factor = torch.linalg.cholesky(covariance + grid_noise[:, None, None] * eye)
     white = torch.linalg.solve_triangular(
@@ -71,7 +72,7 @@ def expected_improvement(
     Returns:
         (B, N).
     """
-    eye = torch.eye(place.shape[1], device=place.device)
+    eye = torch.eye(place.shape[1]).to(place)
     factor = torch.linalg.cholesky(matern52(place, place, length_scale) + noise * eye)
     cross = matern52(place, candidates, length_scale)
     white = torch.linalg.solve_triangular(

@@ -97,8 +97,8 @@ def gp_ei(
         # Failed trials count as the worst value seen.
         worst = torch.nan_to_num(outcome, nan=math.inf).amin(-1, keepdim=True)
         filled = torch.where(outcome.isnan(), worst, outcome).nan_to_num(posinf=0.0)
-        place = _kernel_place(functions, values).flatten(0, 1)
-        flat = filled.reshape(studies, tried)
+        place = _kernel_place(functions, values).flatten(0, 1).double()
+        flat = filled.reshape(studies, tried).double()
         # Exploded values are pulled in: the process sees ranks' sizes, not outliers.
         centred = flat - flat.median(-1, keepdim=True).values
         scaled = torch.asinh(centred / centred.abs().mean(-1, keepdim=True).clamp(min=1e-9))
@@ -118,7 +118,7 @@ def gp_ei(
         score = gaussian_process.expected_improvement(
             place,
             scaled,
-            _kernel_place(functions, candidates).flatten(0, 1),
+            _kernel_place(functions, candidates).flatten(0, 1).double(),
             fitted["scale"],
             fitted["noise"],
         )

@@ -1,0 +1,86 @@
+"""Acquisition functions: sums over the predicted distribution of the metric's bins.
+
+All take logits over Q bins and `failed`, (N, Q + 1), and the best scaled value so far, and return
+one score a candidate, (N,), larger is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from optformer.data.errors import ConfigError
+
+UCB_QUANTILE = 0.9
+_TINY = 1e-12
+
+Acquisition = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+
+
+def bin_centres(bins: int, like: Tensor) -> Tensor:
+    """Centres of the bins on the unit interval, (Q,)."""
+    return (torch.arange(bins, device=like.device) + 0.5) / bins
+
+
+def expected_improvement(logits: Tensor, best: Tensor, generator: torch.Generator) -> Tensor:
+    """Logarithm of the expected improvement, times the probability of not failing (Jones 1998)."""
+    del generator
+    chances = logits.softmax(-1)[..., :-1]  # sums to the probability of not failing
+    gain = (bin_centres(chances.shape[-1], chances) - best).clamp(min=0)
+    return torch.log(chances @ gain + _TINY)
+
+
+def probability_of_improvement(logits: Tensor, best: Tensor, generator: torch.Generator) -> Tensor:
+    """Logarithm of the probability of a better value (Kushner 1964)."""
+    del generator
+    chances = logits.softmax(-1)[..., :-1]
+    better = bin_centres(chances.shape[-1], chances) > best
+    return torch.log(chances @ better.to(chances.dtype) + _TINY)
+
+
+def upper_confidence_bound(logits: Tensor, best: Tensor, generator: torch.Generator) -> Tensor:
+    """The 0.9 quantile of the value, times the probability of not failing (Srinivas 2010)."""
+    del best, generator
+    return quantile(logits, UCB_QUANTILE) * (1 - logits.softmax(-1)[..., -1])
+
+
+def thompson_sample(logits: Tensor, best: Tensor, generator: torch.Generator) -> Tensor:
+    """One draw of each candidate's value; a drawn failure ranks below all values."""
+    del best
+    drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+    inside = torch.rand(drawn.shape, generator=generator)
+    bins = logits.shape[-1] - 1
+    return torch.where(drawn == bins, -1.0, (drawn + inside) / bins)
+
+
+ACQUISITIONS: dict[str, Acquisition] = {
+    "ei": expected_improvement,
+    "pi": probability_of_improvement,
+    "ucb": upper_confidence_bound,
+    "ts": thompson_sample,
+}
+"""Acquisition functions by the name of the strategy."""
+
+
+def acquisition(name: str) -> Acquisition:
+    """Look up an acquisition function.
+
+    Raises:
+        ConfigError: The name is unknown.
+    """
+    if name not in ACQUISITIONS:
+        raise ConfigError(f"unknown strategy {name!r}; known are {sorted([*ACQUISITIONS, 'policy'])}")
+    return ACQUISITIONS[name]
+
+
+def quantile(logits: Tensor, level: float) -> Tensor:
+    """Quantile of the scaled value given that the trial does not fail, (N,), linear in a bin."""
+    chances = logits[..., :-1].softmax(-1)
+    cumulative = chances.cumsum(-1)
+    index = (cumulative < level).sum(-1, keepdim=True).clamp(max=chances.shape[-1] - 1)
+    inside = torch.gather(chances, -1, index)
+    before = torch.gather(cumulative, -1, index) - inside
+    part = ((level - before) / inside.clamp(min=_TINY)).clamp(0, 1)
+    return ((index + part) / chances.shape[-1])[..., 0]

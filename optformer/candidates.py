@@ -1,0 +1,98 @@
+"""Where candidates come from: the space itself, the model's policy, the neighbourhood of the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import qmc
+
+from optformer.encoded_space import Array, EncodedSpace
+from optformer.scoring import StudyModel
+
+MAX_LISTED = 2048  # spaces with at most so many points are searched whole
+CLOSE = 1e-3  # a candidate nearer than this to a tried point, in every parameter, is a repeat
+MUTATION_RATE = 0.4  # chance that a parameter is touched
+MUTATION_SCALES = (0.005, 0.3)  # steps of mutations, log-uniform
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Points to rank.
+
+    Attributes:
+        values: (N, P), as in `EncodedSpace`.
+        source: Who proposed each: "space", "policy", "mutation", "local" or "gradient".
+    """
+
+    values: Array
+    source: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def select(self, index: NDArray[np.intp] | NDArray[np.bool_] | list[int]) -> Candidates:
+        """Some of the candidates."""
+        return Candidates(self.values[index], self.source[index])
+
+
+def join(*parts: Candidates) -> Candidates:
+    """All candidates of several sources."""
+    return Candidates(
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.source for part in parts]),
+    )
+
+
+def from_space(space: EncodedSpace, count: int, rng: np.random.Generator) -> Candidates:
+    """A scrambled Sobol sequence over the space."""
+    sampler = qmc.Sobol(len(space.names), rng=rng)
+    unit = sampler.random_base2(max(int(np.ceil(np.log2(count))), 0))[:count]
+    return _from("space", space.from_uniform(unit))
+
+
+def from_policy(
+    study: StudyModel, space: EncodedSpace, count: int, generator: torch.Generator
+) -> Candidates:
+    """Samples of the model's own policy."""
+    return _from("policy", study.sample_points(space, count, generator))
+
+
+def near(
+    space: EncodedSpace,
+    centres: Array,
+    count: int,
+    rng: np.random.Generator,
+    source: str = "mutation",
+    scales: tuple[float, float] = MUTATION_SCALES,
+) -> Candidates:
+    """Mutations of given points, each by a step of its own size."""
+    parents = centres[np.arange(count) % len(centres)]
+    scale = np.exp(rng.uniform(np.log(scales[0]), np.log(scales[1]), (count, 1)))
+    return _from(source, space.mutate(parents, scale, MUTATION_RATE, rng))
+
+
+def untried(space: EncodedSpace, candidates: Candidates, tried: Array) -> Candidates:
+    """Candidates that repeat neither a tried point nor an earlier candidate."""
+    keys = space.keys(candidates.values)
+    _, first = np.unique(keys, return_index=True)
+    fresh = np.zeros(len(candidates), dtype=bool)
+    fresh[first] = True
+    if len(tried):
+        fresh &= ~np.isin(keys, space.keys(tried))
+        if not space.finite:
+            gap = np.abs(candidates.values[:, None, :] - tried[None, :, :]).max(-1)
+            fresh &= gap.min(-1) > CLOSE
+    return candidates.select(fresh)
+
+
+def all_untried(space: EncodedSpace, tried: Array) -> Candidates:
+    """Every point of a finite space that was not tried."""
+    points = _from("space", space.all_points())
+    return untried(space, points, tried)
+
+
+def _from(source: str, values: Array) -> Candidates:
+    return Candidates(values, np.full(len(values), source, dtype="<U8"))

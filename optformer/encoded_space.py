@@ -1,0 +1,196 @@
+"""A search space in the model's numbers: legal points, sampling and mutation, vectorised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optformer.data.errors import SearchSpaceError
+from optformer.data.parameters import Categorical, Parameter, Value
+from optformer.data.spaces import SearchSpace
+from optformer.tokenization.history import Points, ValueKind, decode_point, encode_points
+
+Array = NDArray[np.float64]
+
+_MAX_GRID = 4096  # numeric parameters with more levels are searched as continuous, then rounded
+_LOCAL_LEVELS = 0.75  # smallest mutation of a levelled parameter, in levels
+
+
+class EncodedSpace:
+    """Points of one space as arrays of unit-interval values and choice indices, (N, P).
+
+    Args:
+        space: The space.
+        fixed: Parameters held at one value.
+    """
+
+    def __init__(self, space: SearchSpace, fixed: Mapping[str, Value]):
+        self.space = space
+        self.names = space.names
+        parameters = [space[name] for name in self.names]
+        self.is_choice = np.array([isinstance(p, Categorical) for p in parameters])
+        self.grids = [_grid(parameter) for parameter in parameters]
+        self.fixed = {
+            self.names.index(name): _encode(space[name], value) for name, value in fixed.items()
+        }
+        self._conditions = [self._condition(parameter) for parameter in parameters]
+        self.free_numbers = np.array(
+            [
+                not isinstance(p, Categorical) and slot not in self.fixed and self.grids[slot] is None
+                for slot, p in enumerate(parameters)
+            ]
+        )
+
+    @property
+    def finite(self) -> bool:
+        """Whether the number of points is finite and every parameter is searched on its levels."""
+        return all(
+            grid is not None or slot in self.fixed for slot, grid in enumerate(self.grids)
+        )
+
+    @property
+    def size(self) -> int | None:
+        """Upper bound of the number of points, None when not finite."""
+        if not self.finite:
+            return None
+        total = 1
+        for slot, grid in enumerate(self.grids):
+            total *= 1 if slot in self.fixed or grid is None else len(grid)
+        return total
+
+    def all_points(self) -> Array:
+        """Every distinct point of a finite space, (N, P)."""
+        axes = [
+            np.array([self.fixed[slot]]) if slot in self.fixed else _required(grid)
+            for slot, grid in enumerate(self.grids)
+        ]
+        mesh = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+        legal = self.legal(mesh)
+        _, first = np.unique(self.keys(legal), return_index=True)
+        return legal[np.sort(first)]
+
+    def from_uniform(self, unit: Array) -> Array:
+        """Legal points from numbers in [0, 1), every level with an equal share; (N, P)."""
+        values = unit.copy()
+        for slot, grid in enumerate(self.grids):
+            if grid is not None:
+                index = np.minimum((unit[:, slot] * len(grid)).astype(int), len(grid) - 1)
+                values[:, slot] = grid[index]
+        return self.legal(values)
+
+    def legal(self, values: Array) -> Array:
+        """Move points to the nearest legal ones: levels, bounds, fixed values, conditions."""
+        values = np.clip(values, 0.0, None)
+        for slot, grid in enumerate(self.grids):
+            if slot in self.fixed:
+                values[:, slot] = self.fixed[slot]
+            elif grid is None:
+                values[:, slot] = np.minimum(values[:, slot], 1.0)
+            else:
+                values[:, slot] = _nearest(grid, values[:, slot])
+        return np.where(self.active(values), values, 0.0)
+
+    def active(self, values: Array) -> NDArray[np.bool_]:
+        """Which parameters take part, (N, P)."""
+        on = np.ones(values.shape, dtype=bool)
+        for slot, condition in enumerate(self._conditions):
+            for parent, allowed in condition:
+                met = np.isclose(values[:, parent, None], allowed, rtol=0, atol=1e-9).any(-1)
+                on[:, slot] &= on[:, parent] & met
+        return on
+
+    def mutate(
+        self, values: Array, scale: Array, rate: float, rng: np.random.Generator
+    ) -> Array:
+        """Perturb points: numbers by a normal step, choices redrawn at a rate, children repaired.
+
+        Args:
+            values: Points, (N, P).
+            scale: Standard deviation of each point's step, (N, 1).
+            rate: Probability that a parameter is touched; at least one is.
+            rng: Source of randomness.
+        """
+        count, parameters = values.shape
+        fresh = self.from_uniform(rng.random((count, parameters)))
+        touched = rng.random((count, parameters)) < rate
+        touched[np.arange(count), rng.integers(parameters, size=count)] = True
+        step = rng.standard_normal((count, parameters))
+        moved = values.copy()
+        was_active = self.active(values)
+        for slot, grid in enumerate(self.grids):
+            if self.is_choice[slot]:
+                moved[:, slot] = np.where(touched[:, slot], fresh[:, slot], values[:, slot])
+                continue
+            least = 0.0 if grid is None or len(grid) < 2 else _LOCAL_LEVELS / (len(grid) - 1)
+            size = np.maximum(scale[:, 0], least) * step[:, slot]
+            moved[:, slot] += np.where(touched[:, slot], size, 0.0)
+            # Reflected at the bounds, so that the ends are not favoured.
+            moved[:, slot] = 1.0 - np.abs(1.0 - np.abs(moved[:, slot]))
+        # A child that a changed parent switches on starts anywhere.
+        switched_on = self.active(self.legal(moved)) & ~was_active
+        return self.legal(np.where(switched_on, fresh, moved))
+
+    def kinds(self, values: Array) -> NDArray[np.int64]:
+        """`ValueKind` of every value, (N, P)."""
+        kinds = np.where(self.is_choice, int(ValueKind.CHOICE), int(ValueKind.NUMBER))
+        return np.where(self.active(values), kinds, int(ValueKind.INACTIVE)).astype(np.int64)
+
+    def points(self, values: Array) -> Points:
+        """Points as the tokenizer writes them."""
+        return Points(values.astype(np.float32), self.kinds(values))
+
+    def encode(self, points: Sequence[Mapping[str, Value]]) -> Array:
+        """Values of user points, (N, P)."""
+        return encode_points(self.space, points).values.astype(np.float64)
+
+    def decode(self, values: Array) -> dict[str, Value]:
+        """One point, (P,), as the user writes it; fixed values exactly as given."""
+        return decode_point(self.space, values, self.kinds(values[None])[0])
+
+    def keys(self, values: Array) -> NDArray[Any]:
+        """One number-string a point that is equal for equal points, (N,)."""
+        rounded = np.ascontiguousarray(np.round(values, 6) + 0.0)
+        return rounded.view(np.dtype((np.void, rounded.dtype.itemsize * rounded.shape[1])))[:, 0]
+
+    def _condition(self, parameter: Parameter) -> list[tuple[int, Array]]:
+        return [
+            (
+                self.names.index(parent),
+                np.array([_encode(self.space[parent], value) for value in values]),
+            )
+            for parent, values in (parameter.when or {}).items()
+        ]
+
+
+def _encode(parameter: Parameter, value: Value) -> float:
+    if isinstance(parameter, Categorical):
+        return float(parameter.index(value))
+    return parameter.to_unit(value)
+
+
+def _grid(parameter: Parameter) -> Array | None:
+    """Scaled levels of a parameter in order, None when it is searched as continuous."""
+    if isinstance(parameter, Categorical):
+        return np.arange(len(parameter.choices), dtype=float)
+    if parameter.num_levels is None or parameter.num_levels > _MAX_GRID:
+        return None
+    return np.array([parameter.to_unit(value) for value in parameter.grid()])
+
+
+def _nearest(grid: Array, values: Array) -> Array:
+    if len(grid) == 1:
+        return np.full_like(values, grid[0])
+    right = np.clip(np.searchsorted(grid, values), 1, len(grid) - 1)
+    left = right - 1
+    closer_left = values - grid[left] <= grid[right] - values
+    nearest: Array = np.where(closer_left, grid[left], grid[right])
+    return nearest
+
+
+def _required(grid: Array | None) -> Array:
+    if grid is None:
+        raise SearchSpaceError("only a finite space can be listed; this one has a continuum")
+    return grid

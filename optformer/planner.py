@@ -1,0 +1,333 @@
+"""From a study to a suggestion: candidates, scored by the model, and chosen.
+
+A suggestion is a pure function of the study's configuration, its history, the count and the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from scipy.stats import qmc
+from torch import Tensor
+
+from optformer.acquisition import ACQUISITIONS, acquisition
+from optformer.candidates import (
+    MAX_LISTED,
+    Candidates,
+    all_untried,
+    from_policy,
+    from_space,
+    join,
+    near,
+    untried,
+)
+from optformer.checkpoint import Checkpoint, load_checkpoint
+from optformer.data.errors import ConfigError, SpaceExhaustedError, StudyError
+from optformer.data.parameters import Value
+from optformer.data.studies import StudyConfig
+from optformer.data.trials import Trial
+from optformer.encoded_space import Array, EncodedSpace
+from optformer.prediction import Explanation, Prediction, predictions
+from optformer.scoring import StudyModel, read_study
+from optformer.tokenization.history import ValueKind
+
+STRATEGIES = (*ACQUISITIONS, "policy")
+IMITATED = "gp ei"  # the method that the policy imitates
+BatchMode = Literal["placeholder", "mean", "sample"]
+
+START_TRIALS = 2  # measured trials before the model ranks
+SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 256, 128, 16
+LOCAL_CANDIDATES, LOCAL_CENTRES = 128, 8
+LOCAL_SCALES = (0.002, 0.1)
+PARENTS = 5  # best trials that are mutated
+ASCENT_STARTS, ASCENT_STEPS, ASCENT_RATE = 8, 10, 0.02
+NEAREST = 3  # past trials named in an explanation
+_MAX_ENUMERATED = 200_000  # finite spaces up to this size are listed when sampling finds nothing new
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One proposed point.
+
+    Attributes:
+        params: Active parameters and their values.
+        explanation: Why it was chosen.
+    """
+
+    params: dict[str, Value]
+    explanation: Explanation
+
+
+class Planner:
+    """Proposes trials and predicts their metric.
+
+    Args:
+        checkpoint: The model.
+        strategy: "ei", "pi", "ucb" or "ts" rank candidates; "policy" imitates without ranking.
+        batch_mode: What later members of a batch are told of earlier ones: the pending
+            "placeholder", or the model's own prediction (its "mean" or a "sample").
+
+    Raises:
+        ConfigError: The strategy or batch mode is unknown.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        strategy: str = "ei",
+        batch_mode: BatchMode = "placeholder",
+    ):
+        if strategy not in STRATEGIES:
+            raise ConfigError(f"unknown strategy {strategy!r}; known are {sorted(STRATEGIES)}")
+        if batch_mode not in get_args(BatchMode):
+            raise ConfigError(
+                f"unknown batch mode {batch_mode!r}; known are {list(get_args(BatchMode))}"
+            )
+        self.checkpoint, self.strategy, self.batch_mode = checkpoint, strategy, batch_mode
+
+    def suggest(
+        self,
+        config: StudyConfig,
+        history: Sequence[Trial],
+        count: int,
+        *,
+        seed: int,
+        fixed: Mapping[str, Value] | None = None,
+    ) -> list[Suggestion]:
+        """Propose the next trials.
+
+        Args:
+            config: The study.
+            history: All its trials, pending and failed ones too.
+            count: How many trials; each sees the earlier ones of the call as pending.
+            seed: Seed of the study; the history's length is added to it.
+            fixed: Parameters held at one value for this call, beside the study's own.
+
+        Raises:
+            SpaceExhaustedError: Every point of a finite space has been tried.
+        """
+        space = EncodedSpace(config.space, {**config.fixed, **(fixed or {})})
+        tried = space.encode([trial.params for trial in history])
+        rng = np.random.default_rng([seed, len(history)])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        measured = sum(trial.has_value for trial in history)
+        chosen: list[Suggestion] = []
+        with torch.no_grad():
+            imitated = IMITATED if self.strategy == "policy" else None
+            study = read_study(self.checkpoint, config, history, imitated)
+            pool = None
+            for member in range(count):
+                if self.strategy == "policy":
+                    picked = self._imitate(study, space, tried, generator)
+                elif measured < START_TRIALS:
+                    picked = _start(space, tried, seed, len(history) + member, rng)
+                else:
+                    if pool is None:
+                        pool = self._pool(study, space, config, history, tried, rng, generator)
+                    picked = self._ranked(study, space, pool, tried, rng, generator)
+                values = picked.values
+                chosen.append(self._explain(study, space, config, history, picked, measured))
+                tried = np.concatenate([tried, values])
+                if member + 1 < count:
+                    study = study.append(space.points(values), self._assumed(study, space, values, generator))
+        return chosen
+
+    def predict(
+        self,
+        config: StudyConfig,
+        history: Sequence[Trial],
+        points: Sequence[Mapping[str, Value]],
+    ) -> list[Prediction]:
+        """Predict the metric of points, each on its own, in the metric's units and sign.
+
+        Args:
+            config: The study.
+            history: All its trials.
+            points: Legal points of the space.
+
+        Raises:
+            StudyError: No trial has a value yet, so there is no scale to predict on.
+            SearchSpaceError: A point is not legal.
+        """
+        if not any(trial.has_value for trial in history):
+            raise StudyError("a prediction needs at least one observed trial; observe one first")
+        space = EncodedSpace(config.space, {})
+        values = space.encode([config.space.validate(point) for point in points])
+        with torch.no_grad():
+            study = read_study(self.checkpoint, config, history)
+            logits = study.metric_logits(space.points(values))
+            return predictions(logits, study.scale, study.best, config.sign)
+
+    def _imitate(
+        self, study: StudyModel, space: EncodedSpace, tried: Array, generator: torch.Generator
+    ) -> Candidates:
+        """One sample of the policy; in a finite space, one that was not tried."""
+        if not space.finite:
+            return from_policy(study, space, 1, generator)
+        fresh = untried(space, from_policy(study, space, 16, generator), tried)
+        if not len(fresh):
+            rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+            fresh = _anything_new(space, tried, rng)
+        return fresh.select([0])
+
+    def _pool(
+        self,
+        study: StudyModel,
+        space: EncodedSpace,
+        config: StudyConfig,
+        history: Sequence[Trial],
+        tried: Array,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> Candidates:
+        """The first round's candidates, shared by all members of a batch."""
+        if space.size is not None and space.size <= MAX_LISTED:
+            return all_untried(space, tried)
+        values = np.array([config.sign * t.value for t in history if t.value is not None])
+        measured = tried[[i for i, t in enumerate(history) if t.has_value]]
+        best = space.legal(measured[np.argsort(-values, kind="stable")[:PARENTS]])
+        pool = join(
+            from_space(space, SPACE_CANDIDATES, rng),
+            near(space, best, MUTATION_CANDIDATES, rng),
+            from_policy(study, space, POLICY_CANDIDATES, generator),
+        )
+        return untried(space, pool, tried)
+
+    def _ranked(
+        self,
+        study: StudyModel,
+        space: EncodedSpace,
+        pool: Candidates,
+        tried: Array,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> Candidates:
+        """The best candidate: of the pool, of a local round, of gradient ascent."""
+        pool = untried(space, pool, tried)
+        if not len(pool):
+            pool = _anything_new(space, tried, rng)
+        score = self._score(study, space, pool, generator)
+        if space.size is None or space.size > MAX_LISTED:
+            top = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
+            local = near(space, top, LOCAL_CANDIDATES, rng, "local", LOCAL_SCALES)
+            local = untried(space, local, tried)
+            if len(local):
+                pool = join(pool, local)
+                score = torch.cat([score, self._score(study, space, local, generator)])
+        if space.free_numbers.any() and self.strategy != "ts":
+            climbed = untried(space, self._ascend(study, space, pool, score), tried)
+            if len(climbed):
+                pool = join(pool, climbed)
+                score = torch.cat([score, self._score(study, space, climbed, generator)])
+        return pool.select([int(score.argmax())])
+
+    def _score(
+        self,
+        study: StudyModel,
+        space: EncodedSpace,
+        candidates: Candidates,
+        generator: torch.Generator,
+    ) -> Tensor:
+        logits = study.metric_logits(space.points(candidates.values))
+        return acquisition(self.strategy)(logits, study.best, generator)
+
+    def _ascend(
+        self, study: StudyModel, space: EncodedSpace, pool: Candidates, score: Tensor
+    ) -> Candidates:
+        """Climb the acquisition from the best candidates over the continuous parameters."""
+        top = score.topk(min(ASCENT_STARTS, len(pool))).indices.numpy()
+        start = space.points(pool.values[top])
+        kinds = torch.from_numpy(start.kinds)
+        free = torch.from_numpy(space.free_numbers) & (kinds == ValueKind.NUMBER)
+        rank = acquisition(self.strategy)
+        unused = torch.Generator()
+        values = torch.from_numpy(start.values).requires_grad_()
+        optimizer = torch.optim.Adam([values], lr=ASCENT_RATE, maximize=True)
+        with torch.enable_grad():
+            for _ in range(ASCENT_STEPS):
+                logits = study.metric_logits_of(values, kinds)
+                (gradient,) = torch.autograd.grad(rank(logits, study.best, unused).sum(), values)
+                values.grad = gradient * free
+                optimizer.step()
+                with torch.no_grad():
+                    values.clamp_(0.0, 1.0)
+        climbed = np.where(
+            free.numpy(), values.detach().numpy().astype(np.float64), pool.values[top]
+        )
+        return Candidates(space.legal(climbed), np.full(len(top), "gradient", dtype="<U8"))
+
+    def _assumed(
+        self, study: StudyModel, space: EncodedSpace, values: Array, generator: torch.Generator
+    ) -> float | None:
+        """The scaled value later members of the batch are told, None for the placeholder."""
+        if self.batch_mode == "placeholder":
+            return None
+        chances = study.metric_logits(space.points(values))[0, :-1].softmax(-1)
+        bins = chances.shape[-1]
+        if self.batch_mode == "sample":
+            return (float(torch.multinomial(chances, 1, generator=generator)) + 0.5) / bins
+        return float(chances @ (torch.arange(bins) + 0.5)) / bins
+
+    def _explain(
+        self,
+        study: StudyModel,
+        space: EncodedSpace,
+        config: StudyConfig,
+        history: Sequence[Trial],
+        picked: Candidates,
+        measured: int,
+    ) -> Suggestion:
+        prediction = None
+        if measured:
+            logits = study.metric_logits(space.points(picked.values))
+            prediction = predictions(logits, study.scale, study.best, config.sign)[0]
+        past = space.encode([trial.params for trial in history])
+        differs = past != picked.values
+        gap = np.where(space.is_choice, differs, np.abs(past - picked.values)).sum(-1)
+        nearest = tuple(history[i].number for i in np.argsort(gap, kind="stable")[:NEAREST])
+        explanation = Explanation(prediction, nearest, str(picked.source[0]))
+        return Suggestion(space.decode(picked.values[0]), explanation)
+
+
+def load_planner(
+    model: str | Path | None = None,
+    *,
+    strategy: str = "ei",
+    batch_mode: BatchMode = "placeholder",
+) -> Planner:
+    """A planner on a checkpoint directory, or on the shipped checkpoint when none is given."""
+    return Planner(load_checkpoint(model), strategy=strategy, batch_mode=batch_mode)
+
+
+def _start(
+    space: EncodedSpace, tried: Array, seed: int, index: int, rng: np.random.Generator
+) -> Candidates:
+    """A space-filling first trial: the next untried point of the study's own Sobol sequence."""
+    sampler = qmc.Sobol(len(space.names), rng=np.random.default_rng(seed))
+    unit = sampler.random_base2(6)[index % 64 :]
+    points = Candidates(space.from_uniform(unit), np.full(len(unit), "start", dtype="<U8"))
+    fresh = untried(space, points, tried)
+    return (fresh if len(fresh) else _anything_new(space, tried, rng)).select([0])
+
+
+def _anything_new(space: EncodedSpace, tried: Array, rng: np.random.Generator) -> Candidates:
+    """Candidates anywhere, when the usual sources only repeat what was tried.
+
+    Raises:
+        SpaceExhaustedError: There is no untried point.
+    """
+    if space.size is not None and space.size <= _MAX_ENUMERATED:
+        fresh = all_untried(space, tried)
+        if not len(fresh):
+            raise SpaceExhaustedError(
+                f"all {len(np.unique(space.keys(tried)))} points of this space have been tried; "
+                "widen the space, or stop here"
+            )
+        return fresh.select(rng.permutation(len(fresh))[:MAX_LISTED])
+    return untried(space, from_space(space, MAX_LISTED, rng), tried)

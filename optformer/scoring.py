@@ -1,0 +1,167 @@
+"""The model asked about one study: history encoded once, points scored against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from optformer.batch import UNSET, History, Points, history_batch, metadata_batch, points_batch
+from optformer.checkpoint import Checkpoint
+from optformer.data.studies import StudyConfig
+from optformer.data.trials import Trial, TrialStatus
+from optformer.encoded_space import EncodedSpace
+from optformer.model import Cache, Memory, OptFormerModel
+from optformer.tokenization.history import (
+    MetricKind,
+    encode_history,
+    objective_values,
+)
+from optformer.tokenization.history import Points as EncodedPoints
+from optformer.tokenization.legality import legal_values
+from optformer.tokenization.metadata import encode_metadata
+from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
+from optformer.tokenization.symbols import NUM_BINS
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StudyModel:
+    """A study as the model sees it.
+
+    Attributes:
+        model: The network.
+        memory: Its reading of the metadata.
+        cache: Its reading of the history.
+        scale: The objective's scale, fitted on the measured trials.
+        best: Best scaled value measured, scalar; 0 when none is.
+    """
+
+    model: OptFormerModel
+    memory: Memory
+    cache: Cache
+    scale: ObjectiveScale
+    best: Tensor
+
+    def metric_logits(self, points: EncodedPoints) -> Tensor:
+        """Logits over bins and `failed` of each point, (N, Q + 1)."""
+        return self.model.metric_logits(self.memory, self.cache, points_batch(points))[0]
+
+    def metric_logits_of(self, values: Tensor, kinds: Tensor) -> Tensor:
+        """The same for tensors (N, P), differentiable in the values."""
+        points = Points(values[None], kinds[None])
+        return self.model.metric_logits(self.memory, self.cache, points)[0]
+
+    def append(self, point: EncodedPoints, metric: float | None) -> StudyModel:
+        """The study with one more trial: pending, or with a value assumed for it.
+
+        Args:
+            point: The trial, one row.
+            metric: Scaled value to assume; the pending placeholder when absent.
+        """
+        kind = MetricKind.PENDING if metric is None else MetricKind.VALUE
+        history = History(
+            points_batch(point),
+            torch.tensor([[metric or 0.0]]),
+            torch.tensor([[int(kind)]]),
+        )
+        return replace(self, cache=self.model.extend_history(self.memory, self.cache, history))
+
+    def sample_points(
+        self,
+        space: EncodedSpace,
+        count: int,
+        generator: torch.Generator,
+    ) -> Array:
+        """Draw points from the policy, one parameter after the other, (N, P).
+
+        Fixed and inactive parameters are not drawn. Numbers are uniform inside the drawn bin.
+        """
+        parameters = len(space.names)
+        values = np.zeros((count, parameters))
+        kinds = np.full((count, parameters), UNSET, dtype=np.int64)
+        for slot in range(parameters):
+            drawn = np.full(count, space.fixed.get(slot, 0.0))
+            if slot not in space.fixed:
+                points = points_batch(EncodedPoints(values.astype(np.float32), kinds))
+                asked = torch.full((count,), slot)
+                logits = self.model.value_logits(self.memory, self.cache, points, asked)[0]
+                token = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+                inside = torch.rand(count, generator=generator)
+                number = (token + inside) / NUM_BINS
+                drawn = torch.where(token >= NUM_BINS, token - NUM_BINS, number).double().numpy()
+            values[:, slot] = drawn
+            values = _keep_earlier(space, values, slot)
+            kinds[:, slot] = space.kinds(values)[:, slot]
+        return space.legal(values)
+
+
+def read_study(
+    checkpoint: Checkpoint,
+    config: StudyConfig,
+    history: Sequence[Trial],
+    algorithm: str | None = None,
+) -> StudyModel:
+    """Encode a study's metadata and history.
+
+    Args:
+        checkpoint: The model.
+        config: The study.
+        history: Its trials, pending and failed ones too.
+        algorithm: Search method to imitate, named in the metadata.
+    """
+    model = checkpoint.model
+    encoding = encode_metadata(config, checkpoint.vocabulary, algorithm=algorithm)
+    metadata = metadata_batch([encoding], [legal_values(config.space)])
+    with torch.no_grad():
+        memory = model.encode_metadata(metadata)
+        values, observed = objective_values(config, history)
+        scale = fit_scale(torch.from_numpy(values), torch.from_numpy(observed))
+        kept = [history[i] for i in thin(history, config, model.config.trained_length)]
+        encoded = history_batch(encode_history(config, kept, scale))
+        cache = model.encode_history(memory, encoded)
+    measured = encoded.metric_kinds == MetricKind.VALUE
+    best = encoded.metric[measured].amax() if measured.any() else torch.zeros(())
+    return StudyModel(model, memory, cache, scale, best)
+
+
+def thin(history: Sequence[Trial], config: StudyConfig, limit: int) -> list[int]:
+    """Which trials of a long history the model reads, in order.
+
+    A third are the best, a third the most recent (pending trials among them first), and the rest is
+    spread evenly over the others in the order of their values, so that every level of the response
+    is represented.
+
+    Args:
+        history: All trials.
+        config: Its goal orders the values.
+        limit: Most trials to keep.
+    """
+    if len(history) <= limit:
+        return list(range(len(history)))
+    values, observed = objective_values(config, history)
+    rank = np.where(observed, values, -np.inf)
+    order = np.argsort(-rank, kind="stable")
+    pending = [i for i, t in enumerate(history) if t.status is TrialStatus.PENDING]
+    kept = set(order[: limit // 3].tolist())
+    recent = [*reversed(pending), *reversed(range(len(history)))]
+    for index in recent:
+        if len(kept) >= 2 * limit // 3:
+            break
+        kept.add(index)
+    rest = [int(i) for i in order if int(i) not in kept]
+    chosen = np.linspace(0, len(rest) - 1, limit - len(kept)).round().astype(int)
+    kept.update(rest[i] for i in chosen)
+    return sorted(kept)
+
+
+def _keep_earlier(space: EncodedSpace, values: Array, slot: int) -> Array:
+    """Legal values up to a slot; later slots stay as they are."""
+    legal = space.legal(values.copy())
+    return np.where(np.arange(values.shape[1]) <= slot, legal, values)
+

@@ -1,0 +1,209 @@
+"""How much of what can be known about a function the model has learned to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from optformer.batch import History, Metadata, Points, metadata_batch
+from optformer.checkpoint import Checkpoint
+from optformer.data.parameters import Float
+from optformer.data.spaces import SearchSpace
+from optformer.data.studies import StudyConfig
+from optformer.tokenization.history import MetricKind, ValueKind
+from optformer.tokenization.legality import legal_values
+from optformer.tokenization.metadata import encode_metadata
+from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
+from optformer.tokenization.symbols import NUM_BINS
+from optformer.training.batch import IGNORED
+from optformer.training.config import PriorConfig
+from optformer.training.gp_benchmark import CONTEXTS, ContextKind, GPSamples, draw_samples
+from optformer.training.losses import negative_log_likelihood
+from optformer.training.prior import SyntheticPrior
+
+DIMENSIONS = (1, 2, 3, 4, 6, 8)
+_MARGINAL_STUDIES = 2000  # studies whose target bins make the marginal histogram
+_TARGETS = 32
+
+
+@dataclass(frozen=True)
+class PredictionScore:
+    """Mean negative log-likelihood of the targets' bins, in nats.
+
+    Attributes:
+        contexts: "uniform" or "gp-ei".
+        dimensions: Number of parameters.
+        marginal: Of the distribution of bins over all studies, which knows nothing of the inputs.
+        ours: Of the checkpoint.
+        gp: Of the exact Gaussian process with the true hyperparameters.
+        share: (marginal - ours) / (marginal - gp), the share of the information captured.
+    """
+
+    contexts: str
+    dimensions: int
+    marginal: float
+    ours: float
+    gp: float
+    share: float
+
+
+@dataclass(frozen=True)
+class PolicyScore:
+    """Mean negative log-likelihood of the next trial's values, in nats a parameter.
+
+    Attributes:
+        method: Whose histories are imitated.
+        ours: Of the checkpoint, told the method's name.
+        uniform: Of a uniform choice among the legal bins and choices.
+    """
+
+    method: str
+    ours: float
+    uniform: float
+
+
+def prediction_scores(
+    checkpoint: Checkpoint,
+    *,
+    contexts: Sequence[ContextKind] = ("uniform", "gp-ei"),
+    dimensions: Sequence[int] = DIMENSIONS,
+    studies: int = 96,
+    seed: int = 2024,
+) -> list[PredictionScore]:
+    """Score predictions on fixed Gaussian-process samples, contexts of 24, 36 and 48 trials.
+
+    Args:
+        checkpoint: What is scored.
+        contexts: Kinds of contexts.
+        dimensions: Numbers of parameters.
+        studies: Studies of each kind, dimension and context length.
+        seed: Seed of the samples.
+    """
+    scores = []
+    for kind in contexts:
+        for count in dimensions:
+            gp, ours, marginal = [], [], []
+            for context in CONTEXTS:
+                samples = draw_samples(kind, count, context, studies, _TARGETS, seed + context)
+                scale = _fit(samples)
+                target = _bins(scale, samples.target_values)
+                gp.append(_exact(scale, samples, target))
+                ours.append(_model(checkpoint, scale, samples, target))
+                marginal.append(_marginal(kind, count, context, target, seed))
+            known = sum(gp) / len(gp), sum(ours) / len(ours), sum(marginal) / len(marginal)
+            scores.append(
+                PredictionScore(
+                    contexts=kind,
+                    dimensions=count,
+                    marginal=known[2],
+                    ours=known[1],
+                    gp=known[0],
+                    share=(known[2] - known[1]) / (known[2] - known[0]),
+                )
+            )
+    return scores
+
+
+@torch.no_grad()
+def policy_scores(
+    checkpoint: Checkpoint,
+    prior: PriorConfig,
+    *,
+    methods: Sequence[str] = ("random", "local search", "gp ei"),
+    batches: int = 8,
+    seed: int = 2024,
+) -> list[PolicyScore]:
+    """Score the imitation of methods on fresh synthetic studies.
+
+    Args:
+        checkpoint: What is scored.
+        prior: Distribution of studies; its methods are replaced by one at a time.
+        methods: Whose next trials are predicted.
+        batches: Batches drawn for each method.
+        seed: Seed of the studies, apart from the training's.
+    """
+    scores = []
+    for method in methods:
+        settings = PriorConfig(
+            **{**asdict(prior), "methods": {method: 1.0}, "named_algorithm": 1.0}
+        )
+        drawn = SyntheticPrior(settings, checkpoint.vocabulary, seed)
+        ours, uniform, answered = 0.0, 0.0, 0
+        for step in range(batches):
+            batch = drawn.batch(step)
+            model = checkpoint.model
+            memory = model.encode_metadata(batch.metadata)
+            memory = memory.repeat(batch.history.metric.shape[0] // memory.spaces)
+            cache = model.encode_history(memory, batch.history, batch.prefix)
+            logits = model.value_logits(
+                memory, cache, batch.values.points, batch.value_slots, batch.values.position
+            )
+            target = batch.values.target
+            counted = int((target != IGNORED).sum())
+            flat = torch.where(logits.isfinite(), 0.0, -torch.inf)
+            ours += float(negative_log_likelihood(logits, target)) * counted
+            uniform += float(negative_log_likelihood(flat, target)) * counted
+            answered += counted
+        scores.append(PolicyScore(method, ours / answered, uniform / answered))
+    return scores
+
+
+def _fit(samples: GPSamples) -> ObjectiveScale:
+    return fit_scale(samples.values, torch.ones_like(samples.values, dtype=torch.bool))
+
+
+def _bins(scale: ObjectiveScale, values: Tensor) -> Tensor:
+    return (scale.to_unit(values) * NUM_BINS).long().clamp(max=NUM_BINS - 1)
+
+
+def _exact(scale: ObjectiveScale, samples: GPSamples, target: Tensor) -> float:
+    """Negative log of the exact probability of each target's bin; the end bins hold the tails."""
+
+    def below(edge: Tensor) -> Tensor:
+        value = scale.from_unit(edge.double() / NUM_BINS)
+        chance = torch.special.ndtr((value - samples.mean) / samples.deviation)
+        return torch.where(edge <= 0, 0.0, torch.where(edge >= NUM_BINS, 1.0, chance))
+
+    chance = (below(target + 1) - below(target)).clamp(min=1e-12)
+    return float(-chance.log().mean())
+
+
+def _marginal(kind: ContextKind, count: int, context: int, target: Tensor, seed: int) -> float:
+    others = draw_samples(kind, count, context, _MARGINAL_STUDIES, 8, seed + 7919)
+    seen = torch.bincount(_bins(_fit(others), others.target_values).flatten(), minlength=NUM_BINS)
+    # Averaged over neighbouring bins: the histogram is smooth, its counts are few.
+    padded = torch.nn.functional.pad(seen.double()[None, None], (10, 10), mode="replicate")
+    smooth = torch.nn.functional.avg_pool1d(padded, 21, stride=1)[0, 0] + 0.1
+    return float(-(smooth / smooth.sum()).log()[target].mean())
+
+
+@torch.no_grad()
+def _model(
+    checkpoint: Checkpoint, scale: ObjectiveScale, samples: GPSamples, target: Tensor
+) -> float:
+    model = checkpoint.model
+    studies, context, count = samples.points.shape
+    memory = model.encode_metadata(_metadata(checkpoint, count)).repeat(studies)
+    history = History(
+        _points(samples.points),
+        scale.to_unit(samples.values).float(),
+        torch.full((studies, context), int(MetricKind.VALUE)),
+    )
+    cache = model.encode_history(memory, history)
+    logits = model.metric_logits(memory, cache, _points(samples.target_points))
+    return float(negative_log_likelihood(logits, target))
+
+
+def _metadata(checkpoint: Checkpoint, count: int) -> Metadata:
+    space = SearchSpace({f"x{i}": Float(0.0, 1.0) for i in range(count)})
+    config = StudyConfig(space=space, metric="objective", goal="maximize")
+    return metadata_batch([encode_metadata(config, checkpoint.vocabulary)], [legal_values(space)])
+
+
+def _points(values: Tensor) -> Points:
+    return Points(
+        values.float(), torch.full(values.shape, int(ValueKind.NUMBER), dtype=torch.int64)
+    )
