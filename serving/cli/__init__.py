@@ -65,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `optformer show | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
+    except OSError as error:  # a full disk, a missing permission: nothing a traceback explains
+        console.error(str(error))
+        return USER_FAULT
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:

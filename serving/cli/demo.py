@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the comparison and write its table, plot and study; returns the exit status."""
     from optformer.data.errors import ConfigError, StudyError
     from optformer.data.objectives.digits import digits_objective
+    from optformer.planner import load_planner
     from optformer.serving.cli.stored import quiet_storage
 
     if args.trials < 1 or args.seed < 0:
@@ -98,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     storage = args.out.resolve() / "study.db"
     if storage.exists():
         raise StudyError(f"{storage} is there already, from an earlier demo; give another --out")
+    load_planner()  # a missing model shows before anything is written
     storage.parent.mkdir(parents=True, exist_ok=True)
     quiet_storage()
     objective = digits_objective()

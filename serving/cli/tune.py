@@ -172,6 +172,7 @@ def _check_command(command: CommandTemplate, config: StudyConfig) -> None:
 
 def _study(args: argparse.Namespace, script: Script) -> Study:
     """Start the study, or go on with it."""
+    from optformer.planner import load_planner
     from optformer.serving.cli.stored import quiet_storage, study_names
     from optformer.serving.script_runner import fail_interrupted
     from optformer.serving.study import create_study, load_study
@@ -198,6 +199,9 @@ def _study(args: argparse.Namespace, script: Script) -> Study:
         )
     if next(script.out.glob("trial-*"), None) is not None:
         raise StudyError(f"{script.out} holds trials of another search; give another --out")
+    strategy = args.strategy or "ei"
+    model = None if args.model is None else Path(args.model).absolute()
+    load_planner(model, strategy=strategy)  # a missing model shows before there is a study
     script.out.mkdir(parents=True, exist_ok=True)
     config = script.config
     return create_study(
@@ -208,8 +212,8 @@ def _study(args: argparse.Namespace, script: Script) -> Study:
         fixed=config.fixed,
         storage=storage,
         name=args.name,
-        model=args.model,
-        strategy=args.strategy or "ei",
+        model=model,
+        strategy=strategy,
         seed=args.seed,
     )
 

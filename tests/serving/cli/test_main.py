@@ -59,6 +59,7 @@ def test_main__command_after_dashes_where_none_belongs__refused(
     ("error", "status", "text"),
     [
         (StudyError("a study\n  is missing"), 2, "error: a study is missing\n"),
+        (OSError(28, "No space left", "/x"), 2, "error: [Errno 28] No space left: '/x'\n"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from optformer.data.errors import CheckpointError
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
 from optformer.serving.cli import main
@@ -20,6 +21,8 @@ SPACE = """
 lr: {type: float, low: 1e-5, high: 1e-1, log: true}
 layers: {type: int, low: 1, high: 8}
 """
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 Wait = Callable[[Callable[[], bool]], None]
 Start = Callable[..., subprocess.Popen[str]]
@@ -214,6 +217,33 @@ def test_tune__existing_study__needs_resume_and_the_same_conditions(
     assert "holds trials of another search" in capsys.readouterr().err
 
 
+def test_tune__missing_model__leaves_no_study_behind(
+    tune: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def load_planner(model: Path | None, *, strategy: str) -> None:
+        raise CheckpointError(f"no checkpoint at {model}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["optformer.planner"], "load_planner", load_planner)
+        assert tune(GOOD, "--trials", "1", "--model", "nowhere") == 2
+    assert f"no checkpoint at {tmp_path / 'nowhere'}" in capsys.readouterr().err
+    assert tune(GOOD, "--trials", "1") == 0
+
+
+def test_tune__example__works_from_the_shell(
+    tmp_path: Path, random_planner: type, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = str(EXAMPLES / "train_digits.py")
+    placeholders = ["--C={C}", "--kernel", "{kernel}", "--gamma={gamma}", "--degree", "{degree}"]
+    study = ["--space", str(EXAMPLES / "digits.space.yaml"), "--goal", "maximize"]
+    run = ["--metric", "accuracy", "--trials", "2", "--parallel", "2", "--out", str(tmp_path)]
+    assert main(["tune", *study, *run, "--", sys.executable, script, *placeholders]) == 0
+    assert "study tune: 2 completed" in capsys.readouterr().out
+
+
 def test_tune__killed_search__resumes_with_every_finished_trial(
     tune: Callable[..., int], tmp_path: Path, start: Start, wait_for: Wait
 ) -> None:
@@ -288,6 +318,7 @@ def test_tune__interrupted__keeps_finished_trials_and_leaves_no_process(
         (["--storage", "nonsense"], ["python", "{lr}"], "'nonsense' is not understood"),
         (["--storage", "sqlite:////no/such/dir/x.db"], ["python", "{lr}"], "/no/such/dir"),
         (["--resume"], ["python", "{lr}"], "there is no study 'tune'"),
+        (["--out", "space.yaml"], ["python", "{lr}"], "space.yaml"),
     ],
 )
 def test_tune__fault_of_the_user__one_line_and_exit_status_2(
