@@ -299,9 +299,10 @@ class OptFormerModel(nn.Module):
             parts.append(chosen.float())
         features = torch.cat(parts, -1).flatten(-2)  # (B, N, P * F)
         studies, count = features.shape[:2]
-        grouped = features.reshape(memory.spaces, -1, features.shape[-1])
+        rows = studies // memory.spaces * count
+        grouped = features.reshape(memory.spaces, rows, features.shape[-1])
         pooled = torch.bmm(grouped.to(memory.pool.dtype), memory.pool)
-        normed: Tensor = self.pool_norm(pooled.reshape(studies, count, -1))
+        normed: Tensor = self.pool_norm(pooled.reshape(studies, count, self.config.width))
         return normed
 
     def _log_distances(self, memory: Memory, points: Points, past: Points) -> Tensor:
@@ -316,8 +317,10 @@ class OptFormerModel(nn.Module):
         studies, count, length, parameters = squared.shape
         weights = memory.metric_weights.float()  # (S, P, H)
         with torch.autocast(squared.device.type, enabled=False):
-            distances = torch.bmm(squared.reshape(memory.spaces, -1, parameters), weights)
-        distances = distances.reshape(studies, count, length, -1).permute(0, 3, 1, 2)
+            rows = studies // memory.spaces * count * length
+            distances = torch.bmm(squared.reshape(memory.spaces, rows, parameters), weights)
+        distances = distances.reshape(studies, count, length, self.config.heads)
+        distances = distances.permute(0, 3, 1, 2)
         return torch.log(distances + _NEAR)
 
     def _bias(
