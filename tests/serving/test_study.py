@@ -367,3 +367,9 @@ def test_study__planner_without_planning__is_not_loaded(point: dict[str, Value])
     study = Study(StudyRecord(config=config, seed=0), MemoryStore(), name="s")
     assert study.observe({"x": 0.5}, 1.0).number == 0
     assert study.best_trial.value == 1.0
+
+
+def test_strategies__of_studies__are_those_of_the_planner() -> None:
+    from optformer.planner import STRATEGIES as PLANNED
+
+    assert set(STRATEGIES) == set(PLANNED)
