@@ -48,6 +48,13 @@ class PriorConfig:
     random_slots: float = 0.25
     named_algorithm: float = 0.6
 
+    def __post_init__(self) -> None:
+        # YAML gives numbers as keys, JSON text.
+        counts = {int(count): float(share) for count, share in self.parameters.items()}
+        object.__setattr__(self, "parameters", counts)
+        if not counts or min(counts) < 1 or min(counts.values()) < 0 or not sum(counts.values()):
+            raise ConfigError(f"parameters must give whole numbers a share, got {self.parameters}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:

@@ -40,6 +40,7 @@ class PredictionScore:
         ours: Of the checkpoint.
         gp: Of the exact Gaussian process with the true hyperparameters.
         share: (marginal - ours) / (marginal - gp), the share of the information captured.
+        share_error: Standard error of the share over studies, with the same targets for all three.
     """
 
     contexts: str
@@ -48,6 +49,7 @@ class PredictionScore:
     ours: float
     gp: float
     share: float
+    share_error: float
 
 
 @dataclass(frozen=True)
@@ -93,17 +95,7 @@ def prediction_scores(
                 gp.append(_exact(scale, samples, target))
                 ours.append(_model(checkpoint, scale, samples, target))
                 marginal.append(_marginal(kind, count, context, target, seed))
-            known = sum(gp) / len(gp), sum(ours) / len(ours), sum(marginal) / len(marginal)
-            scores.append(
-                PredictionScore(
-                    contexts=kind,
-                    dimensions=count,
-                    marginal=known[2],
-                    ours=known[1],
-                    gp=known[0],
-                    share=(known[2] - known[1]) / (known[2] - known[0]),
-                )
-            )
+            scores.append(_summary(kind, count, torch.cat(marginal), torch.cat(ours), torch.cat(gp)))
     return scores
 
 
@@ -151,6 +143,25 @@ def policy_scores(
     return scores
 
 
+def _summary(
+    kind: ContextKind, count: int, marginal: Tensor, ours: Tensor, gp: Tensor
+) -> PredictionScore:
+    """Scores from each study's mean negative log-likelihoods."""
+    known = float((marginal - gp).mean())
+    share = float((marginal - ours).mean()) / known
+    # Of a ratio of means, by linearisation.
+    spread = (marginal - ours) - share * (marginal - gp)
+    return PredictionScore(
+        contexts=kind,
+        dimensions=count,
+        marginal=float(marginal.mean()),
+        ours=float(ours.mean()),
+        gp=float(gp.mean()),
+        share=share,
+        share_error=float(spread.std()) / (known * len(spread) ** 0.5),
+    )
+
+
 def _fit(samples: GPSamples) -> ObjectiveScale:
     return fit_scale(samples.values, torch.ones_like(samples.values, dtype=torch.bool))
 
@@ -159,8 +170,11 @@ def _bins(scale: ObjectiveScale, values: Tensor) -> Tensor:
     return (scale.to_unit(values) * NUM_BINS).long().clamp(max=NUM_BINS - 1)
 
 
-def _exact(scale: ObjectiveScale, samples: GPSamples, target: Tensor) -> float:
-    """Negative log of the exact probability of each target's bin; the end bins hold the tails."""
+def _exact(scale: ObjectiveScale, samples: GPSamples, target: Tensor) -> Tensor:
+    """Negative log of the exact probability of the targets' bins, mean of each study, (B,).
+
+    The end bins hold the tails.
+    """
 
     def below(edge: Tensor) -> Tensor:
         value = scale.from_unit(edge.double() / NUM_BINS)
@@ -168,22 +182,22 @@ def _exact(scale: ObjectiveScale, samples: GPSamples, target: Tensor) -> float:
         return torch.where(edge <= 0, 0.0, torch.where(edge >= NUM_BINS, 1.0, chance))
 
     chance = (below(target + 1) - below(target)).clamp(min=1e-12)
-    return float(-chance.log().mean())
+    return -chance.log().mean(-1)
 
 
-def _marginal(kind: ContextKind, count: int, context: int, target: Tensor, seed: int) -> float:
+def _marginal(kind: ContextKind, count: int, context: int, target: Tensor, seed: int) -> Tensor:
     others = draw_samples(kind, count, context, _MARGINAL_STUDIES, 8, seed + 7919)
     seen = torch.bincount(_bins(_fit(others), others.target_values).flatten(), minlength=NUM_BINS)
     # Averaged over neighbouring bins: the histogram is smooth, its counts are few.
     padded = torch.nn.functional.pad(seen.double()[None, None], (10, 10), mode="replicate")
     smooth = torch.nn.functional.avg_pool1d(padded, 21, stride=1)[0, 0] + 0.1
-    return float(-(smooth / smooth.sum()).log()[target].mean())
+    return -(smooth / smooth.sum()).log()[target].mean(-1)
 
 
 @torch.no_grad()
 def _model(
     checkpoint: Checkpoint, scale: ObjectiveScale, samples: GPSamples, target: Tensor
-) -> float:
+) -> Tensor:
     model = checkpoint.model
     studies, context, count = samples.points.shape
     memory = model.encode_metadata(_metadata(checkpoint, count)).repeat(studies)
@@ -194,7 +208,8 @@ def _model(
     )
     cache = model.encode_history(memory, history)
     logits = model.metric_logits(memory, cache, _points(samples.target_points))
-    return float(negative_log_likelihood(logits, target))
+    chances = logits.double().log_softmax(-1)
+    return -torch.gather(chances, -1, target[..., None])[..., 0].mean(-1)
 
 
 def _metadata(checkpoint: Checkpoint, count: int) -> Metadata:

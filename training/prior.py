@@ -81,7 +81,7 @@ class SyntheticPrior:
         generator: torch.Generator,
     ) -> StudyBatch:
         length, parameters = tried.values.shape[2:]
-        points = _points(spaces, tried.values)
+        points = points_of(spaces, tried.values)
         outcome = tried.outcome.flatten(0, 1)  # (B, T)
         kinds = _outcome_kinds(outcome, prefix, rng, generator)
         scale = _scale(outcome, kinds, prefix, generator)
@@ -106,7 +106,7 @@ class SyntheticPrior:
             history=History(points, metric, kinds),
             prefix=prefix,
             metrics=Questions(
-                _points(spaces, probes.values), position.to(self.device), target
+                points_of(spaces, probes.values), position.to(self.device), target
             ),
             values=Questions(
                 _partial(points, rows, slots), rows, _value_targets(spaces, points, rows, slots)
@@ -117,19 +117,44 @@ class SyntheticPrior:
     def _metadata(
         self, spaces: SyntheticSpaces, names: Sequence[str], rng: np.random.Generator
     ) -> Metadata:
-        encodings, legal = [], []
-        for space, name in zip(spaces.described, names, strict=True):
-            config = StudyConfig(space=space, metric=str(rng.choice(_METRICS)), goal="maximize")
-            algorithm = name if rng.random() < self.config.named_algorithm else None
-            encodings.append(encode_metadata(config, self.vocabulary, algorithm=algorithm))
-            legal.append(legal_values(space))
-        parameters = spaces.choices.shape[1]
-        slots = np.tile(np.arange(parameters), (len(names), 1))
+        metrics, algorithms = [], []
+        for name in names:
+            metrics.append(str(rng.choice(_METRICS)))
+            algorithms.append(name if rng.random() < self.config.named_algorithm else None)
+        slots = None
         if rng.random() < self.config.random_slots:
+            parameters = spaces.choices.shape[1]
             slots = np.stack(
                 [np.sort(rng.permutation(MAX_PARAMETERS)[:parameters]) for _ in names]
             )
-        return metadata_batch(encodings, legal, slots)
+        return describe_spaces(spaces, metrics, algorithms, self.vocabulary, slots)
+
+
+def describe_spaces(
+    spaces: SyntheticSpaces,
+    metrics: Sequence[str],
+    algorithms: Sequence[str | None],
+    vocabulary: Vocabulary,
+    slots: np.ndarray | None = None,
+) -> Metadata:
+    """The metadata of synthetic spaces.
+
+    Args:
+        spaces: S spaces.
+        metrics: Name of each space's metric.
+        algorithms: Search method named in each space's metadata, None for none.
+        vocabulary: Encodes them.
+        slots: Slot vectors to use, (S, P); in order when absent.
+    """
+    encodings = [
+        encode_metadata(
+            StudyConfig(space=space, metric=metric, goal="maximize"),
+            vocabulary,
+            algorithm=algorithm,
+        )
+        for space, metric, algorithm in zip(spaces.described, metrics, algorithms, strict=True)
+    ]
+    return metadata_batch(encodings, [legal_values(space) for space in spaces.described], slots)
 
 
 def _pick(weights: dict[_Name, float] | object, rng: np.random.Generator) -> _Name:
@@ -177,7 +202,7 @@ def _histories(
     )
 
 
-def _points(spaces: SyntheticSpaces, values: Tensor) -> Points:
+def points_of(spaces: SyntheticSpaces, values: Tensor) -> Points:
     """(S, F, N, P) values as the model's points, (B, N, P)."""
     choice = spaces.is_choice[:, None, None].expand_as(values)
     kinds = torch.where(choice, int(ValueKind.CHOICE), int(ValueKind.NUMBER))
