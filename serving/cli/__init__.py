@@ -22,9 +22,9 @@ COMMANDS = {
     "demo": "tune a small classifier and compare with random search",
     "methods": "list the search methods",
     "benchmark": "compare search methods on a suite of tasks",
+    "report": "tables and curves of benchmark results",
     "train": "train a model from a configuration file",
     "evaluate": "measure a model's predictions",
-    "report": "tables and curves of benchmark results",
 }
 """Subcommand to its line in the help; the module of the same name implements it."""
 

@@ -16,7 +16,7 @@ from optformer.serving.study import load_study
 def quick(params: Mapping[str, Any]) -> float:
     if params["solver"] == "sgd":
         raise ObjectiveError("training diverged")
-    return 0.5 + params["hidden_units"] / 400
+    return 0.5 + float(params["hidden_units"]) / 400
 
 
 @pytest.fixture(autouse=True)
