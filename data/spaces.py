@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,7 @@ class SearchSpace(Mapping[str, Parameter]):
                     f"parameter {name!r} must be a Float, Int, Categorical or Ordinal, "
                     f"got {type(parameter).__name__}"
                 )
-        _check_conditions(given)
-        self._parameters = _topological(given)
+        self._parameters = _topological(_with_checked_conditions(given))
 
     def __getitem__(self, name: str) -> Parameter:
         return self._parameters[name]
@@ -252,21 +252,25 @@ def _parameter(name: str, entry: Any) -> Parameter:
         raise SearchSpaceError(f"parameter {name!r}: {error}") from None
 
 
-def _check_conditions(parameters: Mapping[str, Parameter]) -> None:
+def _with_checked_conditions(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """The same parameters with the parents' values spelled as the parents spell them."""
+    checked: dict[str, Parameter] = {}
     for name, parameter in parameters.items():
+        when: dict[str, list[Value]] = {}
         for parent, values in (parameter.when or {}).items():
             if parent not in parameters:
                 raise SearchSpaceError(
                     f"parameter {name!r} depends on unknown parameter {parent!r}; "
                     f"this space has {list(parameters)}"
                 )
-            for value in values:
-                try:
-                    parameters[parent].validate(value)
-                except SearchSpaceError as error:
-                    raise SearchSpaceError(
-                        f"parameter {name!r}: when[{parent!r}] holds an illegal value: {error}"
-                    ) from None
+            try:
+                when[parent] = [parameters[parent].validate(value) for value in values]
+            except SearchSpaceError as error:
+                raise SearchSpaceError(
+                    f"parameter {name!r}: when[{parent!r}] holds an illegal value: {error}"
+                ) from None
+        checked[name] = replace(parameter, when=when) if when else parameter
+    return checked
 
 
 def _topological(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:

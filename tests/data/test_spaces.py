@@ -134,6 +134,15 @@ class TestConditions:
         assert space.is_active("b", {"a": 1})
         assert not space.is_active("b", {"a": True})
 
+    def test_is_active__condition_in_another_spelling__holds_for_the_parents_value(self) -> None:
+        space = SearchSpace(
+            drop=Float(0.0, 1.0, step=0.1),
+            layers=Int(1, 3),
+            extra=Float(0, 1, when={"drop": [0.1 + 0.2], "layers": [2.0]}),
+        )
+        assert space.is_active("extra", {"drop": 0.3, "layers": 2})
+        assert space.to_dict()["extra"]["when"] == {"drop": [0.3], "layers": [2]}
+
     def test_active__full_assignment__drops_the_inactive_in_order(self) -> None:
         params = {"layers": 1, "nesterov": True, "momentum_on": True, "optimizer": "adam"}
         assert nested().active(params) == {"optimizer": "adam", "layers": 1}
