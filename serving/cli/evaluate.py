@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import Any
 
 from optformer.serving.cli import console
 
@@ -35,9 +37,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--imitation",
-        metavar="FILE",
-        help="also measure the imitation of methods, on studies drawn as in this training "
-        "configuration",
+        action="store_true",
+        help="also measure the policy: its likelihood, and its searches beside its teacher's",
+    )
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="write the scores into the record and the model card of the checkpoint in --model",
     )
     parser.add_argument("--seed", type=int, default=2024, help="seed of the studies (default 2024)")
     parser.set_defaults(run=run)
@@ -45,39 +51,48 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Write tables of scores; returns the exit status."""
+    from dataclasses import asdict
+
     from optformer.checkpoint import load_checkpoint
     from optformer.data.errors import ConfigError
-    from optformer.training.config import TrainingConfig
+    from optformer.training.config import PriorConfig
     from optformer.training.evaluate import policy_scores, prediction_scores
+    from optformer.training.imitation import imitation_score
+    from optformer.training.model_card import write_model_card
 
     if args.studies < 1 or args.seed < 0 or min(args.dimensions) < 1:
         raise ConfigError(
             "--studies and --dimensions must be at least 1 and --seed at least 0, "
             f"got {args.studies}, {args.dimensions} and {args.seed}"
         )
-    prior = None if args.imitation is None else TrainingConfig.load(args.imitation).prior
+    if args.record and args.model is None:
+        raise ConfigError("--record needs the checkpoint's directory in --model")
     checkpoint = load_checkpoint(args.model)
-    scores = prediction_scores(
-        checkpoint,
-        contexts=args.contexts,
-        dimensions=args.dimensions,
-        studies=args.studies,
-        seed=args.seed,
-    )
-    console.table(
-        ["contexts", "parameters", "knowing nothing", "model", "exact process", "share"],
-        [
-            [s.contexts, s.dimensions, *(f"{x:.3f}" for x in (s.marginal, s.ours, s.gp, s.share))]
-            for s in scores
-        ],
-    )
-    if prior is not None:
-        console.write()
-        console.table(
-            ["imitated", "model, nats a parameter", "uniform choice"],
-            [
-                [score.method, f"{score.ours:.3f}", f"{score.uniform:.3f}"]
-                for score in policy_scores(checkpoint, prior, seed=args.seed)
-            ],
+    tables: dict[str, Sequence[Any]] = {
+        "Prediction: negative log-likelihood in nats on Gaussian-process samples": prediction_scores(
+            checkpoint,
+            contexts=args.contexts,
+            dimensions=args.dimensions,
+            studies=args.studies,
+            seed=args.seed,
         )
+    }
+    if args.imitation:
+        prior = PriorConfig(**checkpoint.run["config"]["prior"])
+        tables["Policy: negative log-likelihood in nats a parameter"] = policy_scores(
+            checkpoint, prior, seed=args.seed
+        )
+        tables["Policy: searches beside its teacher"] = [
+            imitation_score(checkpoint, seed=args.seed)
+        ]
+    rows = {name: [asdict(score) for score in scores] for name, scores in tables.items()}
+    for name, table in rows.items():
+        console.write(f"{name}\n")
+        console.table(
+            list(table[0]),
+            [[f"{v:.3f}" if isinstance(v, float) else v for v in row.values()] for row in table],
+        )
+        console.write()
+    if args.record:
+        console.write(f"model card: {write_model_card(args.model, rows)}")
     return 0

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-import torch
 
-from optformer.checkpoint import save_checkpoint
-from optformer.config import ModelConfig
-from optformer.model import OptFormerModel
 from optformer.serving.cli import main
-from optformer.tokenization.vocabulary import default_vocabulary
+from optformer.training.train import train
 
 CONFIG = """
 model: tiny
@@ -25,13 +22,11 @@ prior: {parameters: {1: 1.0}, max_trials: 8, tokens: 64, probes: 4, tail: 2,
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A tiny model after one training step, so that its record is a real one."""
     monkeypatch.setattr("optformer.training.evaluate._MARGINAL_STUDIES", 16)
-    vocabulary = default_vocabulary()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = OptFormerModel(ModelConfig.named("tiny", vocabulary.size))
-    save_checkpoint(tmp_path / "checkpoint", model, vocabulary, {})
-    return str(tmp_path / "checkpoint")
+    config = tmp_path / "fixture.yaml"
+    config.write_text(CONFIG.replace("steps: 4", "steps: 1"))
+    return str(train(config, tmp_path / "fixture", cpu=True))
 
 
 def test_train__small_run__writes_a_checkpoint_and_resumes(
@@ -69,21 +64,22 @@ def test_evaluate__tiny_model__writes_a_row_for_each_dimension(
 ) -> None:
     options = ["--contexts", "uniform", "--dimensions", "1", "2", "--studies", "2"]
     assert main(["evaluate", "--model", checkpoint, *options]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
-    assert [row[:2] for row in rows] == [["uniform", "1"], ["uniform", "2"]]
-    assert all(len(row) == 6 for row in rows)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[:2] for row in rows if row[:1] == ["uniform"]] == [["uniform", "1"], ["uniform", "2"]]
 
 
-def test_evaluate__imitation__adds_a_table(
-    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_evaluate__imitation_recorded__fills_the_model_card(
+    checkpoint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = tmp_path / "run.yaml"
-    config.write_text(CONFIG)
-    options = ["--contexts", "uniform", "--dimensions", "1", "--studies", "2"]
-    assert main(["evaluate", "--model", checkpoint, *options, "--imitation", str(config)]) == 0
+    options = ["--contexts", "uniform", "--dimensions", "1", "--studies", "2", "--imitation"]
+    assert main(["evaluate", "--model", checkpoint, *options, "--record"]) == 0
     out = capsys.readouterr().out
-    assert "imitated" in out
-    assert "random" in out
+    assert "teacher_score" in out
+    card = (Path(checkpoint) / "README.md").read_text()
+    assert "| uniform | 1 |" in card
+    assert "searches beside its teacher" in card
+    recorded = json.loads((Path(checkpoint) / "run.json").read_text())
+    assert len(recorded["evaluation"]) == 3
 
 
 @pytest.mark.parametrize(
@@ -91,11 +87,11 @@ def test_evaluate__imitation__adds_a_table(
     [
         (["--model", "/no/such/checkpoint"], "no checkpoint at /no/such/checkpoint"),
         (["--studies", "0"], "must be at least 1"),
-        (["--imitation", "/no/such.yaml"], "/no/such.yaml"),
+        (["--record"], "--record needs"),
     ],
 )
 def test_evaluate__bad_option__exit_status_2(
-    checkpoint: str, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", "--model", checkpoint, *options]) == 2
+    assert main(["evaluate", *options]) == 2
     assert message in capsys.readouterr().err
