@@ -71,7 +71,9 @@ def acquisition(name: str) -> Acquisition:
         ConfigError: The name is unknown.
     """
     if name not in ACQUISITIONS:
-        raise ConfigError(f"unknown strategy {name!r}; known are {sorted([*ACQUISITIONS, 'policy'])}")
+        raise ConfigError(
+            f"unknown strategy {name!r}; known are {sorted([*ACQUISITIONS, 'policy'])}"
+        )
     return ACQUISITIONS[name]
 
 

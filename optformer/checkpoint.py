@@ -64,8 +64,8 @@ def _load(directory: Path) -> Checkpoint:
     version = described.get("format_version")
     if version != FORMAT_VERSION or described.get("model_type") != "optformer":
         raise CheckpointError(
-            f"{directory / CONFIG} describes {described.get('model_type')!r} in format {version!r}; "
-            f"this release reads 'optformer' in format {FORMAT_VERSION}"
+            f"{directory / CONFIG} describes {described.get('model_type')!r} in format "
+            f"{version!r}; this release reads 'optformer' in format {FORMAT_VERSION}"
         )
     vocabulary = Vocabulary.load(directory)
     if vocabulary.hash != described.get("vocabulary_hash"):

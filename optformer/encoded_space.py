@@ -39,7 +39,9 @@ class EncodedSpace:
         self._conditions = [self._condition(parameter) for parameter in parameters]
         self.free_numbers = np.array(
             [
-                not isinstance(p, Categorical) and slot not in self.fixed and self.grids[slot] is None
+                not isinstance(p, Categorical)
+                and slot not in self.fixed
+                and self.grids[slot] is None
                 for slot, p in enumerate(parameters)
             ]
         )
@@ -47,9 +49,7 @@ class EncodedSpace:
     @property
     def finite(self) -> bool:
         """Whether the number of points is finite and every parameter is searched on its levels."""
-        return all(
-            grid is not None or slot in self.fixed for slot, grid in enumerate(self.grids)
-        )
+        return all(grid is not None or slot in self.fixed for slot, grid in enumerate(self.grids))
 
     @property
     def size(self) -> int | None:
@@ -102,9 +102,7 @@ class EncodedSpace:
                 on[:, slot] &= on[:, parent] & met
         return on
 
-    def mutate(
-        self, values: Array, scale: Array, rate: float, rng: np.random.Generator
-    ) -> Array:
+    def mutate(self, values: Array, scale: Array, rate: float, rng: np.random.Generator) -> Array:
         """Perturb points: numbers by a normal step, choices redrawn at a rate, children repaired.
 
         Args:

@@ -11,13 +11,15 @@ Shapes use the letters of `optformer.batch`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from optformer.batch import UNSET, History, Metadata, Points
+from optformer.batch import History, Metadata, Points
 from optformer.config import ModelConfig
 from optformer.modules import DecoderLayer, EncoderLayer, NumberFeatures, RelativeBias
 from optformer.tokenization.history import MetricKind, ValueKind
@@ -90,8 +92,8 @@ class Cache:
 class OptFormerModel(nn.Module):
     """Predicts metrics and proposes values from metadata and a history of trials.
 
-    Chen et al. 2022 ("OptFormer", US20230401451A1) in sequence and purpose; the embedding of numbers,
-    the pooling of a trial and the attention to metric tokens only are this project's.
+    Chen et al. 2022 ("OptFormer", US20230401451A1) in sequence and purpose; the embedding of
+    numbers, the pooling of a trial and the attention to metric tokens only are this project's.
     """
 
     def __init__(self, config: ModelConfig):
@@ -272,16 +274,18 @@ class OptFormerModel(nn.Module):
         grid = vectors.new_zeros(real.shape[0], parameters, most, vectors.shape[-1])
         space, choice = real.nonzero(as_tuple=True)
         where = (space, metadata.choice_parameter[real], metadata.choice_index[real])
-        return grid.index_put(where, vectors[space, choice])
+        filled: Tensor = grid.index_put(where, vectors[space, choice])
+        return filled
 
     def _pool_table(self, slots: Tensor, choices: Tensor) -> Tensor:
         """Everything linear between a point's features and its vector, in one matrix a space."""
-        spaces, parameters, pool = slots.shape
+        spaces, parameters, _ = slots.shape
         shared = torch.cat([self.value_embedding.weight.T, self.absent_embedding.weight])
         shared = shared.expand(spaces, parameters, -1, -1)
         bound = torch.cat([shared.to(choices.dtype), choices], 2) * slots[:, :, None, :]
         table = self.pool_projection(bound) / math.sqrt(parameters)  # (S, P, F, D)
-        return table.flatten(1, 2)
+        flat: Tensor = table.flatten(1, 2)
+        return flat
 
     # Points.
 
@@ -293,9 +297,10 @@ class OptFormerModel(nn.Module):
         )
         parts = [self.numbers(points.values) * number, absent.float()]
         if memory.max_choices:
-            chosen = (points.values.long()[..., None] == torch.arange(
-                memory.max_choices, device=points.values.device
-            )) & (points.kinds == ValueKind.CHOICE)[..., None]
+            chosen = (
+                points.values.long()[..., None]
+                == torch.arange(memory.max_choices, device=points.values.device)
+            ) & (points.kinds == ValueKind.CHOICE)[..., None]
             parts.append(chosen.float())
         features = torch.cat(parts, -1).flatten(-2)  # (B, N, P * F)
         studies, count = features.shape[:2]
@@ -394,7 +399,7 @@ class OptFormerModel(nn.Module):
         logs = self._log_distances(memory, history.points, points)
         biases = self._bias(memory, 0, position, visible, logs)
         keys, values = [], []
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(self._decoder):
             past = (
                 (cache.keys[i], cache.values[i]) if cache.keys else layer.keys_values(memory.tokens)
             )
@@ -463,7 +468,8 @@ class OptFormerModel(nn.Module):
         smooth = torch.cat([bins, chosen], -1).float()
         logits = self.value_head(state).float()[..., : smooth.shape[-1]] + smooth
         legal = memory.legal[:, slot].repeat_interleave(studies, 0)
-        return logits.masked_fill(~legal, -torch.inf)
+        possible: Tensor = logits.masked_fill(~legal, -torch.inf)
+        return possible
 
     def _query(
         self,
@@ -480,11 +486,15 @@ class OptFormerModel(nn.Module):
         logs = self._log_distances(memory, points, cache.points)
         biases = self._bias(memory, kind, position, visible, logs)
         for layer, keys, values, bias in zip(
-            self.layers, cache.keys, cache.values, biases, strict=True
+            self._decoder, cache.keys, cache.values, biases, strict=True
         ):
             x = layer(x, keys, values, bias, see_self=True)
         state: Tensor = self.output_norm(x)
         return state
+
+    @property
+    def _decoder(self) -> Sequence[DecoderLayer]:
+        return cast("Sequence[DecoderLayer]", self.layers)
 
     def _centres(self, like: Tensor) -> Tensor:
         bins = self.config.num_bins

@@ -100,7 +100,8 @@ class EncoderLayer(nn.Module):
         )
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
         x = x + self.output(_merge_heads(mixed))
-        return x + self.feedforward(x)
+        transformed: Tensor = x + self.feedforward(x)
+        return transformed
 
 
 class DecoderLayer(nn.Module):
@@ -153,12 +154,13 @@ class DecoderLayer(nn.Module):
         else:
             mixed = scores.softmax(-1).to(values.dtype) @ values
         x = x + self.output(_merge_heads(mixed))
-        return x + self.feedforward(x)
+        transformed: Tensor = x + self.feedforward(x)
+        return transformed
 
 
 def _split_heads(x: Tensor, heads: int) -> Tensor:
     """(B, N, D) to (B, H, N, D / H)."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:-1], heads, -1).transpose(1, 2)
 
 
 def _merge_heads(x: Tensor) -> Tensor:

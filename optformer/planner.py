@@ -47,7 +47,7 @@ LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
 ASCENT_STARTS, ASCENT_STEPS, ASCENT_RATE = 8, 10, 0.02
 NEAREST = 3  # past trials named in an explanation
-_MAX_ENUMERATED = 200_000  # finite spaces up to this size are listed when sampling finds nothing new
+_MAX_ENUMERATED = 200_000  # finite spaces up to this size are listed when sampling repeats
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,9 @@ class Planner:
                 chosen.append(self._explain(study, space, config, history, picked, measured))
                 tried = np.concatenate([tried, values])
                 if member + 1 < count:
-                    study = study.append(space.points(values), self._assumed(study, space, values, generator))
+                    study = study.append(
+                        space.points(values), self._assumed(study, space, values, generator)
+                    )
         return chosen
 
     def predict(

@@ -128,7 +128,9 @@ def _section(cls: type[_Section], values: Mapping[str, Any]) -> _Section:
     known = {item.name for item in fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(values.keys() - known)
     if unknown:
-        raise ConfigError(f"unknown setting {unknown[0]!r} in {cls.__name__}; known: {sorted(known)}")
+        raise ConfigError(
+            f"unknown setting {unknown[0]!r} in {cls.__name__}; known: {sorted(known)}"
+        )
     try:
         return cls(**values)
     except TypeError as error:

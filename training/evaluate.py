@@ -95,7 +95,9 @@ def prediction_scores(
                 gp.append(_exact(scale, samples, target))
                 ours.append(_model(checkpoint, scale, samples, target))
                 marginal.append(_marginal(kind, count, context, target, seed))
-            scores.append(_summary(kind, count, torch.cat(marginal), torch.cat(ours), torch.cat(gp)))
+            scores.append(
+                _summary(kind, count, torch.cat(marginal), torch.cat(ours), torch.cat(gp))
+            )
     return scores
 
 

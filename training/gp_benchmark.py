@@ -1,7 +1,8 @@
 """Fixed Gaussian-process samples with their exact predictive distribution.
 
-Contexts and targets are drawn from the process itself, one trial after another, so the exact process
-with its true hyperparameters is the best possible predictor: what it knows is all there is to know.
+Contexts and targets are drawn from the process itself, one trial after another, so the exact
+process with its true hyperparameters is the best possible predictor: what it knows is all there is
+to know.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ def draw_samples(
         values = torch.cat([values, mean + spread * normal(studies, 1)], 1)
 
     target_points = (
-        uniform(studies, targets, dimensions) if kind == "uniform" else near(points, values, targets)
+        uniform(studies, targets, dimensions)
+        if kind == "uniform"
+        else near(points, values, targets)
     )
     mean, covariance = process.posterior(points, values, target_points)
     # Independent draws from each target's own distribution: targets are scored one by one.
@@ -129,7 +132,9 @@ class _Process:
     def root(self, points: Tensor) -> Tensor:
         """Cholesky factor of the noisy covariance."""
         eye = torch.eye(points.shape[1], dtype=points.dtype)
-        return torch.linalg.cholesky(self.covariance(points, points) + (self.noise + 1e-9) * eye)
+        noisy = self.covariance(points, points) + (self.noise + 1e-9) * eye
+        factor: Tensor = torch.linalg.cholesky(noisy)
+        return factor
 
     def posterior(self, points: Tensor, values: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (B, N) and covariance (B, N, N) without noise."""

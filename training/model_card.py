@@ -13,9 +13,9 @@ from optformer.data.errors import CheckpointError
 _TEMPLATE = """\
 # OptFormer {model}
 
-A language model of hyperparameter tuning: it reads a study's metadata and trials, predicts the metric
-of new points and proposes trials. {parameters:,} parameters; T5-style encoder over metadata, causal
-decoder over trials. Suggestions need no GPU and no network.
+A language model of hyperparameter tuning: it reads a study's metadata and trials, predicts the
+metric of new points and proposes trials. {parameters:,} parameters; T5-style encoder over metadata,
+causal decoder over trials. Suggestions need no GPU and no network.
 
 ## Training data
 
@@ -42,10 +42,11 @@ No real tuning task, no function of the BBOB family and no table of a public ben
 
 ## Intended use and limits
 
-- Meant for tuning with up to some hundred trials, on spaces of up to 64 parameters and 256 choices a
-  parameter. It was trained on 1 to {widest} parameters and up to {longest} trials; longer histories are
-  thinned.
-- Predictions are of a metric's next measurement, noise included; they are not calibrated on your task.
+- Meant for tuning with up to some hundred trials, on spaces of up to 64 parameters and 256 choices
+  a parameter. It was trained on 1 to {widest} parameters and up to {longest} trials; longer
+  histories are thinned.
+- Predictions are of a metric's next measurement, noise included; they are not calibrated on your
+  task.
 - Names and descriptions carried no information in its training data: it reads them, but has not
   learned what a learning rate is.
 """

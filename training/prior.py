@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -86,7 +86,9 @@ class SyntheticPrior:
         kinds = _outcome_kinds(outcome, prefix, rng, generator)
         scale = _scale(outcome, kinds, prefix, generator)
         metric = torch.where(
-            kinds == MetricKind.VALUE, scale.to_unit(outcome.nan_to_num()), torch.zeros_like(outcome)
+            kinds == MetricKind.VALUE,
+            scale.to_unit(outcome.nan_to_num()),
+            torch.zeros_like(outcome),
         )
         position = torch.from_numpy(
             np.sort(rng.integers(prefix, length + 1, probes.values.shape[2]))
@@ -105,9 +107,7 @@ class SyntheticPrior:
             metadata=self._metadata(spaces, names, rng),
             history=History(points, metric, kinds),
             prefix=prefix,
-            metrics=Questions(
-                points_of(spaces, probes.values), position.to(self.device), target
-            ),
+            metrics=Questions(points_of(spaces, probes.values), position.to(self.device), target),
             values=Questions(
                 _partial(points, rows, slots), rows, _value_targets(spaces, points, rows, slots)
             ),
@@ -124,9 +124,7 @@ class SyntheticPrior:
         slots = None
         if rng.random() < self.config.random_slots:
             parameters = spaces.choices.shape[1]
-            slots = np.stack(
-                [np.sort(rng.permutation(MAX_PARAMETERS)[:parameters]) for _ in names]
-            )
+            slots = np.stack([np.sort(rng.permutation(MAX_PARAMETERS)[:parameters]) for _ in names])
         return describe_spaces(spaces, metrics, algorithms, self.vocabulary, slots)
 
 
@@ -157,10 +155,9 @@ def describe_spaces(
     return metadata_batch(encodings, [legal_values(space) for space in spaces.described], slots)
 
 
-def _pick(weights: dict[_Name, float] | object, rng: np.random.Generator) -> _Name:
-    table: dict[_Name, float] = dict(weights)  # type: ignore[call-overload]
-    names = list(table)
-    chances = np.array([table[name] for name in names])
+def _pick(weights: Mapping[_Name, float], rng: np.random.Generator) -> _Name:
+    names = list(weights)
+    chances = np.array([weights[name] for name in names])
     return names[int(rng.choice(len(names), p=chances / chances.sum()))]
 
 
@@ -258,9 +255,7 @@ def _partial(points: Points, rows: Tensor, slots: Tensor) -> Points:
     return Points(values, points.kinds[:, rows].masked_fill(later, UNSET))
 
 
-def _value_targets(
-    spaces: SyntheticSpaces, points: Points, rows: Tensor, slots: Tensor
-) -> Tensor:
+def _value_targets(spaces: SyntheticSpaces, points: Points, rows: Tensor, slots: Tensor) -> Tensor:
     """Bin, or Q + choice, of the asked values, (B, N)."""
     studies = points.values.shape[0] // spaces.choices.shape[0]
     value = points.values[:, rows, slots].double()  # (B, N)
@@ -268,7 +263,9 @@ def _value_targets(
     steps = (spaces.levels[:, slots] - 1).clamp(min=1).repeat_interleave(studies, 0)
     stepped = spaces.levels[:, slots].repeat_interleave(studies, 0) > 0
     # Levels are binned from exact fractions, as the tokenizer does.
-    value = torch.where(stepped & (kind == ValueKind.NUMBER), (value * steps).round() / steps, value)
+    value = torch.where(
+        stepped & (kind == ValueKind.NUMBER), (value * steps).round() / steps, value
+    )
     bins = quantize_tensor(value)  # agrees with the legality mask on values at edges
     target = torch.where(kind == ValueKind.CHOICE, NUM_BINS + value.long(), bins)
     return torch.where(kind == ValueKind.INACTIVE, IGNORED, target)

@@ -24,7 +24,8 @@ def make_optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.opti
 
     Embeddings, number features, heads, norms and biases have no orthogonal structure to keep.
     """
-    hidden, other = [], []
+    hidden: list[nn.Parameter] = []
+    other: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         in_layer = name.startswith(("layers.", "encoder.")) and parameter.ndim == 2
         (hidden if in_layer else other).append(parameter)

@@ -121,9 +121,7 @@ class Trainer:
         """Write the published checkpoint (averaged weights) and the state to resume from."""
         published = OptFormerModel(self.core.config)
         published.load_state_dict(self.average)
-        save_checkpoint(
-            self.directory / CHECKPOINT, published, self.vocabulary, self.record()
-        )
+        save_checkpoint(self.directory / CHECKPOINT, published, self.vocabulary, self.record())
         state = {
             "config": self.config.to_dict(),
             "weights": self.core.state_dict(),

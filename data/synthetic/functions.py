@@ -1,7 +1,7 @@
 """Random objective functions over synthetic spaces, vectorised over a batch.
 
-Gaussian process samples (random Fourier features; RBF and Matern; anisotropic, with irrelevant axes,
-full, additive or of pairs), random networks, random forests and saturating valleys, alone or
+Gaussian process samples (random Fourier features; RBF and Matern; anisotropic, with irrelevant
+axes, full, additive or of pairs), random networks, random forests and saturating valleys, alone or
 summed; monotone warps, noise and regions that fail. Values are to be maximized.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class SyntheticFunctions:
     def select(self, rows: slice) -> SyntheticFunctions:
         """The functions of some of the spaces."""
 
-        def part(value: object) -> object:
+        def part(value: Any) -> Any:
             if isinstance(value, SyntheticSpaces):
                 return value.select(rows)
             if isinstance(value, tuple):

@@ -82,4 +82,5 @@ def expected_improvement(
     deviation = (1 - white[..., :-1].square().sum(-2)).clamp(min=1e-10).sqrt()
     gap = (mean - values.amax(-1, keepdim=True)) / deviation
     density = torch.exp(-0.5 * gap.square()) / math.sqrt(2 * math.pi)
-    return deviation * (gap * torch.special.ndtr(gap) + density)
+    improvement: Tensor = deviation * (gap * torch.special.ndtr(gap) + density)
+    return improvement

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter
+from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
 from optformer.data.spaces import SearchSpace
 
 MAX_CHOICES = 6
@@ -208,7 +208,7 @@ def _describe(
 def _parameter(
     choices: int,
     levels: int,
-    when: dict[str, list[str]] | None,
+    when: dict[str, list[Value]] | None,
     rng: np.random.Generator,
 ) -> Parameter:
     if choices:
@@ -217,8 +217,8 @@ def _parameter(
     if levels:
         if rng.random() < 0.3:
             return Ordinal([int(2**i) for i in range(min(levels, 40))], when=when)
-        low = int(rng.integers(0, 10))
-        return Int(low, low + levels - 1, when=when)
+        first = int(rng.integers(0, 10))
+        return Int(first, first + levels - 1, when=when)
     if rng.random() < 0.5:
         low = 10.0 ** -int(rng.integers(1, 7))
         return Float(low, low * 10.0 ** int(rng.integers(1, 6)), log=True, when=when)
