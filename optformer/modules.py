@@ -160,7 +160,7 @@ class DecoderLayer(nn.Module):
 
 def _split_heads(x: Tensor, heads: int) -> Tensor:
     """(B, N, D) to (B, H, N, D / H)."""
-    return x.reshape(*x.shape[:-1], heads, -1).transpose(1, 2)
+    return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).transpose(1, 2)
 
 
 def _merge_heads(x: Tensor) -> Tensor:
