@@ -1,4 +1,4 @@
-"""Where candidates come from: the space itself, the model's policy, the neighbourhood of the best."""
+"""Where candidates come from: the space, the model's policy, the neighbourhood of the best."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from optformer.encoded_space import Array, EncodedSpace
+from optformer.generation import draw_trials
 from optformer.scoring import StudyModel
 
 MAX_LISTED = 2048  # spaces with at most so many points are searched whole
@@ -57,7 +58,8 @@ def from_policy(
     study: StudyModel, space: EncodedSpace, count: int, generator: torch.Generator
 ) -> Candidates:
     """Samples of the model's own policy."""
-    return _from("policy", study.sample_points(space, count, generator))
+    values, _ = draw_trials(study, space, count, generator)
+    return _from("policy", values)
 
 
 def near(

@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from optformer.batch import UNSET, History, Points, history_batch, metadata_batch, points_batch
+from optformer.batch import History, Points, history_batch, metadata_batch, points_batch
 from optformer.checkpoint import Checkpoint
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
-from optformer.encoded_space import EncodedSpace
 from optformer.model import Cache, Memory, OptFormerModel
 from optformer.tokenization.history import (
     MetricKind,
@@ -25,9 +23,6 @@ from optformer.tokenization.history import Points as EncodedPoints
 from optformer.tokenization.legality import legal_values
 from optformer.tokenization.metadata import encode_metadata
 from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
-from optformer.tokenization.symbols import NUM_BINS
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -71,34 +66,6 @@ class StudyModel:
             torch.tensor([[int(kind)]]),
         )
         return replace(self, cache=self.model.extend_history(self.memory, self.cache, history))
-
-    def sample_points(
-        self,
-        space: EncodedSpace,
-        count: int,
-        generator: torch.Generator,
-    ) -> Array:
-        """Draw points from the policy, one parameter after the other, (N, P).
-
-        Fixed and inactive parameters are not drawn. Numbers are uniform inside the drawn bin.
-        """
-        parameters = len(space.names)
-        values = np.zeros((count, parameters))
-        kinds = np.full((count, parameters), UNSET, dtype=np.int64)
-        for slot in range(parameters):
-            drawn = np.full(count, space.fixed.get(slot, 0.0))
-            if slot not in space.fixed:
-                points = points_batch(EncodedPoints(values.astype(np.float32), kinds))
-                asked = torch.full((count,), slot)
-                logits = self.model.value_logits(self.memory, self.cache, points, asked)[0]
-                token = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
-                inside = torch.rand(count, generator=generator)
-                number = (token + inside) / NUM_BINS
-                drawn = torch.where(token >= NUM_BINS, token - NUM_BINS, number).double().numpy()
-            values[:, slot] = drawn
-            values = _keep_earlier(space, values, slot)
-            kinds[:, slot] = space.kinds(values)[:, slot]
-        return space.legal(values)
 
 
 def read_study(
@@ -158,10 +125,3 @@ def thin(history: Sequence[Trial], config: StudyConfig, limit: int) -> list[int]
     chosen = np.linspace(0, len(rest) - 1, limit - len(kept)).round().astype(int)
     kept.update(rest[i] for i in chosen)
     return sorted(kept)
-
-
-def _keep_earlier(space: EncodedSpace, values: Array, slot: int) -> Array:
-    """Legal values up to a slot; later slots stay as they are."""
-    legal = space.legal(values.copy())
-    return np.where(np.arange(values.shape[1]) <= slot, legal, values)
-
