@@ -35,6 +35,11 @@ class ObjectiveScale:
     slope: Tensor
     offset: Tensor
 
+    @property
+    def floor(self) -> Tensor:
+        """Where all values below the logarithmic side's end lie, shape (..., 1)."""
+        return (self.offset + self.slope * FLOOR).clamp(0.0, 1.0)
+
     def to_unit(self, values: Tensor) -> Tensor:
         """Map values, shape (..., n), to [0, 1]; values beyond the head-room are clipped."""
         compressed = _compress((values - self.median) / self.spread)

@@ -25,7 +25,7 @@ from optformer.training.losses import negative_log_likelihood
 from optformer.training.prior import SyntheticPrior
 
 DIMENSIONS = (1, 2, 3, 4, 6, 8)
-_MARGINAL_STUDIES = 2000  # studies whose target bins make the marginal histogram
+_MARGINAL_STUDIES = 800  # studies whose target bins make the marginal histogram
 _TARGETS = 32
 
 
@@ -181,14 +181,15 @@ def _exact(scale: ObjectiveScale, samples: GPSamples, target: Tensor) -> Tensor:
     def below(edge: Tensor) -> Tensor:
         value = scale.from_unit(edge.double() / NUM_BINS)
         chance = torch.special.ndtr((value - samples.mean) / samples.deviation)
-        return torch.where(edge <= 0, 0.0, torch.where(edge >= NUM_BINS, 1.0, chance))
+        chance = torch.where(edge >= NUM_BINS, 1.0, chance)
+        return torch.where(edge / NUM_BINS <= scale.floor, 0.0, chance)
 
     chance = (below(target + 1) - below(target)).clamp(min=1e-12)
     return -chance.log().mean(-1)
 
 
 def _marginal(kind: ContextKind, count: int, context: int, target: Tensor, seed: int) -> Tensor:
-    others = draw_samples(kind, count, context, _MARGINAL_STUDIES, 8, seed + 7919)
+    others = draw_samples(kind, count, context, _MARGINAL_STUDIES, 16, seed + 7919)
     seen = torch.bincount(_bins(_fit(others), others.target_values).flatten(), minlength=NUM_BINS)
     # Averaged over neighbouring bins: the histogram is smooth, its counts are few.
     padded = torch.nn.functional.pad(seen.double()[None, None], (10, 10), mode="replicate")

@@ -96,13 +96,13 @@ def draw_samples(
             1,
         )
         mean, variance = process.posterior(points, values, candidates)
-        deviation = variance.diagonal(dim1=-2, dim2=-1).clamp(min=1e-12).sqrt()
+        deviation = variance.clamp(min=1e-12).sqrt()
         gap = (mean - values.amax(-1, keepdim=True)) / deviation
         density = torch.exp(-0.5 * gap.square()) / math.sqrt(2 * math.pi)
         score = deviation * (gap * torch.special.ndtr(gap) + density)
         chosen = candidates[torch.arange(studies), score.argmax(-1)][:, None]
         mean, variance = process.posterior(points, values, chosen)
-        spread = (variance + process.noise)[..., 0].clamp(min=1e-12).sqrt()
+        spread = (variance + process.noise[..., 0]).clamp(min=1e-12).sqrt()
         points = torch.cat([points, chosen], 1)
         values = torch.cat([values, mean + spread * normal(studies, 1)], 1)
 
@@ -111,9 +111,9 @@ def draw_samples(
         if kind == "uniform"
         else near(points, values, targets)
     )
-    mean, covariance = process.posterior(points, values, target_points)
+    mean, variance = process.posterior(points, values, target_points)
     # Independent draws from each target's own distribution: targets are scored one by one.
-    deviation = (covariance.diagonal(dim1=-2, dim2=-1) + process.noise[..., 0]).sqrt()
+    deviation = (variance.clamp(min=0.0) + process.noise[..., 0]).sqrt()
     target_values = mean + deviation * normal(studies, targets)
     return GPSamples(points, values, target_points, target_values, mean, deviation)
 
@@ -137,10 +137,10 @@ class _Process:
         return factor
 
     def posterior(self, points: Tensor, values: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (B, N) and covariance (B, N, N) without noise."""
+        """Mean and variance without noise, each (B, N)."""
         factor = self.root(points)
         cross = self.covariance(points, where)
         white = torch.linalg.solve_triangular(factor, cross, upper=False)
         residual = torch.linalg.solve_triangular(factor, values[..., None], upper=False)
         mean = (white.transpose(-1, -2) @ residual)[..., 0]
-        return mean, self.covariance(where, where) - white.transpose(-1, -2) @ white
+        return mean, 1 - white.square().sum(-2)
