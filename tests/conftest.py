@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+# One thread each, subprocesses too: tiny models lose time in pools. Set before torch is loaded.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # The same examples everywhere, no files left behind, and no limit that a busy machine would break.
 settings.register_profile("project", database=None, deadline=None, derandomize=True)
