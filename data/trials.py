@@ -12,6 +12,10 @@ from optformer.data.errors import MetricError, TrialError
 from optformer.data.parameters import Value
 
 
+INTERRUPTED = "interrupted"
+"""Reason of trials that were cut short from outside: they say nothing about their point."""
+
+
 class TrialStatus(enum.Enum):
     """What became of a trial. Append-only: stored studies hold these names."""
 
@@ -64,6 +68,11 @@ class Trial:
     def has_value(self) -> bool:
         """Whether the metric was measured (completed, or stopped early with its last value)."""
         return self.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was cut short from outside, so that its point still counts as untried."""
+        return self.status is TrialStatus.FAILED and self.reason == INTERRUPTED
 
     def finish(
         self,

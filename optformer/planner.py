@@ -106,15 +106,16 @@ class Planner:
             config: The study.
             history: All its trials, pending and failed ones too.
             count: How many trials; each sees the earlier ones of the call as pending.
-            seed: Seed of the study; the history's length is added to it.
+            seed: Seed of the study; every length of the history has its own stream of it.
             fixed: Parameters held at one value for this call, beside the study's own.
 
         Raises:
             SpaceExhaustedError: Every point of a finite space has been tried.
         """
+        rng = np.random.default_rng([seed, len(history)])
+        history = [trial for trial in history if not trial.interrupted]
         space = EncodedSpace(config.space, {**config.fixed, **(fixed or {})})
         tried = space.encode([trial.params for trial in history])
-        rng = np.random.default_rng([seed, len(history)])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         measured = sum(trial.has_value for trial in history)
         chosen: list[Suggestion] = []

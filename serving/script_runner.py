@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING
 
 from optformer.data.errors import MetricError, ObjectiveError, SpaceExhaustedError, StudyError
 from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.trials import INTERRUPTED, Trial, TrialStatus
 from optformer.serving.script_command import CommandTemplate
 from optformer.serving.script_metric import MetricReader
 from optformer.serving.script_process import Ending, StopRequest, run_process
 
 if TYPE_CHECKING:
     from optformer.serving.study import Study
-
-INTERRUPTED = "interrupted"
-"""Reason of trials whose script was ended together with the search."""
 
 FIRST_FAILURES = 5
 """So many failures without any success end the search: the script, not a value, is at fault."""
@@ -118,7 +115,7 @@ class Script:
 
 def is_finished(trial: Trial) -> bool:
     """Whether a trial used up budget: it has a value, or failed by its own fault."""
-    return trial.has_value or (trial.status is TrialStatus.FAILED and trial.reason != INTERRUPTED)
+    return trial.has_value or (trial.status is TrialStatus.FAILED and not trial.interrupted)
 
 
 def fail_interrupted(study: Study) -> None:

@@ -65,7 +65,10 @@ def test_evaluate__tiny_model__writes_a_row_for_each_dimension(
     options = ["--contexts", "uniform", "--dimensions", "1", "2", "--studies", "2"]
     assert main(["evaluate", "--model", checkpoint, *options]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [row[:2] for row in rows if row[:1] == ["uniform"]] == [["uniform", "1"], ["uniform", "2"]]
+    assert [row[:2] for row in rows if row[:1] == ["uniform"]] == [
+        ["uniform", "1"],
+        ["uniform", "2"],
+    ]
 
 
 def test_evaluate__imitation_recorded__fills_the_model_card(
