@@ -49,16 +49,19 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         CheckpointError: A file is missing or unreadable, the format or architecture is unknown, or
             the weights were trained with another vocabulary.
     """
-    return _load(Path(path) if path is not None else SHIPPED)
-
-
-@lru_cache(maxsize=4)
-def _load(directory: Path) -> Checkpoint:
+    directory = (Path(path) if path is not None else SHIPPED).resolve()
     if not directory.is_dir():
         raise CheckpointError(
             f"no checkpoint at {directory}: expected a directory with {WEIGHTS}, {CONFIG}, "
             f"{RUN} and the vocabulary"
         )
+    stamps = ((file.name, file.stat().st_mtime_ns) for file in sorted(directory.iterdir()))
+    return _load(directory, tuple(stamps))
+
+
+@lru_cache(maxsize=4)
+def _load(directory: Path, stamps: tuple[tuple[str, int], ...]) -> Checkpoint:
+    del stamps  # only so that a checkpoint which was replaced is read again
     described = _read_json(directory / CONFIG)
     run = _read_json(directory / RUN)
     version = described.get("format_version")
@@ -74,11 +77,18 @@ def _load(directory: Path) -> Checkpoint:
             f"{described.get('vocabulary_hash')!r}, but the directory holds {vocabulary.hash!r}; "
             "restore the vocabulary files the checkpoint was saved with"
         )
+    architecture = described.get("architecture")
+    if not isinstance(architecture, dict):
+        raise CheckpointError(f"{directory / CONFIG} has no mapping 'architecture'")
     try:
-        model = OptFormerModel(ModelConfig.from_dict(described["architecture"]))
+        config = ModelConfig.from_dict(architecture)
+    except ConfigError as error:
+        raise CheckpointError(f"{directory / CONFIG}: unknown architecture: {error}") from error
+    try:
+        model = OptFormerModel(config)
         weights = load_file(directory / WEIGHTS)
         model.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    except (OSError, SafetensorError, RuntimeError, KeyError, ConfigError) as error:
+    except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{directory / WEIGHTS} cannot be read: {error}") from error
     return Checkpoint(model.eval().requires_grad_(False), vocabulary, run)
 
@@ -122,10 +132,16 @@ def save_checkpoint(
             (fresh / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
             (fresh / RUN).write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
             vocabulary.save(fresh)
+            replaced = Path(scratch) / "replaced"
             if target.exists():
-                os.rename(target, Path(scratch) / "replaced")
-            os.rename(fresh, target)
-    except OSError as error:
+                os.rename(target, replaced)
+            try:
+                os.rename(fresh, target)
+            except OSError:
+                if replaced.exists():
+                    os.rename(replaced, target)
+                raise
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot write the checkpoint {target}: {error}") from error
 
 

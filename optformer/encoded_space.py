@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optformer.data.errors import SearchSpaceError
-from optformer.data.parameters import Categorical, Parameter, Value
+from optformer.data.parameters import Categorical, Int, Parameter, Value
 from optformer.data.spaces import SearchSpace
 from optformer.tokenization.history import Points, ValueKind, decode_point, encode_points
 
@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 
 _MAX_GRID = 4096  # numeric parameters with more levels are searched as continuous, then rounded
 _LOCAL_LEVELS = 0.75  # smallest mutation of a levelled parameter, in levels
+_SAME = 1e-7  # values of conditions are equal within single precision
 
 
 class EncodedSpace:
@@ -25,6 +26,9 @@ class EncodedSpace:
     Args:
         space: The space.
         fixed: Parameters held at one value.
+
+    Raises:
+        SearchSpaceError: A fixed parameter is unknown or its value is not legal.
     """
 
     def __init__(self, space: SearchSpace, fixed: Mapping[str, Value]):
@@ -33,8 +37,11 @@ class EncodedSpace:
         parameters = [space[name] for name in self.names]
         self.is_choice = np.array([isinstance(p, Categorical) for p in parameters])
         self.grids = [_grid(parameter) for parameter in parameters]
+        self._shares = [_shares(p, g) for p, g in zip(parameters, self.grids, strict=True)]
+        self._fixed_values = {n: space.validate_value(n, value) for n, value in fixed.items()}
         self.fixed = {
-            self.names.index(name): _encode(space[name], value) for name, value in fixed.items()
+            self.names.index(name): _encode(space[name], value)
+            for name, value in self._fixed_values.items()
         }
         self._conditions = [self._condition(parameter) for parameter in parameters]
         self.free_numbers = np.array(
@@ -73,32 +80,37 @@ class EncodedSpace:
         return legal[np.sort(first)]
 
     def from_uniform(self, unit: Array) -> Array:
-        """Legal points from numbers in [0, 1), every level with an equal share; (N, P)."""
+        """Legal points from numbers in [0, 1), (N, P).
+
+        Levels have equal shares; those of a logarithmic parameter shares of its logarithm.
+        """
         values = unit.copy()
-        for slot, grid in enumerate(self.grids):
-            if grid is not None:
-                index = np.minimum((unit[:, slot] * len(grid)).astype(int), len(grid) - 1)
-                values[:, slot] = grid[index]
+        for slot, (grid, shares) in enumerate(zip(self.grids, self._shares, strict=True)):
+            if grid is not None and shares is not None:
+                values[:, slot] = grid[np.searchsorted(shares[:-1], unit[:, slot], side="right")]
         return self.legal(values)
 
     def legal(self, values: Array) -> Array:
         """Move points to the nearest legal ones: levels, bounds, fixed values, conditions."""
         values = np.clip(values, 0.0, None)
+        for slot, value in self.fixed.items():
+            values[:, slot] = value
+        return self._snap(values)
+
+    def _snap(self, values: Array) -> Array:
+        """The nearest levels and bounds, and nothing where a condition is not met."""
+        snapped = values.copy()
         for slot, grid in enumerate(self.grids):
-            if slot in self.fixed:
-                values[:, slot] = self.fixed[slot]
-            elif grid is None:
-                values[:, slot] = np.minimum(values[:, slot], 1.0)
-            else:
-                values[:, slot] = _nearest(grid, values[:, slot])
-        return np.where(self.active(values), values, 0.0)
+            column = values[:, slot]
+            snapped[:, slot] = np.minimum(column, 1.0) if grid is None else _nearest(grid, column)
+        return np.where(self.active(snapped), snapped, 0.0)
 
     def active(self, values: Array) -> NDArray[np.bool_]:
         """Which parameters take part, (N, P)."""
         on = np.ones(values.shape, dtype=bool)
         for slot, condition in enumerate(self._conditions):
             for parent, allowed in condition:
-                met = np.isclose(values[:, parent, None], allowed, rtol=0, atol=1e-9).any(-1)
+                met = np.isclose(values[:, parent, None], allowed, rtol=0, atol=_SAME).any(-1)
                 on[:, slot] &= on[:, parent] & met
         return on
 
@@ -141,12 +153,13 @@ class EncodedSpace:
         return Points(values.astype(np.float32), self.kinds(values))
 
     def encode(self, points: Sequence[Mapping[str, Value]]) -> Array:
-        """Values of user points, (N, P)."""
-        return encode_points(self.space, points).values.astype(np.float64)
+        """Values of user points, (N, P), exactly on the levels; fixed values do not change them."""
+        return self._snap(encode_points(self.space, points).values.astype(np.float64))
 
     def decode(self, values: Array) -> dict[str, Value]:
         """One point, (P,), as the user writes it; fixed values exactly as given."""
-        return decode_point(self.space, values, self.kinds(values[None])[0])
+        point = decode_point(self.space, values, self.kinds(values[None])[0])
+        return {name: self._fixed_values.get(name, value) for name, value in point.items()}
 
     def keys(self, values: Array) -> NDArray[Any]:
         """One number-string a point that is equal for equal points, (N,)."""
@@ -176,6 +189,19 @@ def _grid(parameter: Parameter) -> Array | None:
     if parameter.num_levels is None or parameter.num_levels > _MAX_GRID:
         return None
     return np.array([parameter.to_unit(value) for value in parameter.grid()])
+
+
+def _shares(parameter: Parameter, grid: Array | None) -> Array | None:
+    """Upper ends of the levels' shares of the unit interval, None without levels."""
+    if grid is None:
+        return None
+    if isinstance(parameter, Int) and parameter.log:
+        # As `Int.sample` draws: whole numbers own what is rounded to them.
+        ends = np.log(np.arange(parameter.low, parameter.high + 1) + 0.5)
+        start = np.log(parameter.low - 0.5)
+        shares: Array = (ends - start) / (ends[-1] - start)
+        return shares
+    return np.arange(1, len(grid) + 1) / len(grid)
 
 
 def _nearest(grid: Array, values: Array) -> Array:

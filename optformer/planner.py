@@ -151,7 +151,7 @@ class Planner:
 
         Args:
             config: The study.
-            history: All its trials.
+            history: All its trials; interrupted ones say nothing.
             points: Legal points of the space.
 
         Raises:
@@ -160,6 +160,7 @@ class Planner:
         """
         if not any(trial.has_value for trial in history):
             raise StudyError("a prediction needs at least one observed trial; observe one first")
+        history = [trial for trial in history if not trial.interrupted]
         space = EncodedSpace(config.space, {})
         values = space.encode([config.space.validate(point) for point in points])
         with torch.no_grad():
@@ -329,8 +330,11 @@ def _anything_new(space: EncodedSpace, tried: Array, rng: np.random.Generator) -
         fresh = all_untried(space, tried)
         if not len(fresh):
             raise SpaceExhaustedError(
-                f"all {len(np.unique(space.keys(tried)))} points of this space have been tried; "
-                "widen the space, or stop here"
+                f"all {len(space.all_points())} points of this space have been tried; "
+                "widen the space, fix less of it, or stop here"
             )
         return fresh.select(rng.permutation(len(fresh))[:MAX_LISTED])
-    return untried(space, from_space(space, MAX_LISTED, rng), tried)
+    anywhere = from_space(space, MAX_LISTED, rng)
+    fresh = untried(space, anywhere, tried)
+    # Where trials stand so densely that all are near one, near ones have to do.
+    return fresh if len(fresh) else anywhere

@@ -59,13 +59,17 @@ def predictions(
         best: Best scaled value, scalar.
         sign: 1.0 when the metric is maximized, -1.0 when it is minimized.
     """
+    logits = logits.double()
     chances = logits.softmax(-1)
     failure = chances[:, -1]
-    alive = logits[:, :-1].softmax(-1).double()
-    centres = bin_centres(alive.shape[-1], alive)
-    values = sign * scale.from_unit(centres.double())
-    mean = alive @ values
-    std = ((alive @ values.square()) - mean.square()).clamp(min=0).sqrt()
+    alive = logits[:, :-1].softmax(-1)
+    centres = bin_centres(alive.shape[-1], alive).double()
+    values = sign * scale.from_unit(centres)
+    # About the middle: a metric of 1e9 + 1e-3 keeps its small part.
+    middle = values[len(values) // 2]
+    shift = alive @ (values - middle)
+    spread = values - middle - shift[:, None]
+    mean, std = middle + shift, (alive * spread.square()).sum(-1).sqrt()
     improvement = chances[:, :-1] @ (centres > best).to(chances.dtype)
     # Of a minimized metric the low quantiles are the high ones of the scaled value.
     quantiles = {

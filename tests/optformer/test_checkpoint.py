@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from optformer import checkpoint as checkpoints
+from optformer.checkpoint import (
+    CONFIG,
+    RUN,
+    SHIPPED,
+    WEIGHTS,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from optformer.config import ModelConfig
+from optformer.data.errors import CheckpointError, ConfigError
+
+
+@pytest.fixture
+def saved(tmp_path: Path, tiny_checkpoint: Checkpoint) -> Path:
+    target = tmp_path / "deep" / "tiny"
+    save_checkpoint(target, tiny_checkpoint.model, tiny_checkpoint.vocabulary, {"steps": 3})
+    return target
+
+
+def _rewrite(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_checkpoint__saved_and_loaded__is_bit_exact(
+    saved: Path, tiny_checkpoint: Checkpoint
+) -> None:
+    loaded = load_checkpoint(saved)
+    assert loaded.run == {"steps": 3}
+    assert loaded.vocabulary.hash == tiny_checkpoint.vocabulary.hash
+    assert loaded.model.config == tiny_checkpoint.model.config
+    assert not loaded.model.training
+    assert not any(weight.requires_grad for weight in loaded.model.parameters())
+    weights = loaded.model.state_dict()
+    for name, weight in tiny_checkpoint.model.state_dict().items():
+        assert torch.equal(weights[name], weight)
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["tiny"]  # nothing temporary is left
+
+
+def test_checkpoint__half_precision__takes_half_the_place(
+    saved: Path, tmp_path: Path, tiny_checkpoint: Checkpoint
+) -> None:
+    half = tmp_path / "half"
+    args = (tiny_checkpoint.model, tiny_checkpoint.vocabulary, {"steps": 3})
+    save_checkpoint(half, *args, dtype=torch.bfloat16)
+    ratio = (half / WEIGHTS).stat().st_size / (saved / WEIGHTS).stat().st_size
+    assert ratio == pytest.approx(0.5, abs=0.01)
+    weights = load_checkpoint(half).model.state_dict()
+    for name, weight in tiny_checkpoint.model.state_dict().items():
+        assert weights[name].dtype is torch.float32
+        torch.testing.assert_close(weights[name], weight, rtol=1e-2, atol=1e-6)
+
+
+def test_load_checkpoint__twice__is_loaded_once_until_it_changes(
+    saved: Path, tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_checkpoint(saved)
+    monkeypatch.chdir(saved.parent)
+    assert load_checkpoint("tiny") is first
+    save_checkpoint(saved, tiny_checkpoint.model, tiny_checkpoint.vocabulary, {"steps": 4})
+    assert load_checkpoint(saved).run == {"steps": 4}
+
+
+def _fail_on(path: str) -> Callable[[Any, Any], None]:
+    rename = os.rename
+
+    def failing(source: Any, target: Any) -> None:
+        if Path(source).name == path:
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    return failing
+
+
+@pytest.mark.parametrize("moment", ["weights", "text", "move away", "move in"])
+def test_save_checkpoint__failing_midway__leaves_the_previous_one_whole(
+    saved: Path, tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    if moment == "weights":
+        monkeypatch.setattr(checkpoints, "save_file", full)
+    elif moment == "text":
+        monkeypatch.setattr(Path, "write_text", full)
+    else:
+        name = saved.name if moment == "move away" else "checkpoint"
+        monkeypatch.setattr(os, "rename", _fail_on(name))
+    with pytest.raises(CheckpointError, match=r"cannot write .*tiny: .*No space left"):
+        save_checkpoint(saved, tiny_checkpoint.model, tiny_checkpoint.vocabulary, {"steps": 9})
+    monkeypatch.undo()
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["tiny"]
+    assert load_checkpoint(saved).run == {"steps": 3}
+
+
+def test_save_checkpoint__target_below_a_file__is_refused(
+    tmp_path: Path, tiny_checkpoint: Checkpoint
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot write"):
+        save_checkpoint(
+            tmp_path / "file" / "ck", tiny_checkpoint.model, tiny_checkpoint.vocabulary, {}
+        )
+
+
+def test_load_checkpoint__no_directory__says_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=rf"no checkpoint at .*none.*{WEIGHTS}"):
+        load_checkpoint(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", [CONFIG, RUN, WEIGHTS, "vocab.json", "tokenizer.model"])
+@pytest.mark.parametrize("fault", ["missing", "truncated", "garbage"])
+def test_load_checkpoint__damaged_file__is_named(saved: Path, name: str, fault: str) -> None:
+    file = saved / name
+    whole = file.read_bytes()
+    if fault == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(whole[: len(whole) // 2] if fault == "truncated" else b"\0\1garbage")
+    with pytest.raises(CheckpointError, match=name.split(".")[0]):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"format_version": 99}, r"format 99.*reads 'optformer' in format 1"),
+        ({"model_type": "t5"}, "describes 't5'"),
+        ({"vocabulary_hash": "beef"}, "trained with vocabulary 'beef'"),
+        ({"architecture": None}, "'architecture'"),
+        ({"architecture": {"vocabulary_size": 10, "depth": 3}}, "unknown model setting 'depth'"),
+        ({"architecture": {"width": 32}}, "vocabulary_size is missing"),
+        ({"architecture": {"vocabulary_size": 10}}, "size mismatch|cannot be read"),
+    ],
+)
+def test_load_checkpoint__foreign_configuration__is_refused(
+    saved: Path, changes: dict[str, Any], match: str
+) -> None:
+    _rewrite(saved / CONFIG, **changes)
+    with pytest.raises(CheckpointError, match=match):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"width": 0}, "width must be a whole number above 0, got 0"),
+        ({"width": 2.5}, "width"),
+        ({"heads": 5}, "heads=5 must divide width=192"),
+        ({"encoder_heads": 7}, "encoder_heads=7"),
+    ],
+)
+def test_model_config__impossible_size__is_named(changes: dict[str, Any], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        ModelConfig(**{"vocabulary_size": 10, **changes})
+
+
+def test_model_config__unknown_name__lists_the_known() -> None:
+    with pytest.raises(ConfigError, match=r"'huge'.*'base', 'small', 'tiny'"):
+        ModelConfig.named("huge", 10)
+
+
+def test_model_config__plain_values__come_back() -> None:
+    config = ModelConfig.named("tiny", 10)
+    assert ModelConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.skipif(not SHIPPED.is_dir(), reason="the shipped checkpoint is not trained yet")
+def test_shipped_checkpoint__record__has_no_empty_field() -> None:
+    checkpoint = load_checkpoint()
+    assert checkpoint.run["vocabulary_hash"] == checkpoint.vocabulary.hash
+    for name, value in checkpoint.run.items():
+        assert value not in (None, "", [], {}), name
+    sizes = [path.stat().st_size for path in SHIPPED.glob("*.safetensors")]
+    assert max(sizes) < 16 * 2**20  # safetensors stay below 16 MiB each
+
+
+@pytest.mark.skipif(not SHIPPED.is_dir(), reason="the shipped checkpoint is not trained yet")
+def test_shipped_checkpoint__weights__are_those_of_the_small_model() -> None:
+    model = load_checkpoint().model
+    assert model.config == ModelConfig.named("small", model.config.vocabulary_size)
+    assert all(weight.isfinite().all() for weight in model.parameters())
