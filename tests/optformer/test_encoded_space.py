@@ -36,7 +36,8 @@ def _spaces(draw: st.DrawFn) -> SearchSpace:
     for number, kind in enumerate(kinds):
         parents = [n for n in parameters if n.split("/")[0] in _PARENTS]
         when = None
-        if parents and draw(st.booleans()):
+        conditional: bool = draw(st.booleans())
+        if parents and conditional:
             parent = draw(st.sampled_from(parents))
             when = {parent: _PARENTS[parent.split("/")[0]]}
         parameters[f"{kind}/{number}"] = _KINDS[kind](when)

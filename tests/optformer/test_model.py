@@ -152,7 +152,8 @@ class SlowTwin:
         bucket = relative_bucket(
             torch.tensor(distance), self.config.distance_buckets, self.config.max_distance
         )
-        return self.weights[f"{table}.table.weight"][int(bucket)]
+        row: Array = self.weights[f"{table}.table.weight"][int(bucket)]
+        return row
 
     def _read_metadata(self) -> None:
         config, metadata = self.config, self.metadata

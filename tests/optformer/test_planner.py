@@ -1,0 +1,533 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from optformer.acquisition import acquisition
+from optformer.candidates import Candidates
+from optformer.checkpoint import Checkpoint, save_checkpoint
+from optformer.data.errors import (
+    CheckpointError,
+    ConfigError,
+    SearchSpaceError,
+    SpaceExhaustedError,
+    StudyError,
+)
+from optformer.data.parameters import Categorical, Float, Int, Ordinal, Value
+from optformer.data.spaces import SearchSpace
+from optformer.data.studies import StudyConfig
+from optformer.data.trials import INTERRUPTED, Trial
+from optformer.encoded_space import EncodedSpace
+from optformer.model import OptFormerModel
+from optformer.planner import STRATEGIES, Planner, Suggestion, load_planner
+from optformer.scoring import read_study
+from optformer.tokenization import symbols as sym
+from optformer.tokenization.history import encode_points
+
+SPACES: dict[str, SearchSpace] = {
+    "one float": SearchSpace(x=Float(-5, 5)),
+    "one choice": SearchSpace(c=Categorical([f"c{i}" for i in range(40)])),
+    "conditional": SearchSpace(
+        lr=Float(1e-6, 1e-1, log=True),
+        optimizer=Categorical(["sgd", "adam"]),
+        momentum=Float(0.0, 0.99, when={"optimizer": ["sgd"]}),
+        nesterov=Categorical([True, False], when={"optimizer": ["sgd"]}),
+    ),
+    "nested by an ordinal": SearchSpace(
+        depth=Ordinal([1, 2, 4, 8]),
+        width=Int(1, 2000, log=True, when={"depth": [2, 4]}),
+        kind=Categorical(["a", "b"], when={"depth": [8]}),
+        rate=Float(0, 1, when={"kind": ["b"]}),
+    ),
+    "stepped": SearchSpace(x=Float(0.1, 0.85, step=0.05), n=Int(-7, 14, step=3), y=Float(0, 1)),
+    "whole numbers": SearchSpace(n=Int(1, 10**6, log=True), m=Int(0, 10**7), k=Int(1, 3)),
+    "finite": SearchSpace(c=Categorical(["x", None, 3, 2.5, True]), o=Ordinal([8, 16, 32, 64])),
+    "single values": SearchSpace(
+        only=Categorical(["one"]), just=Ordinal([7]), x=Float(0, 1), n=Int(0, 1)
+    ),
+    "twenty": SearchSpace(
+        {
+            **{f"x{i}": Float(0, 1) for i in range(14)},
+            **{f"c{i}": Categorical(["p", "q", "r"]) for i in range(4)},
+            **{f"n{i}": Int(1, 9) for i in range(2)},
+        }
+    ),
+}
+
+
+def _config(name: str = "conditional", **changes: Any) -> StudyConfig:
+    return StudyConfig(SPACES[name], "score", **{"goal": "maximize", **changes})
+
+
+def _history(
+    config: StudyConfig, count: int = 8, seed: int = 0, pending: int = 1, failed: int = 1
+) -> list[Trial]:
+    """Different random trials; the last ones failed and pending. Numbers start at 10."""
+    rng = np.random.default_rng(seed)
+    points: dict[str, dict[str, Value]] = {}
+    for _ in range(20 * count):
+        point = config.space.sample(rng, config.fixed)
+        points.setdefault(repr(point), point)
+    trials = [Trial(10 + i, point) for i, point in enumerate(list(points.values())[:count])]
+    measured = len(trials) - pending - failed
+    values = rng.standard_normal(len(trials))
+    for i, value in enumerate(values.tolist()):
+        if i < measured:
+            trials[i] = trials[i].finish(value)
+        elif i < measured + failed:
+            trials[i] = trials[i].fail("nan")
+    return trials
+
+
+@pytest.fixture(scope="module")
+def planner(tiny_checkpoint: Checkpoint) -> Planner:
+    return Planner(tiny_checkpoint)
+
+
+def _check(config: StudyConfig, suggestions: list[Suggestion]) -> None:
+    for suggestion in suggestions:
+        assert config.space.validate(suggestion.params) == suggestion.params
+        for value in suggestion.params.values():
+            assert type(value) in (int, float, str, bool, type(None))
+        for name, value in config.fixed.items():
+            if name in suggestion.params:
+                assert suggestion.params[name] == value
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", SPACES)
+def test_suggest__every_space_and_strategy__gives_legal_new_points(
+    tiny_checkpoint: Checkpoint, name: str, strategy: str
+) -> None:
+    config = _config(name)
+    history = _history(config)
+    suggestions = Planner(tiny_checkpoint, strategy=strategy).suggest(config, history, 2, seed=3)
+    assert len(suggestions) == 2
+    _check(config, suggestions)
+    points = [t.params for t in history] + [s.params for s in suggestions]
+    if strategy != "policy" or name in ("one choice", "finite"):
+        assert len({repr(p) for p in points}) == len(points)
+    sources = {s.explanation.source for s in suggestions if s.explanation}
+    allowed = {"space", "mutation", "local", "gradient", "policy"}
+    assert sources <= ({"policy", "space"} if strategy == "policy" else allowed)
+
+
+@pytest.mark.parametrize("name", ["conditional", "finite", "one float"])
+@pytest.mark.parametrize("measured", [0, 1])
+def test_suggest__before_the_model_ranks__starts_space_filling(
+    planner: Planner, name: str, measured: int
+) -> None:
+    config = _config(name)
+    history = _history(config, 1, pending=0, failed=0)[:measured]
+    suggestions = planner.suggest(config, history, 8, seed=1)
+    _check(config, suggestions)
+    assert {s.explanation.source for s in suggestions if s.explanation} == {"start"}
+    assert len({repr(s.params) for s in suggestions}) == 8
+    if name == "one float":
+        numbers = sorted(s.params["x"] for s in suggestions)
+        assert max(np.diff([-5, *numbers, 5])) < 5
+
+
+@pytest.mark.parametrize("name", ["conditional", "finite"])
+def test_suggest__same_arguments__same_suggestion(planner: Planner, name: str) -> None:
+    config, other = _config(name), _history(_config(name), seed=5)
+    history = _history(config)
+    first = planner.suggest(config, history, 3, seed=7)
+    planner.suggest(config, other, 2, seed=8)
+    assert planner.suggest(config, history, 3, seed=7) == first
+    if name == "conditional":
+        assert planner.suggest(config, history, 3, seed=8) != first
+
+
+def test_suggest__batch__begins_with_what_one_alone_would_be(planner: Planner) -> None:
+    config = _config()
+    history = _history(config)
+    assert planner.suggest(config, history, 3, seed=7)[:1] == planner.suggest(
+        config, history, 1, seed=7
+    )
+
+
+def test_suggest__history__is_not_changed(planner: Planner) -> None:
+    config = _config()
+    history = _history(config)
+    before = list(history)
+    planner.suggest(config, history, 2, seed=7)
+    assert history == before
+
+
+_SCRIPT = """
+import json, sys
+from optformer.data.studies import StudyConfig
+from optformer.data.trials import Trial, TrialStatus
+from optformer.planner import load_planner
+
+asked = json.load(sys.stdin)
+config = StudyConfig.from_dict(asked["config"])
+history = [Trial(n, p).finish(v) for n, p, v in asked["trials"]]
+found = load_planner(asked["model"]).suggest(config, history, 2, seed=5)
+print(json.dumps([s.params for s in found]))
+"""
+
+
+def test_suggest__fresh_process__same_suggestions(
+    tmp_path: Path, tiny_checkpoint: Checkpoint
+) -> None:
+    directory = tmp_path / "tiny"
+    save_checkpoint(directory, tiny_checkpoint.model, tiny_checkpoint.vocabulary, {"steps": 1})
+    config = _config()
+    history = _history(config, 5, pending=0, failed=0)
+    asked = {
+        "config": config.to_dict(),
+        "trials": [(t.number, t.params, t.value) for t in history],
+        "model": str(directory),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    here = load_planner(directory).suggest(config, history, 2, seed=5)
+    assert json.loads(done.stdout) == [s.params for s in here]
+
+
+@pytest.mark.parametrize("strategy", ["ei", "pi", "ucb"])
+def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
+    tiny_checkpoint: Checkpoint, strategy: str
+) -> None:
+    config = _config()
+    history = _history(config)
+    (found,) = Planner(tiny_checkpoint, strategy=strategy).suggest(config, history, 1, seed=1)
+    study = read_study(tiny_checkpoint, config, history)
+    rng = np.random.default_rng(0)
+    points = [found.params, *(config.space.sample(rng) for _ in range(300))]
+    with torch.no_grad():
+        logits = study.metric_logits(encode_points(config.space, points))
+        score = acquisition(strategy)(logits, study.best, torch.Generator())
+    assert int(score.argmax()) == 0
+
+
+def test_ascend__continuous_parameters__only_ever_improve(planner: Planner) -> None:
+    config = _config("stepped")
+    space = EncodedSpace(config.space, {})
+    study = read_study(planner.checkpoint, config, _history(config))
+    values = space.from_uniform(np.random.default_rng(0).random((30, 3)))
+    pool = Candidates(values, np.full(30, "space", dtype="<U8"))
+    with torch.no_grad():
+        score = planner._score(study, space, pool, torch.Generator())
+        climbed = planner._ascend(study, space, pool, score)
+        higher = planner._score(study, space, climbed, torch.Generator())
+    assert set(climbed.source) == {"gradient"}
+    top = score.topk(len(climbed)).indices.numpy()
+    np.testing.assert_array_equal(climbed.values[:, :2], values[top, :2])  # stepped ones stay
+    assert (climbed.values[:, 2] != values[top, 2]).any()
+    assert float((higher - score[top]).mean()) > 0
+    assert higher.amax() > score.amax()
+
+
+@pytest.mark.parametrize("strategy", ["ei", "ts", "policy"])
+def test_suggest__finite_space__never_repeats_and_says_when_it_is_exhausted(
+    tiny_checkpoint: Checkpoint, strategy: str
+) -> None:
+    space = SearchSpace(
+        c=Categorical(["a", "b"]),
+        n=Int(1, 3, when={"c": ["a"]}),
+        o=Ordinal([1, 2], when={"n": [2, 3]}),
+    )
+    config = StudyConfig(space, "score", "minimize")
+    planner = Planner(tiny_checkpoint, strategy=strategy)
+    history: list[Trial] = []
+    seen: set[str] = set()
+    while len(seen) < 6:
+        for suggestion in planner.suggest(config, history, 2, seed=1):
+            _check(config, [suggestion])
+            assert repr(suggestion.params) not in seen
+            seen.add(repr(suggestion.params))
+            trial = Trial(len(history), suggestion.params)
+            done = trial.fail("nan") if len(history) == 1 else trial.finish(float(len(history)))
+            history.append(trial if len(history) == 4 else done)
+    assert seen == {repr(point) for point in space.grid()}
+    with pytest.raises(SpaceExhaustedError, match="all 6 points of this space have been tried"):
+        planner.suggest(config, history, 1, seed=1)
+    with pytest.raises(SpaceExhaustedError):
+        planner.suggest(config, history[:-1], 2, seed=1)
+    assert planner.predict(config, history, [{"c": "b"}])
+
+
+def test_suggest__many_levels__never_repeat(planner: Planner) -> None:
+    space = SearchSpace(n=Int(0, 118))
+    config = StudyConfig(space, "score", "maximize")
+    history = [Trial(i, {"n": i}).finish(i / 7) for i in range(118)]
+    assert planner.suggest(config, history, 1, seed=0)[0].params == {"n": 118}
+    history.append(Trial(118, {"n": 118}))
+    with pytest.raises(SpaceExhaustedError):
+        planner.suggest(config, history, 1, seed=0)
+
+
+def test_suggest__larger_finite_space__finds_what_is_left(planner: Planner) -> None:
+    """3,000 points are searched by sampling; when that repeats, they are listed."""
+    space = SearchSpace(n=Int(0, 2999))
+    config = StudyConfig(space, "score", "maximize")
+    left = {17, 2222}
+    history = [Trial(i, {"n": i}).finish(i % 11 / 7) for i in range(3000) if i not in left]
+    found = planner.suggest(config, history, 2, seed=0)
+    assert {s.params["n"] for s in found} == left
+
+
+@pytest.mark.parametrize("strategy", ["ei", "policy"])
+@pytest.mark.parametrize("measured", [0, 6])
+def test_suggest__fixed_values__hold_for_study_and_call(
+    tiny_checkpoint: Checkpoint, strategy: str, measured: int
+) -> None:
+    config = _config(fixed={"lr": 1e-3})
+    history = _history(config, measured, pending=0, failed=0)
+    planner = Planner(tiny_checkpoint, strategy=strategy)
+    found = planner.suggest(config, history, 3, seed=2, fixed={"optimizer": "sgd"})
+    _check(config, found)
+    assert [s.params["lr"] for s in found] == [1e-3] * 3
+    assert [s.params["optimizer"] for s in found] == ["sgd"] * 3
+    assert len({s.params["momentum"] for s in found}) == 3
+
+
+def test_suggest__everything_fixed__gives_that_point_once(planner: Planner) -> None:
+    config = _config("one float")
+    history = _history(config)
+    (found,) = planner.suggest(config, history, 1, seed=2, fixed={"x": 0.1})
+    assert found.params == {"x": 0.1}
+    history.append(Trial(99, found.params))
+    with pytest.raises(SpaceExhaustedError, match="all 1 points"):
+        planner.suggest(config, history, 1, seed=2, fixed={"x": 0.1})
+
+
+@pytest.mark.parametrize("fixed", [{"nope": 1}, {"lr": 7.0}, {"optimizer": "rmsprop"}])
+def test_suggest__impossible_fixed_value__is_named(
+    planner: Planner, fixed: dict[str, Value]
+) -> None:
+    with pytest.raises(SearchSpaceError, match=next(iter(fixed))):
+        planner.suggest(_config(), [], 1, seed=0, fixed=fixed)
+
+
+@pytest.mark.parametrize("name", ["conditional", "finite"])
+@pytest.mark.parametrize("mode", ["placeholder", "mean", "sample"])
+def test_suggest__batch_of_four__members_differ_and_know_of_each_other(
+    tiny_checkpoint: Checkpoint, name: str, mode: Any
+) -> None:
+    config = _config(name)
+    history = _history(config)
+    planner = Planner(tiny_checkpoint, batch_mode=mode)
+    found = planner.suggest(config, history, 4, seed=3)
+    _check(config, found)
+    assert len({repr(s.params) for s in found}) == 4
+    assert planner.suggest(config, history, 4, seed=3) == found
+    # A later member's prediction is made with the earlier members in the history.
+    later = found[3].explanation
+    assert later is not None
+    assert later.prediction is not None
+    (alone,) = planner.predict(config, history, [found[3].params])
+    assert later.prediction.mean != alone.mean
+
+
+def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
+    tiny_checkpoint: Checkpoint,
+) -> None:
+    config = _config("one float")
+    space = EncodedSpace(config.space, {})
+    study = read_study(tiny_checkpoint, config, _history(config))
+    values = np.array([[0.3]])
+    chances = study.metric_logits(space.points(values))[0, :-1].softmax(-1).double()
+    centres = (torch.arange(len(chances)) + 0.5) / len(chances)
+    generator = torch.Generator().manual_seed(0)
+
+    def assumed(mode: Any) -> float | None:
+        planner = Planner(tiny_checkpoint, batch_mode=mode)
+        return planner._assumed(study, space, values, generator)
+
+    assert assumed("placeholder") is None
+    assert assumed("mean") == pytest.approx(float(chances @ centres.double()), abs=1e-5)
+    draws = torch.tensor([assumed("sample") for _ in range(200)])
+    deviation = float(
+        (chances @ centres.double().square() - (chances @ centres.double()) ** 2) ** 0.5
+    )
+    assert float(draws.mean()) == pytest.approx(assumed("mean"), abs=5 * deviation / 200**0.5)
+    assert len(set(draws.tolist())) > 50
+
+
+@pytest.mark.parametrize(
+    ("pending", "failed"), [(0, 8), (8, 0), (4, 4)], ids=["failed", "pending", "both"]
+)
+def test_suggest__nothing_measured__goes_on(planner: Planner, pending: int, failed: int) -> None:
+    config = _config()
+    history = _history(config, 8, pending=pending, failed=failed)
+    found = planner.suggest(config, history, 2, seed=0)
+    _check(config, found)
+    assert all(s.explanation and s.explanation.prediction is None for s in found)
+
+
+@pytest.mark.parametrize("values", [[2.0] * 5, [0.0] * 5, [1e300, -1e300, 1, 2, 3], [1e-300] * 5])
+def test_suggest__extreme_values__goes_on(planner: Planner, values: list[float]) -> None:
+    config = _config()
+    history = [
+        Trial(i, t.params).finish(v)
+        for i, (t, v) in enumerate(zip(_history(config), values, strict=False))
+    ]
+    found = planner.suggest(config, history, 2, seed=0)
+    _check(config, found)
+    (prediction,) = planner.predict(config, history, [found[0].params])
+    assert np.isfinite([prediction.mean, *prediction.quantiles.values()]).all()
+
+
+def test_suggest__interrupted_trial__is_as_if_it_had_not_been(planner: Planner) -> None:
+    space = SearchSpace(c=Categorical(["a", "b", "d"]))
+    config = StudyConfig(space, "score", "maximize")
+    history = [
+        Trial(0, {"c": "a"}).finish(1.0),
+        Trial(1, {"c": "b"}).fail(INTERRUPTED),
+        Trial(2, {"c": "d"}).finish(2.0),
+    ]
+    (found,) = planner.suggest(config, history, 1, seed=0)
+    assert found.params == {"c": "b"}
+    without = [history[0], history[2]]
+    assert planner.predict(config, history, [{"c": "b"}]) == planner.predict(
+        config, without, [{"c": "b"}]
+    )
+
+
+@pytest.mark.parametrize("name", ["conditional", "one float"])
+def test_suggest__thousand_trials__goes_on(planner: Planner, name: str) -> None:
+    config = _config(name)
+    history = _history(config, 1000)
+    assert len(history) == 1000
+    found = planner.suggest(config, history, 2, seed=0)
+    _check(config, found)
+
+
+def test_explanation__suggestion__tells_prediction_neighbours_and_source(
+    planner: Planner,
+) -> None:
+    config = _config("stepped", goal="minimize")
+    history = _history(config)
+    (found,) = planner.suggest(config, history, 1, seed=4)
+    explanation = found.explanation
+    assert explanation is not None
+    (prediction,) = planner.predict(config, history, [found.params])
+    assert explanation.prediction is not None
+    assert explanation.prediction.mean == pytest.approx(prediction.mean, rel=1e-4)
+    units = encode_points(config.space, [found.params, *(t.params for t in history)]).values
+    gap = np.abs(units[1:] - units[0]).sum(-1)
+    nearest = [history[i].number for i in np.argsort(gap, kind="stable")[:3]]
+    assert list(explanation.nearest) == nearest
+    assert min(nearest) >= 10  # numbers of trials, not places in the history
+
+
+def _even_goals(checkpoint: Checkpoint) -> Checkpoint:
+    """A checkpoint for which the word of the goal makes no difference."""
+    model = OptFormerModel(checkpoint.model.config)
+    model.load_state_dict(checkpoint.model.state_dict())
+    with torch.no_grad():
+        words = model.words.weight
+        words[sym.SYMBOL_IDS[sym.MINIMIZE]] = words[sym.SYMBOL_IDS[sym.MAXIMIZE]]
+    return Checkpoint(model.eval().requires_grad_(False), checkpoint.vocabulary, {})
+
+
+def test_predict__minimized_mirror__mirrors_the_prediction(tiny_checkpoint: Checkpoint) -> None:
+    planner = Planner(_even_goals(tiny_checkpoint))
+    up, down = _config(), _config(goal="minimize")
+    history = _history(up)
+    mirrored = [replace(t, value=None if t.value is None else -t.value) for t in history]
+    points = [up.space.sample(np.random.default_rng(i)) for i in range(5)]
+    for first, second in zip(
+        planner.predict(up, history, points), planner.predict(down, mirrored, points), strict=True
+    ):
+        assert second.mean == pytest.approx(-first.mean, rel=1e-6)
+        assert second.std == pytest.approx(first.std, rel=1e-6)
+        for level, value in first.quantiles.items():
+            assert second.quantiles[round(1 - level, 2)] == pytest.approx(-value, rel=1e-4)
+        assert second.probability_of_improvement == pytest.approx(first.probability_of_improvement)
+        assert second.probability_of_failure == pytest.approx(first.probability_of_failure)
+    picked = planner.suggest(up, history, 2, seed=0)
+    assert [s.params for s in planner.suggest(down, mirrored, 2, seed=0)] == [
+        s.params for s in picked
+    ]
+
+
+@pytest.mark.parametrize("goal", ["maximize", "minimize"])
+@pytest.mark.parametrize(("offset", "size"), [(0.0, 1.0), (1e9, 1e-2), (-5e-7, 1e-9)])
+def test_predict__any_units__quantiles_are_ordered_and_near_the_data(
+    planner: Planner, goal: str, offset: float, size: float
+) -> None:
+    config = _config(goal=goal)
+    history = [
+        t if t.value is None else replace(t, value=offset + size * t.value)
+        for t in _history(config)
+    ]
+    points = [config.space.sample(np.random.default_rng(i)) for i in range(5)]
+    for prediction in planner.predict(config, history, points):
+        ordered = [prediction.quantiles[level] for level in (0.05, 0.25, 0.5, 0.75, 0.95)]
+        assert ordered == sorted(ordered)
+        assert ordered[0] < prediction.mean + 3 * prediction.std
+        assert abs(prediction.quantiles[0.5] - offset) < 30 * size
+        assert 0 < prediction.std < 1000 * size
+        assert 0 <= prediction.probability_of_improvement <= 1
+        assert 0 <= prediction.probability_of_failure <= 1
+
+
+def test_predict__several_points__equal_one_at_a_time(planner: Planner) -> None:
+    config = _config()
+    history = _history(config)
+    points = [config.space.sample(np.random.default_rng(i)) for i in range(4)]
+    together = planner.predict(config, history, points)
+    for point, prediction in zip(points, together, strict=True):
+        (alone,) = planner.predict(config, history, [point])
+        assert alone.mean == pytest.approx(prediction.mean, rel=1e-4, abs=1e-5)
+    assert planner.predict(config, history, []) == []
+
+
+def test_predict__conditional_on_an_ordinal__sees_the_active_child(planner: Planner) -> None:
+    config = _config("nested by an ordinal")
+    history = _history(config)
+    means = [
+        planner.predict(config, history, [{"depth": 2, "width": width}])[0].mean
+        for width in (1, 40, 2000)
+    ]
+    assert len(set(means)) == 3
+
+
+def test_predict__nothing_measured__asks_for_a_trial(planner: Planner) -> None:
+    config = _config()
+    history = _history(config, 4, pending=2, failed=2)
+    with pytest.raises(StudyError, match="at least one observed trial"):
+        planner.predict(config, history, [{"lr": 1e-3, "optimizer": "adam"}])
+
+
+def test_predict__illegal_point__names_the_parameter(planner: Planner) -> None:
+    config = _config()
+    with pytest.raises(SearchSpaceError, match="'momentum'"):
+        planner.predict(config, _history(config), [{"lr": 1e-3, "optimizer": "sgd"}])
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"strategy": "luck"}, "unknown strategy 'luck'"),
+        ({"batch_mode": "liar"}, "unknown batch mode 'liar'"),
+    ],
+)
+def test_planner__unknown_setting__lists_the_known(
+    tiny_checkpoint: Checkpoint, settings: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(ConfigError, match=match):
+        Planner(tiny_checkpoint, **settings)
+
+
+def test_load_planner__no_checkpoint__says_where_it_looked(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nothing"):
+        load_planner(tmp_path / "nothing")
