@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from optformer.data.errors import ConfigError
+from optformer.tokenization.symbols import MAX_PARAMETERS
 
 _Section = TypeVar("_Section")
 
@@ -49,11 +51,24 @@ class PriorConfig:
     named_algorithm: float = 0.6
 
     def __post_init__(self) -> None:
-        # YAML gives numbers as keys, JSON text.
-        counts = {int(count): float(share) for count, share in self.parameters.items()}
+        _check_numbers(self)
+        for name in ("studies_per_space", "tokens", "probes", "tail"):
+            _check_positive(self, name)
+        if self.max_trials <= self.tail:
+            raise ConfigError(f"max_trials must be above tail={self.tail}, got {self.max_trials}")
+        try:
+            # YAML gives numbers as keys, JSON text.
+            counts = {int(count): float(share) for count, share in self.parameters.items()}
+        except (AttributeError, TypeError, ValueError):
+            counts = {}
+        if not counts or min(counts) < 1 or max(counts) > MAX_PARAMETERS or not _shares(counts):
+            raise ConfigError(
+                f"parameters must give numbers from 1 to {MAX_PARAMETERS} a share each, "
+                f"got {self.parameters!r}"
+            )
         object.__setattr__(self, "parameters", counts)
-        if not counts or min(counts) < 1 or min(counts.values()) < 0 or not sum(counts.values()):
-            raise ConfigError(f"parameters must give whole numbers a share, got {self.parameters}")
+        if not isinstance(self.methods, Mapping) or not _shares(self.methods):
+            raise ConfigError(f"methods must give names a share each, got {self.methods!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +108,11 @@ class TrainingConfig:
     workers: int = 1
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         for name in ("steps", "warmup", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+            _check_positive(self, name)
+        if not self.ema < 1:
+            raise ConfigError(f"ema must be in [0, 1), got {self.ema}")
         if not 0.5 <= self.metric_share <= 1:
             raise ConfigError(f"metric_share must be in [0.5, 1], got {self.metric_share}")
 
@@ -122,6 +139,37 @@ class TrainingConfig:
         if not isinstance(values, Mapping):
             raise ConfigError(f"{path} must hold a mapping of settings")
         return cls.from_dict(values)
+
+
+def _check_numbers(section: Any) -> None:
+    """What is declared as a number must be one, finite and not negative."""
+    kinds: dict[Any, tuple[str, tuple[type, ...]]] = {
+        "int": ("whole number", (int,)),
+        "float": ("number", (int, float)),
+    }
+    for item in fields(section):
+        if item.type not in kinds:
+            continue
+        kind, types = kinds[item.type]
+        value = getattr(section, item.name)
+        if isinstance(value, bool) or not isinstance(value, types) or not 0 <= value < math.inf:
+            raise ConfigError(
+                f"{item.name} must be a {kind} of at least 0, got {value!r}"
+                + ("; YAML takes 1e-3 for text, write 0.001" if isinstance(value, str) else "")
+            )
+
+
+def _check_positive(section: Any, name: str) -> None:
+    if getattr(section, name) < 1:
+        raise ConfigError(f"{name} must be at least 1, got {getattr(section, name)}")
+
+
+def _shares(table: Mapping[Any, Any]) -> bool:
+    """Whether all values are shares: numbers, none negative, not all zero."""
+    shares = list(table.values())
+    if not all(isinstance(share, int | float) and 0 <= share < math.inf for share in shares):
+        return False
+    return sum(shares) > 0
 
 
 def _section(cls: type[_Section], values: Mapping[str, Any]) -> _Section:

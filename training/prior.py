@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from optformer.batch import UNSET, History, Metadata, Points, metadata_batch
+from optformer.data.errors import ConfigError
 from optformer.data.studies import StudyConfig
 from optformer.data.synthetic.functions import SyntheticFunctions, draw_functions
 from optformer.data.synthetic.histories import METHODS, SyntheticHistory, draw_probes
@@ -36,6 +37,9 @@ class SyntheticPrior:
         vocabulary: Encodes the metadata.
         seed: Seed of the run.
         device: Where functions and histories are drawn.
+
+    Raises:
+        ConfigError: A method is unknown.
     """
 
     def __init__(
@@ -45,6 +49,9 @@ class SyntheticPrior:
         seed: int,
         device: torch.device | str = "cpu",
     ):
+        unknown = sorted(config.methods.keys() - METHODS.keys())
+        if unknown:
+            raise ConfigError(f"unknown method {unknown[0]!r}; known are {sorted(METHODS)}")
         self.config, self.vocabulary, self.seed = config, vocabulary, seed
         self.device = torch.device(device)
 
@@ -165,7 +172,7 @@ def _draw_prefix(longest: int, rng: np.random.Generator) -> int:
     """A fifth of the prefixes is very short, half is 16 to 56, the rest reaches the longest."""
     kind = rng.random()
     if kind < 0.2:
-        return int(rng.integers(0, 6))
+        return int(rng.integers(0, min(5, longest) + 1))
     if kind < 0.7:
         return int(rng.integers(min(16, longest), min(56, longest) + 1))
     return int(rng.integers(min(3, longest), longest + 1))

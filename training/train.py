@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -84,7 +86,7 @@ class Trainer:
         """Train to a step, the schedule's end when absent, or for so many seconds.
 
         Raises:
-            DivergedError: The loss is not finite; the last checkpoint is left whole.
+            DivergedError: The loss or its gradient is not finite; the last checkpoint stays whole.
             CheckpointError: The directory cannot be written.
         """
         until = min(until or self.config.steps, self.config.steps)
@@ -121,7 +123,9 @@ class Trainer:
         """Write the published checkpoint (averaged weights) and the state to resume from."""
         published = OptFormerModel(self.core.config)
         published.load_state_dict(self.average)
-        save_checkpoint(self.directory / CHECKPOINT, published, self.vocabulary, self.record())
+        save_checkpoint(
+            self.directory / CHECKPOINT, published, self.vocabulary, self.record(), torch.float16
+        )
         state = {
             "config": self.config.to_dict(),
             "weights": self.core.state_dict(),
@@ -149,7 +153,7 @@ class Trainer:
         path = self.directory / STATE
         try:
             state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise CheckpointError(f"cannot resume from {path}: {error}") from error
         if state["config"] != self.config.to_dict():
             changed = sorted(
@@ -205,13 +209,10 @@ class Trainer:
         batch = to_device(batch, self.accelerator.device)
         with self.accelerator.autocast():
             losses = study_losses(self.model, batch, self.config.metric_share)
-        if not math.isfinite(float(losses.total.detach())):
-            raise DivergedError(
-                f"the loss became {float(losses.total)} at step {self.step}; "
-                "lower the learning rate or resume from the last checkpoint with another seed"
-            )
+        self._check_finite("loss", losses.total.detach())
         self.accelerator.backward(losses.total)
         norm = self.accelerator.clip_grad_norm_(self.core.parameters(), self.config.clip)
+        self._check_finite("gradient's norm", norm)  # clipping would spread it to all weights
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -221,6 +222,13 @@ class Trainer:
             "value": float(losses.value.detach()),
             "norm": float(norm),
         }
+
+    def _check_finite(self, what: str, number: Tensor) -> None:
+        if not math.isfinite(float(number)):
+            raise DivergedError(
+                f"the {what} became {float(number)} at step {self.step}; "
+                "lower the learning rate and start again, or resume from the last checkpoint"
+            )
 
     @torch.no_grad()
     def _average(self) -> None:
