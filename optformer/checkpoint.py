@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -131,6 +132,8 @@ def save_checkpoint(
             save_file(weights, fresh / WEIGHTS)
             (fresh / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
             (fresh / RUN).write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+            # Written for the owner only; as readable as the rest.
+            shutil.copymode(fresh / CONFIG, fresh / WEIGHTS)
             vocabulary.save(fresh)
             replaced = Path(scratch) / "replaced"
             if target.exists():

@@ -1,1 +1,1 @@
-"""."""
+"""Training: batches of the synthetic prior, losses, the loop, evaluation of predictions."""

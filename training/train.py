@@ -227,7 +227,7 @@ class Trainer:
         if not math.isfinite(float(number)):
             raise DivergedError(
                 f"the {what} became {float(number)} at step {self.step}; "
-                "lower the learning rate and start again, or resume from the last checkpoint"
+                "start again with a lower learning rate; the last checkpoint is whole"
             )
 
     @torch.no_grad()

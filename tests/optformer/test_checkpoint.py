@@ -47,6 +47,7 @@ def test_checkpoint__saved_and_loaded__is_bit_exact(
     for name, weight in tiny_checkpoint.model.state_dict().items():
         assert torch.equal(weights[name], weight)
     assert sorted(p.name for p in saved.parent.iterdir()) == ["tiny"]  # nothing temporary is left
+    assert len({file.stat().st_mode for file in saved.iterdir()}) == 1  # others may read all of it
 
 
 def test_checkpoint__half_precision__takes_half_the_place(

@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+import optformer.training.train as train_module
+from optformer.checkpoint import load_checkpoint
+from optformer.config import ModelConfig
+from optformer.data.errors import CheckpointError, ConfigError
+from optformer.model import OptFormerModel
+from optformer.tokenization.vocabulary import Vocabulary
+from optformer.training.batch import IGNORED
+from optformer.training.config import TrainingConfig
+from optformer.training.losses import Losses, negative_log_likelihood, study_losses
+from optformer.training.schedule import FINAL_RATE, make_optimizers, rate_at
+from optformer.training.train import CHECKPOINT, STATE, DivergedError, Trainer, train
+
+
+def _trainer(config: TrainingConfig, directory: Path, resume: bool = False) -> Trainer:
+    directory.mkdir(exist_ok=True)
+    trainer = Trainer(config, directory, cpu=True)
+    if resume:
+        trainer.resume()
+    return trainer
+
+
+def _state(directory: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(directory / STATE, weights_only=True)
+    return state
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [item for key in value for item in _flat(value[key])]
+    if isinstance(value, list | tuple):
+        return [item for entry in value for item in _flat(entry)]
+    return [value]
+
+
+@pytest.fixture(scope="module")
+def straight(training_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run of six steps."""
+    directory = tmp_path_factory.mktemp("straight")
+    _trainer(training_config, directory).train()
+    return directory
+
+
+@pytest.fixture
+def begun(training_config: TrainingConfig, tmp_path: Path) -> Path:
+    """The first three steps of the same run."""
+    _trainer(training_config, tmp_path / "run").train(until=3)
+    return tmp_path / "run"
+
+
+def test_update__fixed_batch__lowers_its_loss(
+    training_config: TrainingConfig, tmp_path: Path
+) -> None:
+    trainer = _trainer(replace(training_config, warmup=1), tmp_path)
+    batch = trainer.prior.batch(0)
+
+    def loss() -> float:
+        with torch.no_grad():
+            return float(study_losses(trainer.core, batch, 0.8).total)
+
+    before = loss()
+    said = trainer._update(batch)
+    assert 0.8 * said["metric"] + 0.2 * said["value"] == pytest.approx(before, rel=2e-2)  # bf16
+    after = loss()
+    assert after < before
+    for _ in range(10):
+        trainer._update(batch)
+    assert loss() < after
+
+
+def test_train__resumed_halfway__equals_a_straight_run(
+    training_config: TrainingConfig, straight: Path, begun: Path
+) -> None:
+    assert _state(begun)["step"] == 3
+    _trainer(training_config, begun, resume=True).train()
+    first, second = _state(straight), _state(begun)
+    for state in (first, second):
+        del state["seconds"]
+    assert first["step"] == 6
+    for one, other in zip(_flat(first), _flat(second), strict=True):
+        assert torch.equal(one, other) if isinstance(one, Tensor) else one == other
+    weights = load_checkpoint(straight / CHECKPOINT).model.state_dict()
+    for name, weight in load_checkpoint(begun / CHECKPOINT).model.state_dict().items():
+        assert torch.equal(weight, weights[name])
+
+
+def test_resume__optimizers__keep_their_peak_rates(
+    training_config: TrainingConfig, begun: Path
+) -> None:
+    trainer = _trainer(training_config, begun, resume=True)
+    peaks = [group["peak"] for o in trainer.optimizers for group in o.param_groups]
+    assert peaks == [training_config.matrix_learning_rate, training_config.learning_rate]
+    trainer._update(trainer.prior.batch(3))
+    rates = [group["lr"] for o in trainer.optimizers for group in o.param_groups]
+    assert rates == [rate_at(3, training_config) * peak for peak in peaks]
+
+
+def test_train__published_weights__are_the_average(straight: Path) -> None:
+    state = _state(straight)
+    published = load_checkpoint(straight / CHECKPOINT).model.state_dict()
+    moved = 0
+    for name, weight in state["average"].items():
+        assert torch.equal(published[name], weight.half().float())  # stored in half precision
+        moved += int(not torch.equal(state["weights"][name], weight))
+    assert moved > 10
+
+
+def test_train__record__has_no_empty_field(straight: Path, vocabulary: Vocabulary) -> None:
+    run = load_checkpoint(straight / CHECKPOINT).run
+    for name, value in run.items():
+        assert value not in (None, "", [], {}), name
+    assert run["steps"] == 6
+    assert run["trials"] > 6 * 100
+    assert run["vocabulary_hash"] == vocabulary.hash
+    assert run["config"]["seed"] == 3
+    assert run["parameters"] == sum(
+        weight.numel()
+        for weight in OptFormerModel(ModelConfig.named("tiny", vocabulary.size)).parameters()
+    )
+
+
+def test_train__log__tells_losses_every_so_many_steps(straight: Path) -> None:
+    lines = [json.loads(line) for line in (straight / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    for line in lines:
+        assert 3 < line["metric"] < 10
+        assert 0 < line["value"] < 10
+        assert line["norm"] > 0
+    assert list((straight / "logs").iterdir())
+
+
+def test_train__time_is_up__stops_with_a_state_to_resume(
+    training_config: TrainingConfig, straight: Path, tmp_path: Path
+) -> None:
+    _trainer(training_config, tmp_path).train(max_seconds=0.0)
+    assert _state(tmp_path)["step"] == 1
+    _trainer(training_config, tmp_path, resume=True).train()
+    weights = _state(straight)["weights"]
+    assert all(torch.equal(w, weights[n]) for n, w in _state(tmp_path)["weights"].items())
+
+
+def test_resume__other_configuration__names_what_differs(
+    training_config: TrainingConfig, begun: Path
+) -> None:
+    other = replace(training_config, seed=4, clip=0.5)
+    with pytest.raises(CheckpointError, match=r"another configuration: \['clip', 'seed'\] differ"):
+        _trainer(other, begun, resume=True)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"garbage", b"PK\3\4 cut"])
+def test_resume__no_state__names_the_file(
+    training_config: TrainingConfig, tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / STATE).write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"cannot resume from .*state\.pt"):
+        _trainer(training_config, tmp_path, resume=True)
+
+
+def test_train__diverged_loss__stops_and_leaves_the_last_checkpoint(
+    training_config: TrainingConfig, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (begun / STATE).read_bytes()
+    trainer = _trainer(training_config, begun, resume=True)
+    nan = torch.tensor(math.nan, requires_grad=True)
+    monkeypatch.setattr(train_module, "study_losses", lambda *args: Losses(nan, nan, nan))
+    with pytest.raises(DivergedError, match="the loss became nan at step 3"):
+        trainer.train()
+    assert (begun / STATE).read_bytes() == before
+    assert load_checkpoint(begun / CHECKPOINT).run["steps"] == 3
+
+
+def test_train__infinite_gradient__stops_before_the_weights_are_touched(
+    training_config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(training_config, tmp_path)
+
+    def steep(model: torch.nn.Module, *args: Any) -> Losses:
+        weight = next(model.parameters())
+        loss = (weight * 0).abs().sqrt().sum()  # zero, with an infinite slope
+        return Losses(loss, loss, loss)
+
+    monkeypatch.setattr(train_module, "study_losses", steep)
+    with pytest.raises(DivergedError, match="gradient's norm became nan"):
+        trainer.train()
+    assert all(weight.isfinite().all() for weight in trainer.core.parameters())
+
+
+def test_save__disk_full__leaves_the_previous_state_whole(
+    training_config: TrainingConfig, straight: Path, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(training_config, begun, resume=True)
+
+    def full(state: Any, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match=r"No space left.*previous state is whole"):
+        trainer.train()
+    monkeypatch.undo()
+    assert _state(begun)["step"] == 3
+    _trainer(training_config, begun, resume=True).train()
+    weights = _state(straight)["weights"]
+    assert all(torch.equal(w, weights[n]) for n, w in _state(begun)["weights"].items())
+
+
+def test_train__configuration_file__runs_once_and_resumes(
+    training_config: TrainingConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(replace(training_config, steps=2).to_dict()))
+    out = train(path, tmp_path / "out", max_seconds=0.0, cpu=True)
+    assert load_checkpoint(out).run["steps"] == 1
+    with pytest.raises(ConfigError, match="holds a run already; resume it"):
+        train(path, tmp_path / "out", cpu=True)
+    train(path, tmp_path / "out", resume=True, cpu=True)
+    assert load_checkpoint(out).run["steps"] == 2
+    with pytest.raises(CheckpointError, match="cannot resume"):
+        train(path, tmp_path / "other", resume=True, cpu=True)
+
+
+def test_rate_at__whole_run__warms_up_and_cools_down(training_config: TrainingConfig) -> None:
+    config = replace(training_config, steps=1000, warmup=100)
+    rates = [rate_at(step, config) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01, rel=0.01)
+    assert rates[:99] == sorted(rates[:99])
+    assert rates[100:] == sorted(rates[100:], reverse=True)
+    assert max(rates) == pytest.approx(0.98, abs=0.02)
+    assert rate_at(1000, config) == pytest.approx(FINAL_RATE)
+
+
+def test_make_optimizers__all_weights__have_one_optimizer_each(
+    training_config: TrainingConfig, vocabulary: Vocabulary
+) -> None:
+    model = OptFormerModel(ModelConfig.named("tiny", vocabulary.size))
+    muon, adam = make_optimizers(model, training_config)
+    ids = [[id(w) for g in o.param_groups for w in g["params"]] for o in (muon, adam)]
+    assert sorted(ids[0] + ids[1]) == sorted(id(w) for w in model.parameters())
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    assert {names[i].split(".")[0] for i in ids[0]} == {"layers", "encoder"}
+    assert all(w.ndim == 2 for g in muon.param_groups for w in g["params"])
+
+
+def test_negative_log_likelihood__targets__are_averaged_without_the_ignored() -> None:
+    logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([[0, IGNORED, 4], [IGNORED, 2, IGNORED]])
+    logs = logits.log_softmax(-1)
+    expected = -(logs[0, 0, 0] + logs[0, 2, 4] + logs[1, 1, 2]) / 3
+    assert float(negative_log_likelihood(logits, target)) == pytest.approx(float(expected))
+    nothing = torch.full((2, 3), IGNORED)
+    assert float(negative_log_likelihood(logits, nothing)) == 0.0
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_study_losses__metric_share__weighs_both(
+    training_config: TrainingConfig, tmp_path: Path, share: float
+) -> None:
+    trainer = _trainer(training_config, tmp_path)
+    losses = study_losses(trainer.core, trainer.prior.batch(1), share)
+    expected = share * losses.metric + (1 - share) * losses.value
+    torch.testing.assert_close(losses.total, expected)
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    silent = [n for n, w in trainer.core.named_parameters() if w.grad is None]
+    assert silent == []
