@@ -29,7 +29,7 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.modeling_outputs import Seq2SeqLMOutput
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from optformer.checkpoint import FORMAT_VERSION, RUN
 from optformer.config import ModelConfig
@@ -84,9 +84,14 @@ class OptFormerConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         # Numbers are embedded in single precision, so the weights are loaded so by default.
         super().__init__(**{"is_encoder_decoder": True, "dtype": "float32", **settings})
 
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens V, by the name that transformers asks for."""
+        return self.architecture["vocabulary_size"]
+
 
 @dataclass
-class MetadataOutput(ModelOutput):  # type: ignore[misc]
+class MetadataOutput(ModelOutput):
     """Metadata of B rows as the encoder reads it.
 
     Attributes:
@@ -150,6 +155,9 @@ class HistoryCache:
     is_compileable = False  # asked by `generate`
     is_croppable = False
 
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Nothing to reorder: all beams of a study share its history."""
+
 
 class _Layers(nn.ModuleList):
     """The metadata encoder's layers; `generate` asks an attribute named `encoder` for this."""
@@ -157,7 +165,7 @@ class _Layers(nn.ModuleList):
     main_input_name = "input_ids"
 
 
-class OptFormerForStudies(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
+class OptFormerForStudies(PreTrainedModel, GenerationMixin):
     """`OptFormerModel` as a sequence-to-sequence language model over studies.
 
     Attributes:
@@ -215,9 +223,9 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):  # type: ignore[mis
                 module.cycles.copy_(NumberFeatures(len(module.cycles)).cycles)
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | Path, *arguments: Any, **settings: Any
-    ) -> OptFormerForStudies:
+    ) -> Any:
         """Load a checkpoint, written by `save_checkpoint` or `save_pretrained`.
 
         Args:
@@ -225,14 +233,18 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):  # type: ignore[mis
             arguments: As in transformers.
             settings: As in transformers.
 
+        Returns:
+            The model; with `output_loading_info=True`, also what transformers says of the loading.
+
         Raises:
             CheckpointError: The weights are not those of the architecture, or the format or
                 vocabulary is not the one of this release.
         """
         wants_info = settings.pop("output_loading_info", False)
-        model, info = super().from_pretrained(
+        loaded: Any = super().from_pretrained(
             pretrained_model_name_or_path, *arguments, output_loading_info=True, **settings
         )
+        model, info = loaded
         absent = sorted(info["missing_keys"]) + sorted(info["unexpected_keys"])
         if absent:
             raise CheckpointError(
@@ -246,7 +258,9 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):  # type: ignore[mis
             model.run = json.loads(record.read_text(encoding="utf-8"))
         return (model, info) if wants_info else model
 
-    def save_pretrained(self, save_directory: str | Path, **settings: Any) -> None:
+    def save_pretrained(  # type: ignore[override]
+        self, save_directory: str | Path, **settings: Any
+    ) -> None:
         """Write a whole checkpoint, which `load_checkpoint` and `create_study` read as well.
 
         Args:
@@ -266,7 +280,7 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):  # type: ignore[mis
 
     def get_input_embeddings(self) -> nn.Module:
         """Embedding of the metadata's tokens."""
-        return self.words
+        return self.get_submodule("words")
 
     def forward(
         self,
@@ -320,7 +334,9 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):  # type: ignore[mis
         count = decoder_input_ids.shape[1]
         positions = range(count - logits_to_keep if logits_to_keep else 0, count)
         shape = (len(decoder_input_ids), len(positions))
-        logits = self.star.new_empty((*shape, self.vocabulary.size), dtype=torch.float32)
+        logits = self.get_parameter("star").new_empty(
+            (*shape, self.vocabulary.size), dtype=torch.float32
+        )
         weights = logits.new_zeros(shape)
         histories = []
         for number, (studies, spaces) in enumerate(encoder_outputs.groups or ()):
@@ -344,12 +360,13 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):  # type: ignore[mis
             logits[rows], weight = next_token_logits(self.core, spaces, trials, encoded, positions)
             trial = torch.tensor(positions, device=rows.device) // (spaces.parameters + 3)
             weights[rows] = weight * (trial >= encoded.prefix)
+        kept: Any = HistoryCache(tuple(histories)) if use_cache else None
         output = Seq2SeqLMOutput(
             loss=None
             if labels is None
             else next_token_loss(logits, weights, labels[:, positions.start :]),
             logits=logits,
-            past_key_values=HistoryCache(tuple(histories)) if use_cache else None,
+            past_key_values=kept,
         )
         return output.to_tuple() if return_dict is False else output
 
@@ -358,7 +375,7 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):  # type: ignore[mis
         start = torch.full_like(labels[:, :1], _START)
         return torch.cat([start, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, _PAD)], 1)
 
-    def prepare_inputs_for_generation(
+    def prepare_inputs_for_generation(  # type: ignore[override]
         self,
         input_ids: Tensor,
         encoder_outputs: MetadataOutput | None = None,
@@ -394,12 +411,6 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):  # type: ignore[mis
     def _supports_default_dynamic_cache(cls) -> bool:
         return False  # `HistoryCache` comes from the first step
 
-    @staticmethod
-    def _reorder_cache(past_key_values: HistoryCache, beam_idx: Tensor) -> HistoryCache:
-        """The cache as it is: all beams of a study share its history."""
-        del beam_idx
-        return past_key_values
-
 
 def register() -> None:
     """Let the Auto classes of transformers find the model and its tokenizer."""
@@ -410,7 +421,7 @@ def register() -> None:
 
 def _generation_config() -> GenerationConfig:
     """Write one trial, then stop."""
-    return GenerationConfig(
+    return GenerationConfig(  # type: ignore[no-untyped-call]
         decoder_start_token_id=_START,
         bos_token_id=_START,
         eos_token_id=sym.SYMBOL_IDS[sym.TRIAL_END],
