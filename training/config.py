@@ -143,20 +143,23 @@ class TrainingConfig:
 
 def _check_numbers(section: Any) -> None:
     """What is declared as a number must be one, finite and not negative."""
-    kinds: dict[Any, tuple[str, tuple[type, ...]]] = {
-        "int": ("whole number", (int,)),
-        "float": ("number", (int, float)),
-    }
     for item in fields(section):
-        if item.type not in kinds:
-            continue
-        kind, types = kinds[item.type]
         value = getattr(section, item.name)
-        if isinstance(value, bool) or not isinstance(value, types) or not 0 <= value < math.inf:
+        if item.type == "int":
+            kind, fits = "whole number", isinstance(value, int) and not isinstance(value, bool)
+        elif item.type == "float":
+            kind, fits = "number", _is_number(value)
+        else:
+            continue
+        if not fits or not 0 <= value < math.inf:
             raise ConfigError(
                 f"{item.name} must be a {kind} of at least 0, got {value!r}"
                 + ("; YAML takes 1e-3 for text, write 0.001" if isinstance(value, str) else "")
             )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_positive(section: Any, name: str) -> None:
@@ -166,10 +169,9 @@ def _check_positive(section: Any, name: str) -> None:
 
 def _shares(table: Mapping[Any, Any]) -> bool:
     """Whether all values are shares: numbers, none negative, not all zero."""
-    shares = list(table.values())
-    if not all(isinstance(share, int | float) and 0 <= share < math.inf for share in shares):
-        return False
-    return sum(shares) > 0
+    shares: list[Any] = list(table.values())
+    legal = all(_is_number(share) and 0 <= share < math.inf for share in shares)
+    return legal and any(shares)
 
 
 def _section(cls: type[_Section], values: Mapping[str, Any]) -> _Section:

@@ -26,7 +26,8 @@ def test_training_config__packaged_file__is_legal() -> None:
 
 
 def test_training_config__text_keys__become_numbers() -> None:
-    config = PriorConfig(**{"parameters": {"3": 1, "4": 0.5}})
+    described: Any = {"3": 1, "4": 0.5}
+    config = PriorConfig(parameters=described)
     assert config.parameters == {3: 1.0, 4: 0.5}
 
 
