@@ -5,7 +5,8 @@ A suggestion is a pure function of the study's configuration, its history, the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -119,7 +120,7 @@ class Planner:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         measured = sum(trial.has_value for trial in history)
         chosen: list[Suggestion] = []
-        with torch.no_grad():
+        with _one_thread(), torch.no_grad():
             imitated = IMITATED if self.strategy == "policy" else None
             study = read_study(self.checkpoint, config, history, imitated)
             pool = None
@@ -163,7 +164,7 @@ class Planner:
         history = [trial for trial in history if not trial.interrupted]
         space = EncodedSpace(config.space, {})
         values = space.encode([config.space.validate(point) for point in points])
-        with torch.no_grad():
+        with _one_thread(), torch.no_grad():
             study = read_study(self.checkpoint, config, history)
             logits = study.metric_logits(space.points(values))
             return predictions(logits, study.scale, study.best, config.sign)
@@ -297,6 +298,20 @@ class Planner:
         nearest = tuple(history[i].number for i in np.argsort(gap, kind="stable")[:NEAREST])
         explanation = Explanation(prediction, nearest, str(picked.source[0]))
         return Suggestion(space.decode(picked.values[0]), explanation)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Use one thread of torch: the matrices are small, and jobs being tuned fill the other cores.
+
+    Several threads wait for each other at every operation, on a busy machine for seconds.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def load_planner(
