@@ -268,6 +268,8 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
             settings: As in transformers.
         """
         super().save_pretrained(save_directory, **settings)
+        if not settings.get("is_main_process", True):
+            return
         record = {**self.run, "saved_by": f"transformers {transformers.__version__}"}
         folder = Path(save_directory)
         (folder / RUN).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -154,6 +154,16 @@ def test_save_pretrained__core_and_back__is_bit_exact(
     assert read.run["saved_by"].startswith("transformers ")
 
 
+def test_from_pretrained__weights_in_half_precision__computes_in_single(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    core = tiny_checkpoint
+    save_checkpoint(tmp_path / "half", core.model, core.vocabulary, {}, torch.bfloat16)
+    model, read = loaded(tmp_path / "half"), load_checkpoint(tmp_path / "half").model
+    assert model.dtype is torch.float32
+    assert all(torch.equal(model.state_dict()[n], w) for n, w in read.state_dict().items())
+
+
 def test_auto_classes__any_directory__need_no_remote_code(
     model: Any, directory: Path, tmp_path: Path
 ) -> None:
@@ -572,6 +582,21 @@ def test_tokenizer__text_of_a_study__feeds_the_model(
     text = str(tokenizer.decode(written[0]))
     assert text.startswith("<start>" + trials)
     assert text.endswith("|")
+
+
+def test_guide__its_example__runs(
+    directory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "transformers.md"
+    code = guide.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    monkeypatch.setattr("optformer.checkpoint.SHIPPED", directory)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, str(guide), "exec"), {})
+    assert capsys.readouterr().out.count("'optimizer'") == 4
+    assert load_checkpoint("our-model").run["saved_by"]
 
 
 def test_suggestion__fresh_process__does_not_import_transformers() -> None:
