@@ -38,7 +38,7 @@ from optformer.scoring import StudyModel, read_study
 from optformer.tokenization.history import ValueKind
 
 STRATEGIES = (*ACQUISITIONS, "policy")
-IMITATED = "gp ei"  # the method that the policy imitates
+ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
 BatchMode = Literal["placeholder", "mean", "sample"]
 
 START_TRIALS = 2  # measured trials before the model ranks
@@ -121,8 +121,7 @@ class Planner:
         measured = sum(trial.has_value for trial in history)
         chosen: list[Suggestion] = []
         with _one_thread(), torch.no_grad():
-            imitated = IMITATED if self.strategy == "policy" else None
-            study = read_study(self.checkpoint, config, history, imitated)
+            study = read_study(self.checkpoint, config, history, ALGORITHM)
             pool = None
             for member in range(count):
                 if self.strategy == "policy":
@@ -165,7 +164,7 @@ class Planner:
         space = EncodedSpace(config.space, {})
         values = space.encode([config.space.validate(point) for point in points])
         with _one_thread(), torch.no_grad():
-            study = read_study(self.checkpoint, config, history)
+            study = read_study(self.checkpoint, config, history, ALGORITHM)
             logits = study.metric_logits(space.points(values))
             return predictions(logits, study.scale, study.best, config.sign)
 

@@ -25,7 +25,7 @@ class PriorConfig:
         max_trials: Longest history drawn.
         studies_per_space: Functions F drawn on each space.
         tokens: Trials and metric questions in a batch, about.
-        probes: Metric questions a study.
+        probes: Metric questions a study, beside those about the trials after the prefix.
         tail: Most trials after the prefix.
         methods: Probability of each method of `optformer.data.synthetic.histories`.
         random_slots: Share of batches whose slot vectors are a random subset.
@@ -40,11 +40,11 @@ class PriorConfig:
     tail: int = 8
     methods: Mapping[str, float] = field(
         default_factory=lambda: {
-            "random": 0.25,
-            "quasi-random": 0.1,
+            "random": 0.2,
+            "quasi-random": 0.05,
             "local search": 0.1,
-            "clustered": 0.25,
-            "gp ei": 0.3,
+            "clustered": 0.2,
+            "gp ei": 0.45,
         }
     )
     random_slots: float = 0.25

@@ -102,7 +102,10 @@ class SyntheticPrior:
         )
         # Half of the probes ask right after the prefix.
         position[rng.random(len(position)) < 0.5] = prefix
-        answers = probes.outcome.flatten(0, 1)
+        # The trials after the prefix are asked as well: points that a method has selected.
+        position = torch.cat([position, torch.arange(prefix, length)])
+        answers = torch.cat([probes.outcome, tried.outcome[:, :, prefix:]], 2).flatten(0, 1)
+        asked_points = torch.cat([probes.values, tried.values[:, :, prefix:]], 2)
         bins = (scale.to_unit(answers.nan_to_num()) * NUM_BINS).long().clamp(max=NUM_BINS - 1)
         target = torch.where(answers.isnan(), NUM_BINS, bins)
 
@@ -114,7 +117,7 @@ class SyntheticPrior:
             metadata=self._metadata(spaces, names, rng),
             history=History(points, metric, kinds),
             prefix=prefix,
-            metrics=Questions(points_of(spaces, probes.values), position.to(self.device), target),
+            metrics=Questions(points_of(spaces, asked_points), position.to(self.device), target),
             values=Questions(
                 _partial(points, rows, slots), rows, _value_targets(spaces, points, rows, slots)
             ),

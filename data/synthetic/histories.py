@@ -145,14 +145,24 @@ def draw_probes(
     count: int,
     generator: torch.Generator,
 ) -> SyntheticHistory:
-    """Points whose values are to be predicted: half uniform, half near the incumbent.
+    """Points whose values are to be predicted: half near the incumbent, a quarter at the edges.
 
-    The incumbent is the best of the first `prefix` trials (uniform points when there is none).
+    The incumbent is the best of the first `prefix` trials (uniform points when there is none). At
+    the edges, where an acquisition likes to go, some numbers are moved to the ends of their range.
     """
+    spaces, per_space, _ = _shape(functions)
     near = count // 2 if prefix else 0
     values = _uniform(functions, count - near, generator)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, device=generator.device)
+
+    edge = count // 4
+    pushed = values[:, :, :edge]
+    moved = draw(*pushed.shape) < draw(spaces, per_space, edge, 1)
+    moved &= ~functions.spaces.is_choice[:, None, None]
+    values = torch.cat([torch.where(moved, pushed.round(), pushed), values[:, :, edge:]], 2)
     if near:
-        spaces, per_space, _ = _shape(functions)
         best = _best(history.values[:, :, :prefix], history.outcome[:, :, :prefix])
         scale = _log_uniform((spaces, per_space, near, 1), *PROBE_SCALES, generator)
         best = best.expand(-1, -1, near, -1)

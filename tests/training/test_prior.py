@@ -78,11 +78,12 @@ def test_batch__shapes__agree(batches: list[StudyBatch], prior_config: PriorConf
         assert 0 <= batch.prefix < length <= prior_config.max_trials
         assert batch.history.points.values.shape == (studies, length, parameters)
         assert batch.history.points.values.dtype is torch.float32
-        assert batch.metrics.points.kinds.shape == (studies, prior_config.probes, parameters)
-        assert batch.metrics.target.shape == (studies, prior_config.probes)
+        asked = prior_config.probes + length - batch.prefix
+        assert batch.metrics.points.kinds.shape == (studies, asked, parameters)
+        assert batch.metrics.target.shape == (studies, asked)
         assert batch.values.target.shape == (studies, len(batch.value_slots))
         assert batch.values.position.shape == batch.value_slots.shape
-        assert batch.trials == studies * (length + prior_config.probes)
+        assert batch.trials == studies * (length + asked)
 
 
 def test_batch__history__is_scaled_on_the_prefix(batches: list[StudyBatch]) -> None:
@@ -196,3 +197,14 @@ def test_draw_prefix__many__stay_within_the_longest(longest: int) -> None:
     assert min(drawn) == 0
     assert max(drawn) <= longest
     assert max(drawn) >= min(longest, 100)
+
+
+def test_batch__trials_after_the_prefix__are_asked_about_as_they_were_chosen(
+    batches: list[StudyBatch],
+) -> None:
+    for batch in batches:
+        tail = batch.history.length - batch.prefix
+        asked, tried = batch.metrics.points.values[:, -tail:], batch.history.points.values
+        assert torch.equal(asked, tried[:, batch.prefix :])
+        expected = torch.arange(batch.prefix, batch.history.length)  # each sees those before it
+        assert torch.equal(batch.metrics.position[-tail:], expected)

@@ -192,3 +192,16 @@ def test_expected_improvement__one_point__is_the_closed_form() -> None:
     sampled = (draws - 1.0).clamp(min=0)
     score = float(expected_improvement(place, values, where, length, noise))
     assert score == pytest.approx(float(sampled.mean()), abs=5 * float(sampled.std()) / 632)
+
+
+def test_probes__a_quarter__has_numbers_at_the_ends_of_their_range(
+    many: SyntheticFunctions,
+) -> None:
+    history = _run(many, "random", 12)
+    probes = draw_probes(many, history, 4, 40, torch.Generator().manual_seed(4))
+    numeric = (many.spaces.choices + many.spaces.levels == 0)[:, None, None]
+    at_end = ((probes.values == 0) | (probes.values == 1)) & numeric
+    share = at_end.sum((0, 1, 3)) / numeric.sum((0, 1, 3)) / probes.values.shape[1]
+    # 160 studies: the share of a uniform rate is 0.5 with a deviation below 0.03.
+    assert 0.35 < float(share[:10].mean()) < 0.65
+    assert float(share[10:20].max()) == 0.0
