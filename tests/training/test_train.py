@@ -275,3 +275,14 @@ def test_study_losses__metric_share__weighs_both(
     losses.total.backward()  # type: ignore[no-untyped-call]
     silent = [n for n, w in trainer.core.named_parameters() if w.grad is None]
     assert silent == []
+
+
+@pytest.mark.slow
+def test_train__worker_process__draws_the_same_batches(
+    training_config: TrainingConfig, straight: Path, tmp_path: Path
+) -> None:
+    trainer = Trainer(replace(training_config, workers=1), tmp_path, cpu=True)
+    trainer.train()
+    weights = _state(straight)["weights"]
+    for name, weight in _state(tmp_path)["weights"].items():
+        assert torch.equal(weight, weights[name])
