@@ -109,8 +109,8 @@ def read_trials(
         exact[:, : values.shape[1] - 1] = values[:, 1:]
         given = torch.arange(trials * width, device=ids.device) < values.shape[1] - 1
         exact, given = exact.view(tokens.shape), given.view(1, trials, width)
-        numbers = torch.cat([number, torch.zeros_like(number[..., :3])], -1)
-        numbers[..., -2] = measured
+        numbers = torch.zeros_like(tokens, dtype=torch.bool)
+        numbers[..., :-3], numbers[..., -2] = number, measured
         _check_exact(exact, tokens, numbers & given)
         point_values = torch.where(number & given[..., :-3], exact[..., :-3], point_values)
         metric_values = torch.where(given[..., -2], exact[..., -2], metric_values)

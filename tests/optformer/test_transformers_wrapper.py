@@ -303,18 +303,20 @@ def test_forward__batch_of_different_studies__equals_one_at_a_time(
     mixed_config: StudyConfig,
     mixed_trials: list[Trial],
 ) -> None:
+    line = StudyConfig(SearchSpace(x=Float(0.0, 1.0)), "y", "minimize")
     studies = [
         (mixed_config, mixed_trials[:2]),
+        (line, [Trial(0, {"x": 0.3}).finish(1.0), Trial(1, {"x": 0.7}).finish(2.0)]),
         (finite_config, finite_trials),
         (finite_config, finite_trials[:1]),
     ]
     single = [inputs(config, trials, model) for config, trials in studies]
-    tokenizer = {"input_ids": 1, "decoder_input_ids": 1, "values": 0}
+    padding = {"input_ids": 1, "decoder_input_ids": 1, "values": 0}
     batch = {
         key: torch.nn.utils.rnn.pad_sequence(
             [one[key][0] for one in single], batch_first=True, padding_value=pad
         )
-        for key, pad in tokenizer.items()
+        for key, pad in padding.items()
     }
     with torch.no_grad():
         together = model(**batch).logits
