@@ -462,7 +462,7 @@ class OptFormerModel(nn.Module):
         )
         state = self._query(memory, cache, points, x, 2, position)
         asked = self.value_binding(state) * bound * self.config.pool_width**-0.5  # (B, N, W)
-        bins = asked @ self.value_smooth(self.numbers(self._centres(state))).T.to(asked.dtype)
+        bins = (asked @ self.value_smooth.weight).float() @ self.numbers(self._centres(state)).T
         vectors = memory.choices[:, slot].repeat_interleave(studies, 0)  # (B, N, K, W)
         chosen = (vectors * asked[:, :, None, :]).sum(-1)
         smooth = torch.cat([bins, chosen], -1).float()

@@ -31,7 +31,7 @@ from optformer.checkpoint import Checkpoint, load_checkpoint
 from optformer.data.errors import ConfigError, SpaceExhaustedError, StudyError
 from optformer.data.parameters import Value
 from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.trials import Trial, TrialStatus
 from optformer.encoded_space import Array, EncodedSpace
 from optformer.prediction import Explanation, Prediction, predictions
 from optformer.scoring import StudyModel, read_study
@@ -41,7 +41,7 @@ STRATEGIES = (*ACQUISITIONS, "policy")
 ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
 BatchMode = Literal["placeholder", "mean", "sample"]
 
-START_TRIALS = 2  # measured trials before the model ranks
+START_TRIALS = 3  # measured trials before the model ranks
 SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 256, 128, 16
 LOCAL_CANDIDATES, LOCAL_CENTRES = 128, 8
 LOCAL_SCALES = (0.002, 0.1)
@@ -70,8 +70,9 @@ class Planner:
     Args:
         checkpoint: The model.
         strategy: "ei", "pi", "ucb" or "ts" rank candidates; "policy" imitates without ranking.
-        batch_mode: What later members of a batch are told of earlier ones: the pending
-            "placeholder", or the model's own prediction (its "mean" or a "sample").
+        batch_mode: What the model is told of pending trials, earlier members of a batch among them:
+            its own prediction as if it were measured (its "mean" or a "sample"), which moves a
+            ranking elsewhere; or the pending "placeholder", which only a policy reacts to.
 
     Raises:
         ConfigError: The strategy or batch mode is unknown.
@@ -82,7 +83,7 @@ class Planner:
         checkpoint: Checkpoint,
         *,
         strategy: str = "ei",
-        batch_mode: BatchMode = "placeholder",
+        batch_mode: BatchMode = "mean",
     ):
         if strategy not in STRATEGIES:
             raise ConfigError(f"unknown strategy {strategy!r}; known are {sorted(STRATEGIES)}")
@@ -121,7 +122,7 @@ class Planner:
         measured = sum(trial.has_value for trial in history)
         chosen: list[Suggestion] = []
         with _one_thread(), torch.no_grad():
-            study = read_study(self.checkpoint, config, history, ALGORITHM)
+            study = self._read(space, config, history, generator)
             pool = None
             for member in range(count):
                 if self.strategy == "policy":
@@ -136,9 +137,7 @@ class Planner:
                 chosen.append(self._explain(study, space, config, history, picked, measured))
                 tried = np.concatenate([tried, values])
                 if member + 1 < count:
-                    study = study.append(
-                        space.points(values), self._assumed(study, space, values, generator)
-                    )
+                    study = self._tell(study, space, values, generator)
         return chosen
 
     def predict(
@@ -167,6 +166,30 @@ class Planner:
             study = read_study(self.checkpoint, config, history, ALGORITHM)
             logits = study.metric_logits(space.points(values))
             return predictions(logits, study.scale, study.best, config.sign)
+
+    def _read(
+        self,
+        space: EncodedSpace,
+        config: StudyConfig,
+        history: Sequence[Trial],
+        generator: torch.Generator,
+    ) -> StudyModel:
+        """The study, with its pending trials told the way of the batch mode."""
+        if self.batch_mode == "placeholder":
+            return read_study(self.checkpoint, config, history, ALGORITHM)
+        pending = [trial.params for trial in history if trial.status is TrialStatus.PENDING]
+        settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
+        study = read_study(self.checkpoint, config, settled, ALGORITHM)
+        for values in space.encode(pending):
+            study = self._tell(study, space, values[None], generator)
+        return study
+
+    def _tell(
+        self, study: StudyModel, space: EncodedSpace, values: Array, generator: torch.Generator
+    ) -> StudyModel:
+        """The study with one more pending trial, (1, P)."""
+        assumed = self._assumed(study, space, values, generator)
+        return study.append(space.points(values), assumed)
 
     def _imitate(
         self, study: StudyModel, space: EncodedSpace, tried: Array, generator: torch.Generator
@@ -269,7 +292,7 @@ class Planner:
     def _assumed(
         self, study: StudyModel, space: EncodedSpace, values: Array, generator: torch.Generator
     ) -> float | None:
-        """The scaled value later members of the batch are told, None for the placeholder."""
+        """The scaled value a pending trial is told to have, None for the placeholder."""
         if self.batch_mode == "placeholder":
             return None
         chances = study.metric_logits(space.points(values))[0, :-1].softmax(-1)
@@ -317,7 +340,7 @@ def load_planner(
     model: str | Path | None = None,
     *,
     strategy: str = "ei",
-    batch_mode: BatchMode = "placeholder",
+    batch_mode: BatchMode = "mean",
 ) -> Planner:
     """A planner on a checkpoint directory, or on the shipped checkpoint when none is given."""
     return Planner(load_checkpoint(model), strategy=strategy, batch_mode=batch_mode)

@@ -24,7 +24,7 @@ from optformer.data.errors import (
 from optformer.data.parameters import Categorical, Float, Int, Ordinal, Value
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
-from optformer.data.trials import INTERRUPTED, Trial
+from optformer.data.trials import INTERRUPTED, Trial, TrialStatus
 from optformer.encoded_space import EncodedSpace
 from optformer.model import OptFormerModel
 from optformer.planner import STRATEGIES, Planner, Suggestion, load_planner
@@ -336,6 +336,22 @@ def test_suggest__batch_of_four__members_differ_and_know_of_each_other(
     assert later.prediction.mean != alone.mean
 
 
+@pytest.mark.parametrize("mode", ["placeholder", "mean", "sample"])
+def test_read__pending_trials__are_told_the_way_of_the_batch_mode(
+    tiny_checkpoint: Checkpoint, mode: Any
+) -> None:
+    config = _config("one float")
+    history = _history(config, pending=2)
+    space = EncodedSpace(config.space, {})
+    planner = Planner(tiny_checkpoint, batch_mode=mode)
+    told = planner._read(space, config, history, torch.Generator().manual_seed(0))
+    assert told.cache.length == len(history)
+    probe = space.points(np.array([[0.3]]))
+    as_placeholder = read_study(tiny_checkpoint, config, history, "gp ei").metric_logits(probe)
+    same = torch.allclose(told.metric_logits(probe), as_placeholder, atol=1e-5)
+    assert same == (mode == "placeholder")
+
+
 def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
     tiny_checkpoint: Checkpoint,
 ) -> None:
@@ -414,7 +430,7 @@ def test_explanation__suggestion__tells_prediction_neighbours_and_source(
     planner: Planner,
 ) -> None:
     config = _config("stepped", goal="minimize")
-    history = _history(config)
+    history = [t for t in _history(config) if t.status is not TrialStatus.PENDING]
     (found,) = planner.suggest(config, history, 1, seed=4)
     explanation = found.explanation
     assert explanation is not None
