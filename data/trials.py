@@ -11,7 +11,6 @@ from typing import Any
 from optformer.data.errors import MetricError, TrialError
 from optformer.data.parameters import Value
 
-
 INTERRUPTED = "interrupted"
 """Reason of trials that were cut short from outside: they say nothing about their point."""
 

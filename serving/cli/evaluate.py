@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--record needs the checkpoint's directory in --model")
     checkpoint = load_checkpoint(args.model)
     tables: dict[str, Sequence[Any]] = {
-        "Prediction: negative log-likelihood in nats on Gaussian-process samples": prediction_scores(
+        "Prediction: negative log-likelihood on Gaussian-process samples": prediction_scores(
             checkpoint,
             contexts=args.contexts,
             dimensions=args.dimensions,
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     }
     if args.imitation:
         prior = PriorConfig(**checkpoint.run["config"]["prior"])
-        tables["Policy: negative log-likelihood in nats a parameter"] = policy_scores(
+        tables["Policy: negative log-likelihood a parameter"] = policy_scores(
             checkpoint, prior, seed=args.seed
         )
         tables["Policy: searches beside its teacher"] = [
