@@ -166,7 +166,7 @@ def test_suggest__history__is_not_changed(planner: Planner) -> None:
 _SCRIPT = """
 import json, sys
 from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.trials import Trial
 from optformer.planner import load_planner
 
 asked = json.load(sys.stdin)
