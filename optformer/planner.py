@@ -43,10 +43,10 @@ BatchMode = Literal["placeholder", "mean", "sample"]
 
 START_TRIALS = 3  # measured trials before the model ranks
 SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 256, 128, 16
-LOCAL_CANDIDATES, LOCAL_CENTRES = 128, 8
+LOCAL_CANDIDATES, LOCAL_CENTRES = 64, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
-ASCENT_STARTS, ASCENT_STEPS, ASCENT_RATE = 8, 10, 0.02
+ASCENT_STARTS, ASCENT_STEPS, ASCENT_RATE = 8, 5, 0.005
 NEAREST = 3  # past trials named in an explanation
 _MAX_ENUMERATED = 200_000  # finite spaces up to this size are listed when sampling repeats
 
