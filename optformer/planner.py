@@ -5,6 +5,7 @@ A suggestion is a pure function of the study's configuration, its history, the c
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ PARENTS = 5  # best trials that are mutated
 ASCENT_STARTS, ASCENT_STEPS, ASCENT_RATE = 8, 5, 0.005
 NEAREST = 3  # past trials named in an explanation
 _MAX_ENUMERATED = 200_000  # finite spaces up to this size are listed when sampling repeats
+
+_TURN = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -326,14 +329,16 @@ class Planner:
 def _one_thread() -> Iterator[None]:
     """Use one thread of torch: the matrices are small, and jobs being tuned fill the other cores.
 
-    Several threads wait for each other at every operation, on a busy machine for seconds.
+    Several threads wait for each other at every operation, on a busy machine for seconds. The
+    setting is the process's, so planners take turns.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    with _TURN:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def load_planner(

@@ -79,11 +79,13 @@ def fit_scale(
     low = torch.where(count > 0, values.masked_fill(~observed, torch.inf).amin(-1, True), median)
 
     size = torch.maximum(high.abs(), low.abs())
-    tiny = torch.finfo(values.dtype).eps * 8 * size + torch.finfo(values.dtype).tiny
+    # Round-off of differences: of the upper half alone, so that an exploded run does not count.
+    noise, least = torch.finfo(values.dtype).eps * 8, torch.finfo(values.dtype).tiny
+    upper = noise * torch.maximum(high.abs(), median.abs()) + least
     if fallback_spread is None:
         fallback_spread = torch.where(size > 0, DEFAULT_SPREAD * size, torch.ones_like(size))
-    spread = torch.where(high - median > tiny, high - median, high - low)
-    flat = spread <= tiny
+    spread = torch.where(high - median > upper, high - median, high - low)
+    flat = high - low <= noise * size + least
     spread = torch.where(flat, fallback_spread, spread)
 
     width = WIDTH * count / (count + PRIOR_COUNT)

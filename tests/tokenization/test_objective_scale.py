@@ -164,3 +164,10 @@ def test_fit_scale__values_near_the_largest_float__stay_finite() -> None:
     values = [1e300, 2e300, -1e300]
     unit = _unit(_fit(values), *values)
     assert unit.isfinite().all()
+
+
+def test_fit_scale__run_exploded_beyond_precision__the_rest_stays_apart() -> None:
+    values = torch.tensor([0.90, 0.91, 0.95, -1e20], dtype=torch.float64)
+    unit = fit_scale(values, torch.ones(4, dtype=torch.bool)).to_unit(values)
+    assert float(unit[2] - unit[1]) > 0.05
+    assert float(unit[1] - unit[0]) > 0.01
