@@ -11,7 +11,7 @@ from torch import Tensor
 
 from optformer.batch import UNSET, History, Metadata, Points, metadata_batch
 from optformer.data.errors import ConfigError
-from optformer.data.studies import StudyConfig
+from optformer.data.studies import Goal, StudyConfig
 from optformer.data.synthetic.functions import SyntheticFunctions, draw_functions
 from optformer.data.synthetic.histories import METHODS, SyntheticHistory, draw_probes
 from optformer.data.synthetic.spaces import SyntheticSpaces, draw_spaces
@@ -25,6 +25,7 @@ from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.batch import IGNORED, Questions, StudyBatch
 from optformer.training.config import PriorConfig
 
+_GOALS: tuple[Goal, Goal] = ("maximize", "minimize")
 _METRICS = ("accuracy", "validation accuracy", "auc", "f1", "loss", "rmse", "score", "objective")
 _Name = TypeVar("_Name", int, str)
 
@@ -135,7 +136,8 @@ class SyntheticPrior:
         if rng.random() < self.config.random_slots:
             parameters = spaces.choices.shape[1]
             slots = np.stack([np.sort(rng.permutation(MAX_PARAMETERS)[:parameters]) for _ in names])
-        return describe_spaces(spaces, metrics, algorithms, self.vocabulary, slots)
+        goals: list[Goal] = [_GOALS[int(rng.integers(2))] for _ in names]
+        return describe_spaces(spaces, metrics, algorithms, self.vocabulary, slots, goals)
 
 
 def describe_spaces(
@@ -144,6 +146,7 @@ def describe_spaces(
     algorithms: Sequence[str | None],
     vocabulary: Vocabulary,
     slots: np.ndarray | None = None,
+    goals: Sequence[Goal] | None = None,
 ) -> Metadata:
     """The metadata of synthetic spaces.
 
@@ -153,14 +156,16 @@ def describe_spaces(
         algorithms: Search method named in each space's metadata, None for none.
         vocabulary: Encodes them.
         slots: Slot vectors to use, (S, P); in order when absent.
+        goals: Goal each space's metadata tells; values are maximized inside whatever it says.
     """
+    goals = goals or [_GOALS[0]] * len(metrics)
     encodings = [
         encode_metadata(
-            StudyConfig(space=space, metric=metric, goal="maximize"),
-            vocabulary,
-            algorithm=algorithm,
+            StudyConfig(space=space, metric=metric, goal=goal), vocabulary, algorithm=algorithm
         )
-        for space, metric, algorithm in zip(spaces.described, metrics, algorithms, strict=True)
+        for space, metric, goal, algorithm in zip(
+            spaces.described, metrics, goals, algorithms, strict=True
+        )
     ]
     return metadata_batch(encodings, [legal_values(space) for space in spaces.described], slots)
 

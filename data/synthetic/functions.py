@@ -188,7 +188,8 @@ def draw_functions(
     warp = torch.where(uniform(1) < 0.35, (1.2 * normal(1)).clamp(-2.0, 0.8), 0.0)
     drawn = SyntheticFunctions(
         spaces=spaces,
-        locations=0.5 + 0.7 * normal(parameters, MAX_CHOICES, 2),
+        # Choices of one parameter lie near each other or far apart: some matter, some hardly.
+        locations=0.5 + log_uniform(0.1, 1.0, parameters, 1, 1) * normal(parameters, MAX_CHOICES, 2),
         frequencies=frequencies * seen,
         phases=2 * math.pi * uniform(FEATURES),
         amplitudes=torch.full((*shape, FEATURES), math.sqrt(2 / FEATURES), device=device),

@@ -12,6 +12,7 @@ from optformer.data.parameters import Categorical, Float, Int, Ordinal, Paramete
 from optformer.data.spaces import SearchSpace
 
 MAX_CHOICES = 6
+ALL_CONTINUOUS = 0.35  # share of the spaces whose parameters are all continuous
 CONDITIONAL_SHARE = 0.25  # of the spaces with a categorical parameter and another after it
 
 _FLOAT_NAMES = (
@@ -155,14 +156,13 @@ def draw_spaces(count: int, parameters: int, rng: np.random.Generator) -> Synthe
     allowed = np.zeros((count, parameters, MAX_CHOICES), dtype=bool)
     described = []
     for s in range(count):
-        continuous_only = rng.random() < 0.4
+        # Every space has a mix of its own: all numbers, all levels, all choices, or anything between.
+        mix = (1.0, 0.0, 0.0) if rng.random() < ALL_CONTINUOUS else rng.dirichlet([0.6] * 3)
         for p in range(parameters):
-            kind = rng.random()
-            if continuous_only or kind < 0.5:
-                continue
-            if kind < 0.75:
+            kind = int(rng.choice(3, p=mix))
+            if kind == 1:
                 levels[s, p] = int(np.exp(rng.uniform(np.log(2), np.log(40))))
-            else:
+            elif kind == 2:
                 choices[s, p] = int(rng.integers(2, MAX_CHOICES + 1))
         for p in range(1, parameters):
             parents = np.flatnonzero(choices[s, :p])
