@@ -189,7 +189,8 @@ def draw_functions(
     drawn = SyntheticFunctions(
         spaces=spaces,
         # Choices of one parameter lie near each other or far apart: some matter, some hardly.
-        locations=0.5 + log_uniform(0.1, 1.0, parameters, 1, 1) * normal(parameters, MAX_CHOICES, 2),
+        locations=0.5
+        + log_uniform(0.1, 1.0, parameters, 1, 1) * normal(parameters, MAX_CHOICES, 2),
         frequencies=frequencies * seen,
         phases=2 * math.pi * uniform(FEATURES),
         amplitudes=torch.full((*shape, FEATURES), math.sqrt(2 / FEATURES), device=device),

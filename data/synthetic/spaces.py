@@ -156,7 +156,7 @@ def draw_spaces(count: int, parameters: int, rng: np.random.Generator) -> Synthe
     allowed = np.zeros((count, parameters, MAX_CHOICES), dtype=bool)
     described = []
     for s in range(count):
-        # Every space has a mix of its own: all numbers, all levels, all choices, or anything between.
+        # Every space has a mix of its own, from all levels or all choices to a bit of each.
         mix = (1.0, 0.0, 0.0) if rng.random() < ALL_CONTINUOUS else rng.dirichlet([0.6] * 3)
         for p in range(parameters):
             kind = int(rng.choice(3, p=mix))
