@@ -289,7 +289,7 @@ def test_tune__interrupted__keeps_finished_trials_and_leaves_no_process(
     pids = tmp_path / "pids"
     wait_for(lambda: pids.exists() and pids.read_text().count("\n") == 2)
     process.send_signal(number)
-    out, error = process.communicate(timeout=20)
+    out, error = process.communicate(timeout=120)
     assert process.returncode == 128 + number
     assert "--resume" in error
     assert "Traceback" not in error
