@@ -43,7 +43,7 @@ ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how 
 BatchMode = Literal["placeholder", "mean", "sample"]
 
 START_TRIALS = 3  # measured trials before the model ranks
-SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 256, 128, 16
+SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 128, 16
 LOCAL_CANDIDATES, LOCAL_CENTRES = 64, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
