@@ -25,7 +25,7 @@ from optformer.training.losses import negative_log_likelihood
 from optformer.training.prior import SyntheticPrior
 
 DIMENSIONS = (1, 2, 3, 4, 6, 8)
-_MARGINAL_STUDIES = 800  # studies whose target bins make the marginal histogram
+_MARGINAL_STUDIES = 300  # studies whose target bins make the marginal histogram
 _TARGETS = 32
 
 
@@ -189,7 +189,7 @@ def _exact(scale: ObjectiveScale, samples: GPSamples, target: Tensor) -> Tensor:
 
 
 def _marginal(kind: ContextKind, count: int, context: int, target: Tensor, seed: int) -> Tensor:
-    others = draw_samples(kind, count, context, _MARGINAL_STUDIES, 16, seed + 7919)
+    others = draw_samples(kind, count, context, _MARGINAL_STUDIES, 32, seed + 7919)
     seen = torch.bincount(_bins(_fit(others), others.target_values).flatten(), minlength=NUM_BINS)
     # Averaged over neighbouring bins: the histogram is smooth, its counts are few.
     padded = torch.nn.functional.pad(seen.double()[None, None], (10, 10), mode="replicate")

@@ -206,10 +206,12 @@ def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
 ) -> None:
     config = _config()
     history = _history(config)
-    (found,) = Planner(tiny_checkpoint, strategy=strategy).suggest(config, history, 1, seed=1)
-    study = read_study(tiny_checkpoint, config, history)
+    planner = Planner(tiny_checkpoint, strategy=strategy)
+    (found,) = planner.suggest(config, history, 1, seed=1)
+    study = planner._read(EncodedSpace(config.space, {}), config, history, torch.Generator())
     rng = np.random.default_rng(0)
-    points = [found.params, *(config.space.sample(rng) for _ in range(300))]
+    # Somewhat more than the candidates from anywhere: the rest is the neighbourhood of the best.
+    points = [found.params, *(config.space.sample(rng) for _ in range(60))]
     with torch.no_grad():
         logits = study.metric_logits(encode_points(config.space, points))
         score = acquisition(strategy)(logits, study.best, torch.Generator())
