@@ -55,3 +55,7 @@ class ObjectiveError(OptFormerError, RuntimeError):
 
 class OptFormerWarning(UserWarning):
     """Something was accepted but not as the caller may have meant it."""
+
+
+class DivergedError(OptFormerError, ArithmeticError):
+    """The loss stopped being a number."""

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from optformer.data.synthetic.gaussian_process import matern52
+from optformer.data.synthetic.gaussian_process import gaussian_improvement, matern52
 
 CONTEXTS = (24, 36, 48)
 ContextKind = Literal["uniform", "gp-ei"]
@@ -97,9 +97,7 @@ def draw_samples(
         )
         mean, variance = process.posterior(points, values, candidates)
         deviation = variance.clamp(min=1e-12).sqrt()
-        gap = (mean - values.amax(-1, keepdim=True)) / deviation
-        density = torch.exp(-0.5 * gap.square()) / math.sqrt(2 * math.pi)
-        score = deviation * (gap * torch.special.ndtr(gap) + density)
+        score = gaussian_improvement(mean, deviation, values.amax(-1, keepdim=True))
         chosen = candidates[torch.arange(studies), score.argmax(-1)][:, None]
         mean, variance = process.posterior(points, values, chosen)
         spread = (variance + process.noise[..., 0]).clamp(min=1e-12).sqrt()

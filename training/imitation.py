@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.batch import UNSET, History, Points
+from optformer.batch import History
 from optformer.checkpoint import Checkpoint
 from optformer.data.synthetic.functions import SyntheticFunctions, draw_functions
 from optformer.data.synthetic.histories import METHODS, SyntheticHistory
@@ -16,7 +16,7 @@ from optformer.data.synthetic.spaces import draw_spaces
 from optformer.tokenization.history import MetricKind
 from optformer.tokenization.objective_scale import fit_scale
 from optformer.tokenization.symbols import NUM_BINS
-from optformer.training.prior import describe_spaces, points_of
+from optformer.training.prior import describe_spaces, partial_points, points_of
 
 _REFERENCE = 1000  # random points that place a best value between the median (0) and the best (1)
 
@@ -121,12 +121,9 @@ def _run_policy(
         cache = checkpoint.model.encode_history(memory, encoded)
         values = torch.zeros(count, studies, 1, parameters)
         for slot in range(parameters):
-            known = points_of(spaces, values)
-            later = torch.arange(parameters) >= slot
-            partial = Points(
-                known.values.masked_fill(later, 0.0), known.kinds.masked_fill(later, UNSET)
-            )
-            logits = checkpoint.model.value_logits(memory, cache, partial, torch.tensor([slot]))
+            asked = torch.tensor([slot])
+            partial = partial_points(points_of(spaces, values), torch.tensor([0]), asked)
+            logits = checkpoint.model.value_logits(memory, cache, partial, asked)
             drawn = _draw(logits[:, 0], generator).reshape(count, studies, 1)
             values[..., slot] = drawn
             values = spaces.snap(values)

@@ -120,7 +120,9 @@ class SyntheticPrior:
             prefix=prefix,
             metrics=Questions(points_of(spaces, asked_points), position.to(self.device), target),
             values=Questions(
-                _partial(points, rows, slots), rows, _value_targets(spaces, points, rows, slots)
+                partial_points(points, rows, slots),
+                rows,
+                _value_targets(spaces, points, rows, slots),
             ),
             value_slots=slots,
         )
@@ -263,7 +265,7 @@ def _scale(
     )
 
 
-def _partial(points: Points, rows: Tensor, slots: Tensor) -> Points:
+def partial_points(points: Points, rows: Tensor, slots: Tensor) -> Points:
     """Trials with the asked slot and all later ones unset."""
     later = torch.arange(points.values.shape[-1], device=slots.device) >= slots[:, None]
     values = points.values[:, rows].masked_fill(later, 0.0)

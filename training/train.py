@@ -25,7 +25,7 @@ from optformer._version import __version__
 from optformer.batch import to_device
 from optformer.checkpoint import save_checkpoint
 from optformer.config import ModelConfig
-from optformer.data.errors import CheckpointError, ConfigError, OptFormerError
+from optformer.data.errors import CheckpointError, ConfigError, DivergedError
 from optformer.model import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
 from optformer.training.batch import StudyBatch
@@ -38,10 +38,6 @@ logger = logging.getLogger(__name__)
 
 STATE = "state.pt"
 CHECKPOINT = "checkpoint"
-
-
-class DivergedError(OptFormerError, ArithmeticError):
-    """The loss stopped being a number."""
 
 
 class Trainer:

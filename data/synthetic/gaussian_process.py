@@ -80,7 +80,21 @@ def expected_improvement(
     )
     mean = (white[..., :-1] * white[..., -1:]).sum(-2)
     deviation = (1 - white[..., :-1].square().sum(-2)).clamp(min=1e-10).sqrt()
-    gap = (mean - values.amax(-1, keepdim=True)) / deviation
+    return gaussian_improvement(mean, deviation, values.amax(-1, keepdim=True))
+
+
+def gaussian_improvement(mean: Tensor, deviation: Tensor, best: Tensor) -> Tensor:
+    """Expected improvement of normal variables over a value (Jones 1998).
+
+    Args:
+        mean: Means, (B, N).
+        deviation: Standard deviations above 0, (B, N).
+        best: Value to improve on, (B, 1).
+
+    Returns:
+        (B, N).
+    """
+    gap = (mean - best) / deviation
     density = torch.exp(-0.5 * gap.square()) / math.sqrt(2 * math.pi)
     improvement: Tensor = deviation * (gap * torch.special.ndtr(gap) + density)
     return improvement

@@ -178,7 +178,6 @@ def test_model_config__plain_values__come_back() -> None:
     assert ModelConfig.from_dict(config.to_dict()) == config
 
 
-@pytest.mark.skipif(not SHIPPED.is_dir(), reason="the shipped checkpoint is not trained yet")
 def test_shipped_checkpoint__record__has_no_empty_field() -> None:
     checkpoint = load_checkpoint()
     assert checkpoint.run["vocabulary_hash"] == checkpoint.vocabulary.hash
@@ -188,7 +187,6 @@ def test_shipped_checkpoint__record__has_no_empty_field() -> None:
     assert max(sizes) < 16 * 2**20  # safetensors stay below 16 MiB each
 
 
-@pytest.mark.skipif(not SHIPPED.is_dir(), reason="the shipped checkpoint is not trained yet")
 def test_shipped_checkpoint__weights__are_those_of_the_small_model() -> None:
     model = load_checkpoint().model
     assert model.config == ModelConfig.named("small", model.config.vocabulary_size)

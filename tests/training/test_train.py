@@ -14,14 +14,14 @@ from torch import Tensor
 import optformer.training.train as train_module
 from optformer.checkpoint import load_checkpoint
 from optformer.config import ModelConfig
-from optformer.data.errors import CheckpointError, ConfigError
+from optformer.data.errors import CheckpointError, ConfigError, DivergedError
 from optformer.model import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.batch import IGNORED
 from optformer.training.config import TrainingConfig
 from optformer.training.losses import Losses, negative_log_likelihood, study_losses
 from optformer.training.schedule import FINAL_RATE, make_optimizers, rate_at
-from optformer.training.train import CHECKPOINT, STATE, DivergedError, Trainer, train
+from optformer.training.train import CHECKPOINT, STATE, Trainer, train
 
 
 def _trainer(config: TrainingConfig, directory: Path, resume: bool = False) -> Trainer:
