@@ -11,6 +11,8 @@ from optformer.data.methods.local_search import HillClimbing
 from optformer.data.methods.quasi_random import QuasiRandom
 from optformer.data.methods.random_search import RandomSearch
 from optformer.data.methods.registry import create, names, register
+from optformer.data.methods.regularized_evolution import RegularizedEvolution
+from optformer.data.methods.simulated_annealing import SimulatedAnnealing
 
 __all__ = ["SearchMethod", "create", "names", "register"]
 
@@ -18,4 +20,6 @@ register("grid", Grid)
 register("hill-climbing", HillClimbing)
 register("quasi-random", QuasiRandom)
 register("random", RandomSearch)
+register("regularized-evolution", RegularizedEvolution)
 register("shuffled-grid", ShuffledGrid)
+register("simulated-annealing", SimulatedAnnealing)

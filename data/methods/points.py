@@ -12,6 +12,7 @@ from optformer.data.parameters import Categorical, Float, Int, Ordinal, Paramete
 from optformer.data.spaces import SearchSpace
 from optformer.data.trials import Trial
 
+_NEIGHBOURS = 10  # neighbours of one point that are looked at before moving on
 _DRAWS = 100  # repeated draws in a row before the untried points are listed one by one
 
 
@@ -149,6 +150,40 @@ def mutate(
             if is_chosen:
                 moved[name] = _step(space[name], params[name], step_size, rng)
     return space.repair({**moved, **fixed}, rng)
+
+
+def untried_neighbour(
+    space: SearchSpace,
+    params: Mapping[str, Value],
+    tried: set[Hashable],
+    rng: np.random.Generator,
+    *,
+    step_size: float,
+    fixed: Mapping[str, Value],
+) -> dict[str, Value]:
+    """An untried point with one parameter moved as in `mutate`, marked as tried.
+
+    When several neighbours in a row were tried before, the search goes on around the last of them.
+
+    Raises:
+        SpaceExhaustedError: The space is finite and all its points were tried.
+    """
+    centre, moves = dict(params), 0
+
+    def move() -> dict[str, Value]:
+        nonlocal centre, moves
+        free = [name for name in centre if name not in fixed and space[name].num_levels != 1]
+        moved = dict(centre)
+        if free:
+            name = free[int(rng.integers(len(free)))]
+            moved[name] = _step(space[name], centre[name], step_size, rng)
+        neighbour = space.repair({**moved, **fixed}, rng)
+        moves += 1
+        if moves % _NEIGHBOURS == 0:
+            centre = neighbour
+        return neighbour
+
+    return draw_untried(move, lambda: space.grid(fixed), tried, rng)
 
 
 def _step(parameter: Parameter, value: Value, step_size: float, rng: np.random.Generator) -> Value:
