@@ -1,7 +1,6 @@
-"""How a run is scored: incumbents, normalised regret, ranks and their uncertainty.
+"""How runs are scored: incumbents, normalised regret, ranks and their uncertainty.
 
-Everything here is on the gain scale (the metric times the goal's sign: larger is better).
-C counts cells (a task with a seed), M methods, T trials.
+Gains are the metric times the goal's sign: larger is better. K counts tasks, M methods, T trials.
 """
 
 from __future__ import annotations
@@ -57,24 +56,35 @@ def normalised_regret(gains: Array, best: float, median: float) -> Array:
     return np.clip((best - gains) / (best - median), 0.0, 1.0)
 
 
-def ranks(gains: Array) -> Array:
-    """Rank of each method in each cell, 1 for the largest gain, ties averaged; shape (M, C)."""
-    ranked: Array = rankdata(-gains, method="average", axis=0)
+def ranks(regrets: Array) -> Array:
+    """Rank of each method, 1 for the smallest regret, ties averaged.
+
+    Args:
+        regrets: Shape (M, ...).
+
+    Returns:
+        Same shape.
+    """
+    ranked: Array = rankdata(regrets, method="average", axis=0)
     return ranked
 
 
-def bootstrap_interval(values: Array, *, seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean over cells, resampled with replacement.
+def bootstrap_limits(values: Array, *, seed: int = 0) -> Array:
+    """Ends of the 95 % percentile interval of a mean over tasks, resampled with replacement.
 
     Args:
-        values: One value a cell, shape (C,), at least one.
-        seed: Seed of the resampling; one number for a whole report, so that methods are resampled
-            alike.
+        values: One value, or one array of values, a task: shape (K, ...), K at least 1.
+        seed: Seed of the resampling; one number for a whole report, so that methods and trials are
+            resampled alike.
+
+    Returns:
+        Shape (2, ...): the lower and the upper ends.
     """
+    tasks = len(values)
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, len(values), size=(RESAMPLES, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
+    weights = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=RESAMPLES) / tasks
+    limits: Array = np.quantile(np.tensordot(weights, values, axes=1), [0.025, 0.975], axis=0)
+    return limits
 
 
 def repeat_rate(points: Sequence[Mapping[str, Value]]) -> float:

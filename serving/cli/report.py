@@ -1,4 +1,4 @@
-"""`optformer report`: tables and regret curves of a folder of benchmark results."""
+"""`optformer report`: who is better, and by how much, in a folder of benchmark results."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "report",
-        description="Writes report.md and one picture of regret curves a suite from the results "
-        "that `optformer benchmark` left in a folder, and prints the report.",
+        description="Writes report.md, report.html (one page, pictures inside) and pictures of "
+        "curves and ranks from the results that `optformer benchmark` left in a folder, and prints "
+        "the report.",
     )
     parser.add_argument(
         "--out",

@@ -1,0 +1,113 @@
+"""The report's pictures: curves of regret, rank and success, and critical differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from optformer.data.errors import MissingExtraError
+from optformer.serving.benchmarks.measures import bootstrap_limits
+from optformer.serving.benchmarks.report.scores import SuiteScore
+from optformer.serving.benchmarks.report.text import REGRET_LEVELS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Colours = Mapping[str, tuple[str, str]]
+"""Method to colour and line style."""
+
+
+def colours(methods: Iterable[str]) -> Colours:
+    """A colour and line style for each method, the same in all pictures of a report."""
+    names = sorted(set(methods))
+    return {
+        name: (f"C{i % 10}", ("-", "--", ":")[i // 10 % 3])  # matplotlib's cycle has ten colours
+        for i, name in enumerate(names)
+    }
+
+
+def draw_curves(score: SuiteScore, path: Path, shown: Colours) -> None:
+    """Draw regret, rank and the share of runs within a regret level against trials."""
+    from matplotlib.ticker import LogFormatter, PercentFormatter
+
+    figure = _figure(10.0, 7.5)
+    regret, rank, near, there = figure.subplots(2, 2).flat
+    for method in score.methods:
+        colour, style = shown[method.method]
+        look = {"color": colour, "linestyle": style}
+        trials = np.arange(1, score.length + 1)
+        regret.plot(trials, method.regret.mean(axis=0), label=method.method, **look)
+        if len(score.tasks) > 1:
+            low, high = bootstrap_limits(method.regret)
+            regret.fill_between(trials, low, high, color=colour, alpha=0.1, linewidth=0)
+        rank.plot(trials, method.rank.mean(axis=0), **look)
+        for axes, level in zip((near, there), REGRET_LEVELS, strict=True):
+            axes.step(trials, (method.runs <= level).mean(axis=0), where="post", **look)
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    regret.set_yscale("log", nonpositive="clip")
+    regret.yaxis.set_major_formatter(LogFormatter())
+    regret.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    rank.invert_yaxis()
+    labels = ["mean normalised regret", "mean rank"]
+    labels += [f"share of runs within regret {level:g}" for level in REGRET_LEVELS]
+    for axes, label in zip((regret, rank, near, there), labels, strict=True):
+        axes.set_xlabel("trials")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.25)
+    seen = ", seen in training" if score.seen_in_training else ""
+    figure.suptitle(f"{score.suite}, {score.protocol}{seen}: {len(score.tasks)} tasks")
+    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    _save(figure, path)
+
+
+def draw_critical_difference(score: SuiteScore, path: Path, shown: Colours) -> None:
+    """Draw mean ranks after the last trial; a bar joins methods that do not differ.
+
+    Args:
+        score: A group with significance tests.
+        path: Where to write it.
+        shown: Colours.
+
+    Raises:
+        MissingExtraError: scikit-posthocs is not installed.
+    """
+    try:
+        from scikit_posthocs import critical_difference_diagram
+    except ImportError as error:
+        raise MissingExtraError(
+            "the critical-difference diagram needs scikit-posthocs; "
+            'install it with: pip install "optformer[benchmark]"'
+        ) from error
+    import pandas as pd
+
+    names = [method.method for method in score.methods]
+    test = score.tests[-1]
+    figure = _figure(9.0, 1.0 + 0.25 * len(names))
+    axes = figure.add_subplot()
+    critical_difference_diagram(
+        {method.method: float(method.rank[:, -1].mean()) for method in score.methods},
+        pd.DataFrame(test.pairs, index=names, columns=names),
+        ax=axes,
+        label_fmt_left="{label} ({rank:.2f})",
+        label_fmt_right="({rank:.2f}) {label}",
+        color_palette={name: shown[name][0] for name in names},
+    )
+    axes.set_title(
+        f"{score.suite}, {score.protocol}: mean rank after {score.length} trials", fontsize="medium"
+    )
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure  # not pyplot: no global state, no display
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, format="png", dpi=110)
+    temporary.replace(path)
