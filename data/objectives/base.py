@@ -20,12 +20,14 @@ class Objective:
         config: The space, metric, goal and metadata a user would give.
         function: Maps a legal point to the metric, in the metric's units and sign.
         reserved: Never trained on: for development and reporting only.
+        optimum: Best possible value of the metric; None when nobody knows it.
     """
 
     name: str
     config: StudyConfig
     function: Callable[[Mapping[str, Value]], float]
     reserved: bool
+    optimum: float | None = None
 
     def __call__(self, params: Mapping[str, Value]) -> float:
         """Evaluate one point.

@@ -57,7 +57,7 @@ def mean_score(make_model: Callable[[], Any], splits: tuple[Split, ...], score: 
     """Fit a fresh model on each split and average its test scores.
 
     Raises:
-        ObjectiveError: A fit diverged.
+        ObjectiveError: A fit diverged, or its predictions did.
     """
     scores = []
     with _one_quiet_thread():
@@ -65,9 +65,9 @@ def mean_score(make_model: Callable[[], Any], splits: tuple[Split, ...], score: 
             model = make_model()
             try:
                 model.fit(split.train_inputs, split.train_targets)
-            except ValueError as error:  # how scikit-learn reports weights that are not finite
+                scores.append(score(model, split.test_inputs, split.test_targets))
+            except ValueError as error:  # how scikit-learn reports numbers that are not finite
                 raise ObjectiveError(f"training failed: {error}") from error
-            scores.append(score(model, split.test_inputs, split.test_targets))
     return float(np.mean(scores))
 
 
@@ -95,14 +95,27 @@ def r2(model: Any, inputs: Array, targets: Array) -> float:
     return float(1.0 - residual / np.var(targets))
 
 
+def scaled(model: Any) -> Any:
+    """The model behind a scaling of its inputs to mean 0 and deviation 1."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), model)
+
+
+def scaled_target(model: Any) -> Any:
+    """The model behind a scaling of its target to mean 0 and deviation 1."""
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.preprocessing import StandardScaler
+
+    return TransformedTargetRegressor(model, transformer=StandardScaler())
+
+
 @contextmanager
 def _one_quiet_thread() -> Iterator[None]:
-    """One thread, so that sums round alike everywhere; a stopped fit is no reason to warn."""
-    from sklearn.exceptions import ConvergenceWarning
-
+    """One thread, so that sums round alike everywhere; odd settings are no reason to warn."""
     with warnings.catch_warnings(), _thread_pools().limit(limits=1):
-        for category in (ConvergenceWarning, RuntimeWarning):
-            warnings.simplefilter("ignore", category)
+        warnings.simplefilter("ignore")
         yield
 
 

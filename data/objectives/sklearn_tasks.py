@@ -20,6 +20,8 @@ from optformer.data.objectives.fitting import (
     mean_score,
     r2,
     rmse,
+    scaled,
+    scaled_target,
 )
 from optformer.data.parameters import Categorical, Float, Int, Ordinal, Value
 from optformer.data.spaces import SearchSpace
@@ -73,7 +75,7 @@ def _svm_digits() -> Objective:
 def _fit_svm_digits(params: Mapping[str, Value]) -> float:
     from sklearn.svm import SVC
 
-    return mean_score(lambda: _scaled(SVC(**params, max_iter=2000)), _digits(500, 1000), accuracy)
+    return mean_score(lambda: scaled(SVC(**params, max_iter=2000)), _digits(500, 1000), accuracy)
 
 
 def _mlp_digits() -> Objective:
@@ -104,7 +106,7 @@ def _fit_mlp_digits(params: Mapping[str, Value]) -> float:
     settings = dict(params)
     width = settings.pop("hidden_units")
     return mean_score(
-        lambda: _scaled(
+        lambda: scaled(
             MLPClassifier(hidden_layer_sizes=(width,), max_iter=12, random_state=0, **settings)
         ),
         _digits(500, 1000),
@@ -227,18 +229,10 @@ def _kernel_ridge_diabetes() -> Objective:
 
 
 def _fit_kernel_ridge_diabetes(params: Mapping[str, Value]) -> float:
-    from sklearn.compose import TransformedTargetRegressor
     from sklearn.kernel_ridge import KernelRidge
-    from sklearn.preprocessing import StandardScaler
 
     # Kernel ridge has no intercept, so the target is centred.
-    return mean_score(
-        lambda: TransformedTargetRegressor(
-            _scaled(KernelRidge(**params)), transformer=StandardScaler()
-        ),
-        _diabetes(3),
-        r2,
-    )
+    return mean_score(lambda: scaled_target(scaled(KernelRidge(**params))), _diabetes(3), r2)
 
 
 def _elastic_net_diabetes() -> Objective:
@@ -302,15 +296,13 @@ def _sgd_diabetes() -> Objective:
 
 
 def _fit_sgd_diabetes(params: Mapping[str, Value]) -> float:
-    from sklearn.compose import TransformedTargetRegressor
     from sklearn.linear_model import SGDRegressor
-    from sklearn.preprocessing import StandardScaler
 
     def make_model() -> Any:
         model = SGDRegressor(
             loss="huber", penalty="elasticnet", max_iter=10, tol=None, random_state=0, **params
         )
-        return TransformedTargetRegressor(_scaled(model), transformer=StandardScaler())
+        return scaled_target(scaled(model))
 
     return mean_score(make_model, _diabetes(3), rmse)
 
@@ -358,13 +350,6 @@ def _task(
 ) -> Objective:
     config = StudyConfig(space, metric, goal, metadata)
     return Objective(name, config, function, reserved=True)
-
-
-def _scaled(model: Any) -> Any:
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(StandardScaler(), model)
 
 
 @cache

@@ -27,6 +27,7 @@ from optformer.data.errors import (
 from optformer.data.parameters import Value
 from optformer.serving.benchmarks import results, rivals, suites
 from optformer.serving.benchmarks.results import Reference, Row, RunKey, Status
+from optformer.serving.benchmarks.seen import tasks_in_training, was_seen
 
 REFERENCE_EVALUATIONS = 200
 """Random points that estimate the median of a task whose space cannot be listed."""
@@ -37,7 +38,7 @@ class BenchmarkConfig:
     """What to run.
 
     Attributes:
-        suites: Names of suites.
+        suites: Suites as `suites.get_suite` takes them.
         methods: Names of methods.
         out: Folder of the results; runs that it already holds are not repeated.
         trials: Trials a run, at least 1.
@@ -71,9 +72,9 @@ class BenchmarkConfig:
             )
         if not self.suites:
             raise ConfigError(f"suites must name at least one of {suites.suite_names()}, got none")
-        for i, name in enumerate(self.suites):
-            suites.get_suite(name)
-            if name in self.suites[:i]:
+        names = [suites.get_suite(suite).name for suite in self.suites]
+        for i, name in enumerate(names):
+            if name in names[:i]:
                 raise ConfigError(f"suite {name!r} is given twice")
         rivals.check_methods(self.methods)
 
@@ -99,8 +100,17 @@ class BenchmarkSummary:
 
 
 @dataclass(frozen=True)
+class _ReferenceJob:
+    suite: str  # as `suites.get_suite` takes it
+    task: str
+    out: Path
+    seen_in_training: bool
+
+
+@dataclass(frozen=True)
 class _Job:
     key: RunKey
+    suite: str  # as `suites.get_suite` takes it
     out: Path
     version: str
     trials: int
@@ -135,7 +145,13 @@ def run_benchmark(config: BenchmarkConfig, *, progress: bool = False) -> Benchma
                 f"task {suite}/{name} has only {size} points, cannot run trials={config.trials}"
             )
     jobs, skipped = _open_jobs(config, tasks)
-    references = [at for at in tasks if not results.has_reference(config.out, *at)]
+    trained_on = tasks_in_training(config.model)
+    references = []
+    for suite, task in tasks:
+        name = suites.get_suite(suite).name
+        if not results.has_reference(config.out, name, task):
+            seen = was_seen(name, task, trained_on)
+            references.append(_ReferenceJob(suite, task, config.out, seen))
     failed: dict[RunKey, str] = {}
     with tqdm(total=len(jobs), unit="run", disable=not progress) as bar:
         for key, reason in _execute(config, references, jobs):
@@ -154,12 +170,19 @@ def _open_jobs(config: BenchmarkConfig, tasks: Sequence[tuple[str, str]]) -> tup
         version = rivals.method_version(method, model=config.model)
         for suite, task in tasks:
             for seed in range(config.seeds):
-                key = RunKey(config.protocol, suite, task, method, seed)
+                name = suites.get_suite(suite).name
+                key = RunKey(config.protocol, name, task, method, seed)
                 if _is_complete(key, config, version):
                     skipped += 1
                     continue
                 job = _Job(
-                    key, config.out, version, config.trials, config.shared_start, config.model
+                    key=key,
+                    suite=suite,
+                    out=config.out,
+                    version=version,
+                    trials=config.trials,
+                    shared_start=config.shared_start,
+                    model=config.model,
                 )
                 jobs.append(job)
     return jobs, skipped
@@ -179,18 +202,18 @@ def _is_complete(key: RunKey, config: BenchmarkConfig, version: str) -> bool:
 
 
 def _execute(
-    config: BenchmarkConfig, references: Sequence[tuple[str, str]], jobs: Sequence[_Job]
+    config: BenchmarkConfig, references: Sequence[_ReferenceJob], jobs: Sequence[_Job]
 ) -> Iterator[tuple[RunKey, str | None]]:
     if config.workers == 1:
-        for suite, task in references:
-            _measure_reference(config.out, suite, task)
+        for reference in references:
+            _measure_reference(reference)
         for job in jobs:
             yield job.key, _run_job(job)
         return
     context = multiprocessing.get_context("spawn")  # forking a process with torch threads hangs
     pool = ProcessPoolExecutor(config.workers, mp_context=context, initializer=_use_one_thread)
     try:
-        measured = [pool.submit(_measure_reference, config.out, *at) for at in references]
+        measured = [pool.submit(_measure_reference, reference) for reference in references]
         futures: dict[Future[str | None], RunKey] = {
             pool.submit(_run_job, job): job.key for job in jobs
         }
@@ -238,7 +261,7 @@ def _run_job(job: _Job) -> str | None:
 
 def _trials(job: _Job) -> Iterator[Row]:
     key = job.key
-    task = _task(key.suite, key.task)
+    task = _task(job.suite, key.task)
     entropy = [key.seed, zlib.crc32(f"{key.suite}/{key.task}".encode())]
     start_seed, method_seed = np.random.SeedSequence(entropy).generate_state(2)
     start_rng = np.random.default_rng(start_seed)
@@ -272,13 +295,14 @@ def _evaluate(task: suites.Task, params: Mapping[str, Value]) -> tuple[float | N
     return value, None
 
 
-def _measure_reference(out: Path, suite: str, name: str) -> None:
-    task = _task(suite, name)
+def _measure_reference(job: _ReferenceJob) -> None:
+    task = _task(job.suite, job.task)
+    at = f"{suites.get_suite(job.suite).name}/{job.task}"
     goal, optimum = task.config.goal, task.optimum
     if task.reference is not None:
-        reference = Reference(goal, task.reference, optimum, None, task.seen_in_training)
+        reference = Reference(goal, task.reference, optimum, None, job.seen_in_training)
     else:
-        rng = np.random.default_rng(zlib.crc32(f"{suite}/{name}".encode()))
+        rng = np.random.default_rng(zlib.crc32(at.encode()))
         values = [
             _evaluate(task, task.config.space.sample(rng))[0] for _ in range(REFERENCE_EVALUATIONS)
         ]
@@ -286,12 +310,12 @@ def _measure_reference(out: Path, suite: str, name: str) -> None:
         median = float(np.median(gains))
         if not math.isfinite(median):
             raise ObjectiveError(
-                f"task {suite}/{name}: half of {REFERENCE_EVALUATIONS} random points failed; "
+                f"task {at}: half of {REFERENCE_EVALUATIONS} random points failed; "
                 "its median is unknown and regret cannot be normalised"
             )
         best = task.config.sign * float(np.max(gains))
-        reference = Reference(goal, task.config.sign * median, optimum, best, task.seen_in_training)
-    results.write_reference(out, suite, name, reference)
+        reference = Reference(goal, task.config.sign * median, optimum, best, job.seen_in_training)
+    results.write_reference(job.out, suites.get_suite(job.suite).name, job.task, reference)
 
 
 @lru_cache(maxsize=2)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from functools import partial
 
 from optformer.data.errors import ConfigError
+from optformer.data.objectives import bbob, gaussian_processes, sklearn_families
+from optformer.data.objectives.base import Objective
+from optformer.data.objectives.sklearn_tasks import dev_tasks
 from optformer.data.parameters import Value
 from optformer.data.studies import StudyConfig
 from optformer.serving.benchmarks.tables import FAMILIES, load_table, table_names
-
-if TYPE_CHECKING:
-    from optformer.data.objectives.base import Objective
 
 Evaluate = Callable[[Mapping[str, Value]], float]
 
@@ -27,7 +26,6 @@ class Task:
 
     Attributes:
         name: Unique in its suite; letters, digits, `.`, `_` and `-`.
-        suite: Name of the suite.
         config: The study as OptFormer sees it. Rivals see the same space, an `Ordinal` as the
             integer index of its choice.
         evaluate: Legal point to metric, in the metric's own units; a failure raises
@@ -35,26 +33,19 @@ class Task:
         optimum: Best possible value; None when nobody knows it.
         reference: Median value over the whole space; None when it must be estimated from random
             points.
-        seen_in_training: Whether a shipped checkpoint was trained on this task or on its space.
 
     Raises:
         ConfigError: The name cannot be a folder, or the study holds parameters fixed.
     """
 
     name: str
-    suite: str
     config: StudyConfig
     evaluate: Evaluate
     optimum: float | None = None
     reference: float | None = None
-    seen_in_training: bool = False
 
     def __post_init__(self) -> None:
-        for field, text in (("name", self.name), ("suite", self.suite)):
-            if not _LEGAL_NAME.fullmatch(text):
-                raise ConfigError(
-                    f"a task's {field} may hold letters, digits, '.', '_' and '-', got {text!r}"
-                )
+        _check_name("task", self.name)
         if self.config.fixed:
             raise ConfigError(
                 f"task {self.name!r} holds {sorted(self.config.fixed)} fixed; "
@@ -67,14 +58,27 @@ class Suite:
     """A group of tasks that are loaded one at a time.
 
     Attributes:
-        name: What `--suite` takes.
+        name: Its folder in the results; letters, digits, `.`, `_` and `-`.
         tasks: Names of the tasks, in a fixed order.
         load: Task name to task.
+
+    Raises:
+        ConfigError: The name cannot be a folder.
     """
 
     name: str
     tasks: Callable[[], Sequence[str]]
     load: Callable[[str], Task]
+
+    def __post_init__(self) -> None:
+        _check_name("suite", self.name)
+
+
+def _check_name(what: str, name: str) -> None:
+    if not _LEGAL_NAME.fullmatch(name):
+        raise ConfigError(
+            f"a {what}'s name may hold letters, digits, '.', '_' and '-', got {name!r}"
+        )
 
 
 _SUITES: dict[str, Suite] = {}
@@ -96,15 +100,31 @@ def suite_names() -> list[str]:
     return sorted(_SUITES)
 
 
-def get_suite(name: str) -> Suite:
-    """The suite of this name.
+def get_suite(suite: str) -> Suite:
+    """Find a suite.
+
+    Args:
+        suite: A registered name; or `package.module:NAME` or `path/to/file.py:NAME` for one of the
+            user's own; or what `own_suites.logs_suite_name` returns.
 
     Raises:
         ConfigError: There is none; the message lists the known ones.
     """
-    if name not in _SUITES:
-        raise ConfigError(f"unknown suite {name!r}; known suites are {suite_names()}")
-    return _SUITES[name]
+    if suite in _SUITES:
+        return _SUITES[suite]
+    if suite == "logs":
+        raise ConfigError("suite 'logs' needs the tables to read; give their folder with --logs")
+    if ":" not in suite:
+        raise ConfigError(
+            f"unknown suite {suite!r}; known suites are {suite_names()}, 'logs' with --logs PATH, "
+            "and your own as package.module:NAME or path/to/file.py:NAME"
+        )
+    from optformer.serving.benchmarks.own_suites import load_own_suite
+
+    own = load_own_suite(suite)
+    if own.name in _SUITES:
+        raise ConfigError(f"suite {suite!r} is called {own.name!r}, as a shipped one is; rename it")
+    return own
 
 
 def load_task(suite: str, name: str) -> Task:
@@ -125,7 +145,6 @@ def _load_table_task(suite: str, name: str) -> Task:
     table = load_table(suite, name)
     return Task(
         name=name,
-        suite=suite,
         config=table.config,
         evaluate=table,
         optimum=table.optimum,
@@ -133,24 +152,34 @@ def _load_table_task(suite: str, name: str) -> Task:
     )
 
 
-@lru_cache(maxsize=1)
-def _dev_objectives() -> dict[str, Objective]:
-    from optformer.data.objectives.sklearn_tasks import dev_tasks
-
-    return {objective.name: objective for objective in dev_tasks()}
+def _load_objective_task(load: Callable[[str], Objective], name: str) -> Task:
+    return _objective_task(load(name))
 
 
-def _load_dev_task(name: str) -> Task:
-    objective = _dev_objectives()[name]
+def _objective_task(objective: Objective) -> Task:
     return Task(
-        name=name,
-        suite="dev",
+        name=objective.name,
         config=objective.config,
         evaluate=objective,
-        seen_in_training=not objective.reserved,
+        optimum=objective.optimum,
     )
 
 
-register_suite(Suite("dev", lambda: tuple(_dev_objectives()), _load_dev_task))
+def _dev_names() -> tuple[str, ...]:
+    return (*(objective.name for objective in dev_tasks()), *bbob.DEV_NAMES)
+
+
+def _load_dev_task(name: str) -> Task:
+    live = {objective.name: objective for objective in dev_tasks()}
+    return _objective_task(live[name] if name in live else bbob.bbob_objective(name))
+
+
+register_suite(Suite("dev", _dev_names, _load_dev_task))
+for _name, _names, _load in (
+    ("bbob", bbob.NAMES, bbob.bbob_objective),
+    ("sklearn", sklearn_families.NAMES, sklearn_families.sklearn_objective),
+    ("synthetic-gp", gaussian_processes.NAMES, gaussian_processes.gp_objective),
+):
+    register_suite(Suite(_name, partial(tuple, _names), partial(_load_objective_task, _load)))
 for _name in FAMILIES:
     register_suite(Suite(_name, partial(table_names, _name), partial(_load_table_task, _name)))

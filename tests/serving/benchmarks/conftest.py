@@ -39,13 +39,12 @@ def _load(name: str) -> Task:
     if name == "line":  # 0, 1, ..., 10: the median is 5 and the best is 10
         return Task(
             name="line",
-            suite="toy",
             config=LINE,
             evaluate=lambda params: float(params["x"]),
             optimum=10.0,
             reference=5.0,
         )
-    return Task(name="live", suite="toy", config=LIVE, evaluate=_live)
+    return Task(name="live", config=LIVE, evaluate=_live)
 
 
 class Ascending:

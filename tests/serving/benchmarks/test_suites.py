@@ -72,7 +72,6 @@ def test_table_task__normalisation__is_the_tables_own() -> None:
     task, table = load_task("hpolib", "naval_propulsion"), load_table("hpolib", "naval_propulsion")
     assert task.optimum == table.values.min()
     assert task.reference == np.median(table.values)
-    assert not task.seen_in_training
     assert task.config.metadata["dataset"] == "naval propulsion"
 
 
@@ -107,15 +106,4 @@ def test_task__fixed_parameters__are_refused() -> None:
     space = SearchSpace(x=Ordinal([1, 2]))
     config = StudyConfig(space=space, metric="y", goal="maximize", fixed={"x": 1})
     with pytest.raises(ConfigError, match=r"\['x'\] fixed"):
-        Task(name="a", suite="b", config=config, evaluate=lambda params: 0.0)
-
-
-def test_dev__every_task__is_live_and_reserved() -> None:
-    names = get_suite("dev").tasks()
-    assert len(names) >= 5
-    for name in names:
-        task = load_task("dev", name)
-        assert (task.suite, task.optimum, task.reference) == ("dev", None, None)
-        assert not task.seen_in_training
-    task = load_task("dev", names[0])
-    assert np.isfinite(task.evaluate(task.config.space.sample(np.random.default_rng(0))))
+        Task(name="a", config=config, evaluate=lambda params: 0.0)
