@@ -113,7 +113,9 @@ def get_suite(suite: str) -> Suite:
     if suite in _SUITES:
         return _SUITES[suite]
     if suite == "logs":
-        raise ConfigError("suite 'logs' needs the tables to read; give their folder with --logs")
+        raise ConfigError(
+            "suite 'logs' needs your tables: --logs PATH --metric NAME --goal maximize or minimize"
+        )
     if ":" not in suite:
         raise ConfigError(
             f"unknown suite {suite!r}; known suites are {suite_names()}, 'logs' with --logs PATH, "
@@ -125,6 +127,17 @@ def get_suite(suite: str) -> Suite:
     if own.name in _SUITES:
         raise ConfigError(f"suite {suite!r} is called {own.name!r}, as a shipped one is; rename it")
     return own
+
+
+def objective_suite(name: str, tasks: Sequence[str], load: Callable[[str], Objective]) -> Suite:
+    """A suite of objectives.
+
+    Args:
+        name: The suite's name.
+        tasks: Names of the objectives.
+        load: Name to objective.
+    """
+    return Suite(name, lambda: tuple(tasks), lambda task: _objective_task(load(task)))
 
 
 def load_task(suite: str, name: str) -> Task:
@@ -152,10 +165,6 @@ def _load_table_task(suite: str, name: str) -> Task:
     )
 
 
-def _load_objective_task(load: Callable[[str], Objective], name: str) -> Task:
-    return _objective_task(load(name))
-
-
 def _objective_task(objective: Objective) -> Task:
     return Task(
         name=objective.name,
@@ -175,11 +184,11 @@ def _load_dev_task(name: str) -> Task:
 
 
 register_suite(Suite("dev", _dev_names, _load_dev_task))
-for _name, _names, _load in (
-    ("bbob", bbob.NAMES, bbob.bbob_objective),
-    ("sklearn", sklearn_families.NAMES, sklearn_families.sklearn_objective),
-    ("synthetic-gp", gaussian_processes.NAMES, gaussian_processes.gp_objective),
+for _suite in (
+    objective_suite("bbob", bbob.NAMES, bbob.bbob_objective),
+    objective_suite("sklearn", sklearn_families.NAMES, sklearn_families.sklearn_objective),
+    objective_suite("synthetic-gp", gaussian_processes.NAMES, gaussian_processes.gp_objective),
 ):
-    register_suite(Suite(_name, partial(tuple, _names), partial(_load_objective_task, _load)))
+    register_suite(_suite)
 for _name in FAMILIES:
     register_suite(Suite(_name, partial(table_names, _name), partial(_load_table_task, _name)))

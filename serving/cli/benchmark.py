@@ -19,7 +19,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "--suite", type=_names, metavar="NAMES", help="suites, separated by commas: hpobench,hpolib"
+        "--suite",
+        type=_names,
+        metavar="NAMES",
+        help="suites, separated by commas: hpobench,hpolib; your own as package.module:NAME or "
+        "path/to/file.py:NAME; logs with --logs",
     )
     what.add_argument(
         "--timing", action="store_true", help="time suggestions instead of running suites"
@@ -30,6 +34,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=_names(METHODS),
         metavar="NAMES",
         help=f"methods, separated by commas (default {METHODS}); `optformer methods` lists them",
+    )
+    logs = parser.add_argument_group("the suite logs", "your own study tables as objectives")
+    logs.add_argument(
+        "--logs", type=Path, metavar="PATH", help="a table of finished trials, or a folder of them"
+    )
+    logs.add_argument("--metric", metavar="NAME", help="column of the metric")
+    logs.add_argument("--goal", choices=("maximize", "minimize"), help="direction of the metric")
+    logs.add_argument(
+        "--task-column",
+        metavar="NAME",
+        help="column that tells the tasks of a table apart (default: dataset or task, if there)",
     )
     parser.add_argument("--trials", type=int, default=50, help="trials a run (default 50)")
     parser.add_argument("--seeds", type=int, default=5, help="runs a task and method (default 5)")
@@ -64,7 +79,7 @@ def _compare(args: argparse.Namespace) -> int:
     from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
 
     config = BenchmarkConfig(
-        suites=args.suite,
+        suites=_suites(args),
         methods=args.methods,
         out=args.out,
         trials=args.trials,
@@ -80,6 +95,25 @@ def _compare(args: argparse.Namespace) -> int:
         f"{len(summary.failed)} failed; report: {args.out / 'report.md'}"
     )
     return 0
+
+
+def _suites(args: argparse.Namespace) -> list[str]:
+    """The names of the suites, with everything that `logs` needs."""
+    from optformer.data.errors import ConfigError
+    from optformer.serving.benchmarks.own_suites import logs_suite_name
+
+    options = {"--logs": args.logs, "--metric": args.metric, "--goal": args.goal}
+    given = [flag for flag, value in options.items() if value is not None]
+    if "logs" not in args.suite:
+        if given or args.task_column is not None:
+            raise ConfigError(f"{given or ['--task-column']} are options of --suite logs only")
+        return list(args.suite)
+    if len(given) < len(options):
+        raise ConfigError(f"--suite logs needs {list(options)}, got only {given}")
+    logs = logs_suite_name(
+        args.logs, metric=args.metric, goal=args.goal, task_column=args.task_column
+    )
+    return [logs if name == "logs" else name for name in args.suite]
 
 
 def _time(args: argparse.Namespace) -> int:
