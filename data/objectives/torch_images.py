@@ -29,8 +29,8 @@ class TorchImageClassifier:
 
     Images are scaled down to `image_size` in training and in measuring. Augmentation turns, shifts
     and stretches them; its magnitude 1 is up to 15 degrees, an eighth of the image and a tenth of
-    its size. Mixup (Zhang et al. 2018) blends pairs of examples with a share from Beta(a, a). A step
-    takes 32 examples. The metric is the log loss on the validation part.
+    its size. Mixup (Zhang et al. 2018) blends pairs of examples with a share from Beta(a, a). The
+    metric is the log loss on the validation part. A step takes 32 examples, and about 2 ms.
 
     Args:
         dataset: "digits" or "glyphs"; digits is reserved.
@@ -52,8 +52,9 @@ class TorchImageClassifier:
                 nn.Linear(second, 10),
             ]
         )
+        self._size = torch.tensor(self._data.size)  # what the weights were last trained on
+        self._layers.register_buffer("image_size", self._size)
         self._training = SgdTraining(self._layers)
-        self._size = self._data.size
 
     @property
     def config(self) -> StudyConfig:
@@ -83,8 +84,8 @@ class TorchImageClassifier:
         """See `Trainable.train`."""
         rng = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(seed)
-        self._size = params["image_size"]
-        inputs, classes = _scaled(self._data.train, self._size), self._data.train_classes
+        self._size.fill_(params["image_size"])
+        inputs, classes = self._scaled(self._data.train), self._data.train_classes
         self._training.set(
             learning_rate=params["learning_rate"], momentum=_MOMENTUM, weight_decay=_WEIGHT_DECAY
         )
@@ -115,7 +116,16 @@ class TorchImageClassifier:
 
     @torch.no_grad()
     def _loss(self, inputs: Tensor, classes: Tensor) -> float:
-        return log_loss(self._logits(_scaled(inputs, self._size)), classes)
+        return log_loss(self._logits(self._scaled(inputs)), classes)
+
+    def _scaled(self, inputs: Tensor) -> Tensor:
+        """Images at the present height and width."""
+        size = int(self._size)
+        if inputs.shape[-1] == size:
+            return inputs
+        return functional.interpolate(
+            inputs, (size, size), mode="bilinear", antialias=True, align_corners=False
+        )
 
     def _logits(
         self, inputs: Tensor, rate: float = 0.0, generator: torch.Generator | None = None
@@ -148,12 +158,3 @@ def distort(batch: Tensor, magnitude: float, generator: torch.Generator) -> Tens
     rows.append(torch.stack([high * sin, high * cos, shift[1]], -1))
     grid = functional.affine_grid(torch.stack(rows, 1), list(batch.shape), align_corners=False)
     return functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
-
-
-def _scaled(inputs: Tensor, size: int) -> Tensor:
-    """Images at another height and width."""
-    if inputs.shape[-1] == size:
-        return inputs
-    return functional.interpolate(
-        inputs, (size, size), mode="bilinear", antialias=True, align_corners=False
-    )

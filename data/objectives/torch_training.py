@@ -81,6 +81,7 @@ class SgdTraining:
 
     def __init__(self, network: nn.Module):
         self._parameters = dict(network.named_parameters())
+        self._buffers = dict(network.named_buffers())
         self._optimizer = torch.optim.SGD(self._parameters.values())
 
     def fresh(self, seed: int) -> None:
@@ -106,18 +107,20 @@ class SgdTraining:
         self._optimizer.step()
 
     def to_bytes(self) -> bytes:
-        """Weights and momentum, as safetensors."""
+        """Weights, buffers and momentum, as safetensors."""
         weights = {name: parameter.detach() for name, parameter in self._parameters.items()}
         momentum = {
             f"momentum.{name}": self._optimizer.state[parameter]["momentum_buffer"]
             for name, parameter in self._parameters.items()
             if self._optimizer.state[parameter].get("momentum_buffer") is not None
         }
-        return save(weights | momentum)
+        return save(weights | self._buffers | momentum)
 
     def from_bytes(self, checkpoint: bytes) -> None:
-        """Take over weights and momentum that `to_bytes` wrote."""
+        """Take over what `to_bytes` wrote."""
         tensors = load(checkpoint)
+        for name, own in self._buffers.items():
+            own.copy_(tensors[name])
         self._optimizer.state.clear()
         for name, parameter in self._parameters.items():
             parameter.data.copy_(tensors[name])
