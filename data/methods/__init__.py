@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from optformer.data.methods.base import SearchMethod
+from optformer.data.methods.gp_ei import GaussianProcessEI
 from optformer.data.methods.grid import Grid, ShuffledGrid
 from optformer.data.methods.local_search import HillClimbing
 from optformer.data.methods.quasi_random import QuasiRandom
@@ -16,6 +17,7 @@ from optformer.data.methods.simulated_annealing import SimulatedAnnealing
 
 __all__ = ["SearchMethod", "create", "names", "register"]
 
+register("gp-ei", GaussianProcessEI)
 register("grid", Grid)
 register("hill-climbing", HillClimbing)
 register("quasi-random", QuasiRandom)
