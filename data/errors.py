@@ -53,6 +53,10 @@ class ObjectiveError(OptFormerError, RuntimeError):
     """An objective or a tuned script did not deliver a metric."""
 
 
+class DatasetError(OptFormerError, ValueError):
+    """A table of evaluations or histories cannot be read, or does not fit its space."""
+
+
 class OptFormerWarning(UserWarning):
     """Something was accepted but not as the caller may have meant it."""
 

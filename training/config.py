@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from optformer.data.errors import ConfigError
+from optformer.data.studies import Goal
 from optformer.tokenization.symbols import MAX_PARAMETERS
 
 _Section = TypeVar("_Section")
@@ -30,6 +31,7 @@ class PriorConfig:
         methods: Probability of each method of `optformer.data.synthetic.histories`.
         random_slots: Share of batches whose slot vectors are a random subset.
         named_algorithm: Share of spaces whose metadata names the method.
+        emulated: Share of batches whose functions emulate the run's tables.
     """
 
     parameters: Mapping[int, float]
@@ -49,6 +51,7 @@ class PriorConfig:
     )
     random_slots: float = 0.25
     named_algorithm: float = 0.6
+    emulated: float = 0.0
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -72,12 +75,47 @@ class PriorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TableConfig:
+    """A table of real evaluations to learn from, see `optformer.data.emulation.tables`.
+
+    Attributes:
+        path: Parquet file with its space beside it; relative to the run's `tables` folder.
+        tasks: Ways to say what is learned; metadata of a study has one, or none.
+        models: Ways to say what is tuned.
+        goals: The metrics to learn, with their goals.
+        held_out: Share of the data sets that training never sees.
+    """
+
+    path: str
+    tasks: Sequence[str]
+    models: Sequence[str]
+    goals: Mapping[str, Goal]
+    held_out: float = 0.15
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+        for name in ("tasks", "models"):
+            texts = getattr(self, name)
+            if isinstance(texts, str) or not all(isinstance(t, str) for t in texts) or not texts:
+                raise ConfigError(f"{name} of table {self.path!r} must list texts, got {texts!r}")
+            object.__setattr__(self, name, list(texts))
+        if not isinstance(self.goals, Mapping) or not self.goals:
+            raise ConfigError(f"goals of table {self.path!r} must name metrics, got {self.goals!r}")
+        for metric, goal in self.goals.items():
+            if goal not in ("maximize", "minimize"):
+                raise ConfigError(f"goal of {metric!r} must be maximize or minimize, got {goal!r}")
+        if self.held_out >= 1:
+            raise ConfigError(f"held_out must be in [0, 1), got {self.held_out}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """A training run.
 
     Attributes:
         model: Size of the model: tiny, small or base.
         prior: What it is trained on.
+        tables: Tables of real evaluations; `prior.emulated` of the batches come from them.
         seed: Seed of weights and data.
         steps: Length of the schedule.
         warmup: Steps until the full learning rate.
@@ -94,6 +132,7 @@ class TrainingConfig:
 
     model: str
     prior: PriorConfig
+    tables: Sequence[TableConfig] = ()
     seed: int = 0
     steps: int = 10_000
     warmup: int = 200
@@ -111,6 +150,11 @@ class TrainingConfig:
         _check_numbers(self)
         for name in ("steps", "warmup", "checkpoint_every", "log_every"):
             _check_positive(self, name)
+        if (self.prior.emulated > 0) != bool(self.tables):
+            raise ConfigError(
+                "tables and prior.emulated belong together, got "
+                f"{len(self.tables)} tables and emulated={self.prior.emulated}"
+            )
         if not self.ema < 1:
             raise ConfigError(f"ema must be in [0, 1), got {self.ema}")
         if not 0.5 <= self.metric_share <= 1:
@@ -127,6 +171,9 @@ class TrainingConfig:
         if not isinstance(settings.get("prior"), Mapping):
             raise ConfigError("a training configuration needs a 'prior' section")
         settings["prior"] = _section(PriorConfig, settings["prior"])
+        settings["tables"] = tuple(
+            _section(TableConfig, table) for table in settings.get("tables", ())
+        )
         return _section(cls, settings)
 
     @classmethod

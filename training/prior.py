@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -10,24 +11,59 @@ import torch
 from torch import Tensor
 
 from optformer.batch import UNSET, History, Metadata, Points, metadata_batch
+from optformer.data.emulation.functions import EmulatedFunctions, EmulatedTable
 from optformer.data.errors import ConfigError
 from optformer.data.studies import Goal, StudyConfig
-from optformer.data.synthetic.functions import SyntheticFunctions, draw_functions
-from optformer.data.synthetic.histories import METHODS, SyntheticHistory, draw_probes
+from optformer.data.synthetic.functions import draw_functions
+from optformer.data.synthetic.histories import METHODS, Functions, SyntheticHistory, draw_probes
 from optformer.data.synthetic.spaces import SyntheticSpaces, draw_spaces
 from optformer.tokenization.binning import quantize_tensor
 from optformer.tokenization.history import MetricKind, ValueKind
 from optformer.tokenization.legality import legal_values
 from optformer.tokenization.metadata import encode_metadata
 from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
-from optformer.tokenization.symbols import MAX_PARAMETERS, NUM_BINS
+from optformer.tokenization.symbols import MAX_PARAMETERS, NUM_BINS, SYMBOLS
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.batch import IGNORED, Questions, StudyBatch
 from optformer.training.config import PriorConfig
 
 _GOALS: tuple[Goal, Goal] = ("maximize", "minimize")
 _METRICS = ("accuracy", "validation accuracy", "auc", "f1", "loss", "rmse", "score", "objective")
+_SYNONYMS = {
+    "acc": ("acc", "accuracy", "validation accuracy", "test accuracy"),
+    "auc": ("auc", "roc auc", "area under the curve"),
+    "logloss": ("logloss", "log loss", "cross entropy", "negative log likelihood", "loss"),
+    "timetrain": ("timetrain", "training time", "training seconds"),
+}
+WHOLE_SHARE = 0.4  # of the batches of a table, searches of its whole space
+FILLED_SHARE = 0.3  # of the entries of a synthetic study's metadata
+TOLD_SHARE = 0.6  # of the spaces of a table whose metadata tells the task, or the model
 _Name = TypeVar("_Name", int, str)
+
+
+@dataclass(frozen=True)
+class LoggedTable:
+    """A table of real evaluations and the words for what was tuned.
+
+    Attributes:
+        functions: Where its functions come from.
+        tasks: Ways to say what is learned.
+        models: Ways to say what is tuned.
+    """
+
+    functions: EmulatedTable
+    tasks: Sequence[str]
+    models: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Functions and what is told of each of their S spaces."""
+
+    functions: Functions
+    metrics: list[str]
+    goals: list[Goal]
+    metadata: list[dict[str, str]]
 
 
 class SyntheticPrior:
@@ -38,9 +74,10 @@ class SyntheticPrior:
         vocabulary: Encodes the metadata.
         seed: Seed of the run.
         device: Where functions and histories are drawn.
+        tables: Tables that `config.emulated` of the batches come from.
 
     Raises:
-        ConfigError: A method is unknown.
+        ConfigError: A method is unknown, or there are no tables to emulate.
     """
 
     def __init__(
@@ -49,38 +86,55 @@ class SyntheticPrior:
         vocabulary: Vocabulary,
         seed: int,
         device: torch.device | str = "cpu",
+        tables: Sequence[LoggedTable] = (),
     ):
         unknown = sorted(config.methods.keys() - METHODS.keys())
         if unknown:
             raise ConfigError(f"unknown method {unknown[0]!r}; known are {sorted(METHODS)}")
+        if config.emulated and not tables:
+            raise ConfigError(f"emulated={config.emulated} needs tables, got none")
         self.config, self.vocabulary, self.seed = config, vocabulary, seed
         self.device = torch.device(device)
+        self.tables = tables
+        self.words = _plain_words(vocabulary)
 
     def batch(self, step: int) -> StudyBatch:
         """The batch of one step."""
         config = self.config
         rng = np.random.default_rng([self.seed, step])
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-        parameters = _pick(config.parameters, rng)
         prefix = _draw_prefix(config.max_trials - config.tail, rng)
         tail = int(rng.integers(1, config.tail + 1))
         length = prefix + tail
         per_study = length + config.probes
         count = max(1, round(config.tokens / per_study / config.studies_per_space))
 
-        spaces = draw_spaces(count, parameters, rng)
-        names = [_pick(config.methods, rng) for _ in range(count)]
-        order = sorted(range(count), key=lambda i: names[i])  # one method's spaces together
-        names = sorted(names)
-        spaces = _reorder(spaces, order, self.device)
-        functions = draw_functions(spaces, config.studies_per_space, generator)
-        tried = _histories(functions, names, length, generator)
-        probes = draw_probes(functions, tried, prefix, config.probes, generator)
-        return self._assemble(spaces, names, tried, probes, prefix, rng, generator)
+        drawn = None
+        if rng.random() < config.emulated:
+            table = self.tables[int(rng.integers(len(self.tables)))]
+            drawn = _draw_emulated(table, count, config.studies_per_space, rng)
+        else:
+            drawn = self._draw_synthetic(count, rng, generator)
+        names = sorted(_pick(config.methods, rng) for _ in range(count))
+        tried = _histories(drawn.functions, names, length, generator)
+        probes = draw_probes(drawn.functions, tried, prefix, config.probes, generator)
+        return self._assemble(drawn, names, tried, probes, prefix, rng, generator)
+
+    def _draw_synthetic(
+        self, count: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> _Drawn:
+        spaces = draw_spaces(count, _pick(self.config.parameters, rng), rng, self.words)
+        spaces = spaces.to(self.device)
+        return _Drawn(
+            functions=draw_functions(spaces, self.config.studies_per_space, generator),
+            metrics=[str(rng.choice(_METRICS)) for _ in range(count)],
+            goals=[_GOALS[int(rng.integers(2))] for _ in range(count)],
+            metadata=[_filler(self.words, rng) for _ in range(count)],
+        )
 
     def _assemble(
         self,
-        spaces: SyntheticSpaces,
+        drawn: _Drawn,
         names: Sequence[str],
         tried: SyntheticHistory,
         probes: SyntheticHistory,
@@ -88,6 +142,7 @@ class SyntheticPrior:
         rng: np.random.Generator,
         generator: torch.Generator,
     ) -> StudyBatch:
+        spaces = drawn.functions.spaces
         length, parameters = tried.values.shape[2:]
         points = points_of(spaces, tried.values)
         outcome = tried.outcome.flatten(0, 1)  # (B, T)
@@ -114,32 +169,40 @@ class SyntheticPrior:
         asked = np.sort(asked[:2])
         slots = torch.arange(parameters, device=self.device).repeat(len(asked))
         rows = torch.from_numpy(np.repeat(asked, parameters)).to(self.device)
+        metadata = self._metadata(drawn, names, rng)
+        targets = _value_targets(spaces, points, rows, slots)
+        if isinstance(drawn.functions, EmulatedFunctions):
+            targets = _ignore_illegal(targets, metadata.legal, slots)
         return StudyBatch(
-            metadata=self._metadata(spaces, names, rng),
+            metadata=metadata,
             history=History(points, metric, kinds),
             prefix=prefix,
             metrics=Questions(points_of(spaces, asked_points), position.to(self.device), target),
             values=Questions(
                 partial_points(points, rows, slots),
                 rows,
-                _value_targets(spaces, points, rows, slots),
+                targets,
             ),
             value_slots=slots,
         )
 
-    def _metadata(
-        self, spaces: SyntheticSpaces, names: Sequence[str], rng: np.random.Generator
-    ) -> Metadata:
-        metrics, algorithms = [], []
-        for name in names:
-            metrics.append(str(rng.choice(_METRICS)))
-            algorithms.append(name if rng.random() < self.config.named_algorithm else None)
+    def _metadata(self, drawn: _Drawn, names: Sequence[str], rng: np.random.Generator) -> Metadata:
+        algorithms = [
+            name if rng.random() < self.config.named_algorithm else None for name in names
+        ]
         slots = None
         if rng.random() < self.config.random_slots:
-            parameters = spaces.choices.shape[1]
+            parameters = drawn.functions.spaces.choices.shape[1]
             slots = np.stack([np.sort(rng.permutation(MAX_PARAMETERS)[:parameters]) for _ in names])
-        goals: list[Goal] = [_GOALS[int(rng.integers(2))] for _ in names]
-        return describe_spaces(spaces, metrics, algorithms, self.vocabulary, slots, goals)
+        return describe_spaces(
+            drawn.functions.spaces,
+            drawn.metrics,
+            algorithms,
+            self.vocabulary,
+            slots,
+            drawn.goals,
+            drawn.metadata,
+        )
 
 
 def describe_spaces(
@@ -149,6 +212,7 @@ def describe_spaces(
     vocabulary: Vocabulary,
     slots: np.ndarray | None = None,
     goals: Sequence[Goal] | None = None,
+    metadata: Sequence[Mapping[str, str]] | None = None,
 ) -> Metadata:
     """The metadata of synthetic spaces.
 
@@ -159,14 +223,18 @@ def describe_spaces(
         vocabulary: Encodes them.
         slots: Slot vectors to use, (S, P); in order when absent.
         goals: Goal each space's metadata tells; values are maximized inside whatever it says.
+        metadata: Free metadata of each space; none when absent.
     """
     goals = goals or [_GOALS[0]] * len(metrics)
+    metadata = metadata or [{}] * len(metrics)
     encodings = [
         encode_metadata(
-            StudyConfig(space=space, metric=metric, goal=goal), vocabulary, algorithm=algorithm
+            StudyConfig(space=space, metric=metric, goal=goal, metadata=free),
+            vocabulary,
+            algorithm=algorithm,
         )
-        for space, metric, goal, algorithm in zip(
-            spaces.described, metrics, goals, algorithms, strict=True
+        for space, metric, goal, free, algorithm in zip(
+            spaces.described, metrics, goals, metadata, algorithms, strict=True
         )
     ]
     return metadata_batch(encodings, [legal_values(space) for space in spaces.described], slots)
@@ -188,21 +256,44 @@ def _draw_prefix(longest: int, rng: np.random.Generator) -> int:
     return int(rng.integers(min(3, longest), longest + 1))
 
 
-def _reorder(
-    spaces: SyntheticSpaces, order: Sequence[int], device: torch.device
-) -> SyntheticSpaces:
-    index = torch.tensor(order)
-    return SyntheticSpaces(
-        spaces.choices[index].to(device),
-        spaces.levels[index].to(device),
-        spaces.parent[index].to(device),
-        spaces.allowed[index].to(device),
-        tuple(spaces.described[i] for i in order),
+def _draw_emulated(
+    table: LoggedTable, count: int, functions: int, rng: np.random.Generator
+) -> _Drawn:
+    """Functions on the table's whole space or on a part of it."""
+    whole = len(table.functions.space)
+    parameters = whole if rng.random() < WHOLE_SHARE else int(rng.integers(1, whole + 1))
+    drawn, metrics, goals = table.functions.draw(count, parameters, functions, rng)
+    return _Drawn(
+        functions=drawn,
+        metrics=[str(rng.choice(_SYNONYMS.get(metric, (metric,)))) for metric in metrics],
+        goals=goals,
+        metadata=[_described(table, rng) for _ in range(count)],
     )
 
 
+def _described(table: LoggedTable, rng: np.random.Generator) -> dict[str, str]:
+    """What an engineer may tell: sometimes all, often a part."""
+    told = {"task": str(rng.choice(table.tasks)), "model": str(rng.choice(table.models))}
+    return {key: text for key, text in told.items() if rng.random() < TOLD_SHARE}
+
+
+def _filler(words: Sequence[str], rng: np.random.Generator) -> dict[str, str]:
+    """Words that mean nothing for a synthetic function, so that unknown words do no harm."""
+    return {
+        key: " ".join(str(word) for word in rng.choice(words, int(rng.integers(1, 4))))
+        for key in ("task", "dataset", "model")
+        if rng.random() < FILLED_SHARE
+    }
+
+
+def _plain_words(vocabulary: Vocabulary) -> list[str]:
+    """Words and parts of words that are one token."""
+    text = (vocabulary.decode_text([token]) for token in range(len(SYMBOLS), vocabulary.size))
+    return sorted({word for word in text if len(word) > 1 and word.isascii() and word.isalpha()})
+
+
 def _histories(
-    functions: SyntheticFunctions,
+    functions: Functions,
     names: Sequence[str],
     length: int,
     generator: torch.Generator,
@@ -286,3 +377,11 @@ def _value_targets(spaces: SyntheticSpaces, points: Points, rows: Tensor, slots:
     bins = quantize_tensor(value)  # agrees with the legality mask on values at edges
     target = torch.where(kind == ValueKind.CHOICE, NUM_BINS + value.long(), bins)
     return torch.where(kind == ValueKind.INACTIVE, IGNORED, target)
+
+
+def _ignore_illegal(target: Tensor, legal: Tensor, slots: Tensor) -> Tensor:
+    """Ask for no value that has no token: a number between two logarithmic integers."""
+    studies = target.shape[0] // legal.shape[0]
+    mask = legal.to(target.device)[:, slots].repeat_interleave(studies, 0)  # (B, N, Q + K)
+    possible = torch.gather(mask, -1, target.clamp(min=0)[..., None])[..., 0]
+    return target.masked_fill(~possible, IGNORED)

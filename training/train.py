@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
@@ -23,15 +24,18 @@ from tqdm import tqdm
 
 from optformer._version import __version__
 from optformer.batch import to_device
-from optformer.checkpoint import save_checkpoint
+from optformer.checkpoint import load_checkpoint, save_checkpoint
 from optformer.config import ModelConfig
+from optformer.data.emulation.emulator import fit_emulator, load_emulator
+from optformer.data.emulation.functions import EmulatedTable
+from optformer.data.emulation.tables import load_table
 from optformer.data.errors import CheckpointError, ConfigError, DivergedError
 from optformer.model import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
 from optformer.training.batch import StudyBatch
-from optformer.training.config import TrainingConfig
+from optformer.training.config import TableConfig, TrainingConfig
 from optformer.training.losses import study_losses
-from optformer.training.prior import SyntheticPrior
+from optformer.training.prior import LoggedTable, SyntheticPrior
 from optformer.training.schedule import make_optimizers, rate_at
 
 logger = logging.getLogger(__name__)
@@ -51,6 +55,7 @@ class Trainer:
         directory: Where checkpoints and logs go.
         vocabulary: Vocabulary of the metadata; the default one when absent.
         cpu: Train on the CPU even where there is an accelerator.
+        tables: Folder of the tables of real evaluations.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Trainer:
         directory: Path,
         vocabulary: Vocabulary | None = None,
         cpu: bool = False,
+        tables: Path = Path(),
     ):
         self.config, self.directory = config, directory
         self.vocabulary = vocabulary or default_vocabulary()
@@ -71,9 +77,15 @@ class Trainer:
         self.model = self.accelerator.prepare_model(self.core)
         self.optimizers = make_optimizers(self.core, config)
         self.average = {name: w.detach().clone() for name, w in self.core.state_dict().items()}
+        drawn_on = device if config.workers == 0 else torch.device("cpu")
         self.prior = SyntheticPrior(
-            config.prior, self.vocabulary, config.seed, device if config.workers == 0 else "cpu"
+            config.prior,
+            self.vocabulary,
+            config.seed,
+            drawn_on,
+            [_logged_table(table, tables, directory, drawn_on) for table in config.tables],
         )
+        self.earlier: list[dict[str, Any]] = []  # runs whose weights this one started from
         self.step = 0
         self.seconds = 0.0
         self.trials = 0
@@ -130,6 +142,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "trials": self.trials,
+            "earlier": self.earlier,
         }
         fresh = self.directory / (STATE + ".new")
         try:
@@ -163,7 +176,23 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.seconds = state["step"], state["seconds"]
-        self.trials = state["trials"]
+        self.trials, self.earlier = state["trials"], state["earlier"]
+
+    def start_from(self, checkpoint: str | Path) -> None:
+        """Take the weights of a checkpoint; the schedule's warm-up protects them.
+
+        Raises:
+            CheckpointError: They are of another size or vocabulary.
+        """
+        found = load_checkpoint(checkpoint)
+        if found.model.config != self.core.config or found.vocabulary.hash != self.vocabulary.hash:
+            raise CheckpointError(
+                f"{checkpoint} holds another model or vocabulary than {self.config.model!r} needs"
+            )
+        self.core.load_state_dict(found.model.state_dict())
+        self.average = {name: w.detach().clone() for name, w in self.core.state_dict().items()}
+        described = {key: found.run.get(key) for key in ("config", "steps", "trials", "seconds")}
+        self.earlier = [*found.run.get("earlier", []), described]
 
     def record(self) -> dict[str, Any]:
         """What a reader of the weights needs to know about the run."""
@@ -177,8 +206,9 @@ class Trainer:
             "parameters": sum(weight.numel() for weight in self.core.parameters()),
             "data": {
                 "synthetic prior": "drawn on the fly, see optformer.data.synthetic",
-                "real tasks": "none",
+                "tables": [_describe_table(table) for table in self.config.tables],
             },
+            **({"earlier": self.earlier} if self.earlier else {}),
             "config": self.config.to_dict(),
             "steps": self.step,
             "trials": self.trials,
@@ -247,6 +277,8 @@ def train(
     max_seconds: float = math.inf,
     threads: int | None = None,
     cpu: bool = False,
+    tables: str | Path = ".",
+    weights: str | Path | None = None,
 ) -> Path:
     """Run, or go on with, a training run.
 
@@ -257,6 +289,8 @@ def train(
         max_seconds: Stop, with a checkpoint, after so many seconds.
         threads: Threads of the training process.
         cpu: Train on the CPU even where there is an accelerator.
+        tables: Folder of the configuration's tables of real evaluations.
+        weights: Checkpoint to start from, with a fresh optimizer and the schedule's warm-up.
 
     Returns:
         The directory of the checkpoint.
@@ -264,20 +298,46 @@ def train(
     Raises:
         ConfigError: The configuration is not legal, or the directory holds a run already.
         CheckpointError: The state to resume from is missing or belongs to another configuration.
+        DatasetError: A table is missing or does not fit its space.
     """
     if threads:
         torch.set_num_threads(threads)
     packaged = Path(__file__).parent / "configs" / Path(config_path).name
     path = Path(config_path) if Path(config_path).exists() else packaged
     out = Path(directory)
+    if resume and weights is not None:
+        raise ConfigError("resume goes on from the run's own weights; leave weights out")
     if (out / STATE).exists() and not resume:
         raise ConfigError(f"{out} holds a run already; resume it, or choose another directory")
     out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(TrainingConfig.load(path), out, cpu=cpu)
+    trainer = Trainer(TrainingConfig.load(path), out, cpu=cpu, tables=Path(tables))
     if resume:
         trainer.resume()
+    elif weights is not None:
+        trainer.start_from(weights)
     trainer.train(max_seconds=max_seconds)
     return out / CHECKPOINT
+
+
+def _logged_table(
+    config: TableConfig, folder: Path, directory: Path, device: torch.device
+) -> LoggedTable:
+    """A table with its emulator, which is fitted once a run."""
+    table, _ = load_table(folder / config.path, config.goals).split(config.held_out)
+    fitted = directory / f"emulator-{Path(config.path).stem}.safetensors"
+    if fitted.exists():
+        emulator = load_emulator(table, fitted)
+    else:
+        emulator = fit_emulator(table, progress=True)
+        save_file(emulator.state_dict(), fitted)
+    return LoggedTable(EmulatedTable(table, emulator, device), config.tasks, config.models)
+
+
+def _describe_table(config: TableConfig) -> str:
+    return (
+        f"{Path(config.path).stem}: emulated, {100 * config.held_out:.0f} % of its data sets "
+        "held out by a hash of their names"
+    )
 
 
 class _Steps(Dataset[StudyBatch]):

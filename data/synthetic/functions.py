@@ -47,6 +47,11 @@ class SyntheticFunctions:
     noise: Tensor  # (S, F, 1) standard deviation of the noise
     failing: tuple[Tensor, Tensor]  # direction (S, F, 2P), threshold (S, F, 1)
 
+    @property
+    def per_space(self) -> int:
+        """Number of functions F on each space."""
+        return self.mixture.shape[1]
+
     def select(self, rows: slice) -> SyntheticFunctions:
         """The functions of some of the spaces."""
 

@@ -5,16 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from optformer.data.synthetic import gaussian_process
-from optformer.data.synthetic.functions import SyntheticFunctions
+from optformer.data.synthetic.spaces import SyntheticSpaces
 
 PROBE_SCALES = (0.003, 0.1)  # distance of half of the probes from the incumbent
 REFIT_EVERY = 6  # trials between two choices of the Gaussian process's hyperparameters
 UNIFORM_CANDIDATES, LOCAL_CANDIDATES = 192, 64
+
+
+class Functions(Protocol):
+    """F functions on each of S spaces, evaluated together; points are (S, F, N, P)."""
+
+    @property
+    def spaces(self) -> SyntheticSpaces:
+        """The spaces."""
+
+    @property
+    def per_space(self) -> int:
+        """Number of functions F on each space."""
+
+    def select(self, rows: slice) -> Functions:
+        """The functions of some of the spaces."""
+
+    def observe(self, values: Tensor, generator: torch.Generator) -> Tensor:
+        """Values to maximize, with noise, (S, F, N); NaN where the trial fails."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +50,14 @@ class SyntheticHistory:
 
 
 def random_search(
-    functions: SyntheticFunctions, trials: int, generator: torch.Generator
+    functions: Functions, trials: int, generator: torch.Generator
 ) -> SyntheticHistory:
     """Uniform points."""
     values = _uniform(functions, trials, generator)
     return SyntheticHistory(values, functions.observe(values, generator))
 
 
-def quasi_random(
-    functions: SyntheticFunctions, trials: int, generator: torch.Generator
-) -> SyntheticHistory:
+def quasi_random(functions: Functions, trials: int, generator: torch.Generator) -> SyntheticHistory:
     """A Kronecker sequence, shifted at random (Roberts 2018's generalised golden ratio)."""
     spaces = functions.spaces
     count, per_space, parameters = _shape(functions)
@@ -52,9 +69,7 @@ def quasi_random(
     return SyntheticHistory(values, functions.observe(values, generator))
 
 
-def local_search(
-    functions: SyntheticFunctions, trials: int, generator: torch.Generator
-) -> SyntheticHistory:
+def local_search(functions: Functions, trials: int, generator: torch.Generator) -> SyntheticHistory:
     """Hill climbing: perturb the best point so far by a step of fixed size for each study."""
     count, per_space, _ = _shape(functions)
     scale = _log_uniform((count, per_space, 1, 1), 0.03, 0.2, generator)
@@ -66,9 +81,7 @@ def local_search(
     return _sequential(functions, trials, start, propose, generator)
 
 
-def clustered(
-    functions: SyntheticFunctions, trials: int, generator: torch.Generator
-) -> SyntheticHistory:
+def clustered(functions: Functions, trials: int, generator: torch.Generator) -> SyntheticHistory:
     """Uniform points and, at a rate of each study's own, points around the best at any distance."""
     count, per_space, _ = _shape(functions)
     rate = torch.rand(count, per_space, 1, 1, generator=generator, device=generator.device)
@@ -82,9 +95,7 @@ def clustered(
     return _sequential(functions, trials, 1, propose, generator)
 
 
-def gp_ei(
-    functions: SyntheticFunctions, trials: int, generator: torch.Generator
-) -> SyntheticHistory:
+def gp_ei(functions: Functions, trials: int, generator: torch.Generator) -> SyntheticHistory:
     """Bayesian optimization: a Gaussian process and expected improvement after a random start."""
     spaces = functions.spaces
     count, per_space, parameters = _shape(functions)
@@ -128,7 +139,7 @@ def gp_ei(
     return _sequential(functions, trials, min(start, trials), propose, generator)
 
 
-METHODS: dict[str, Callable[[SyntheticFunctions, int, torch.Generator], SyntheticHistory]] = {
+METHODS: dict[str, Callable[[Functions, int, torch.Generator], SyntheticHistory]] = {
     "random": random_search,
     "quasi-random": quasi_random,
     "local search": local_search,
@@ -139,7 +150,7 @@ METHODS: dict[str, Callable[[SyntheticFunctions, int, torch.Generator], Syntheti
 
 
 def draw_probes(
-    functions: SyntheticFunctions,
+    functions: Functions,
     history: SyntheticHistory,
     prefix: int,
     count: int,
@@ -171,7 +182,7 @@ def draw_probes(
 
 
 def _sequential(
-    functions: SyntheticFunctions,
+    functions: Functions,
     trials: int,
     start: int,
     propose: Callable[[Tensor, Tensor], Tensor],
@@ -193,7 +204,7 @@ def _best(values: Tensor, outcome: Tensor) -> Tensor:
     return torch.gather(values, 2, index)
 
 
-def _kernel_place(functions: SyntheticFunctions, values: Tensor) -> Tensor:
+def _kernel_place(functions: Functions, values: Tensor) -> Tensor:
     """Coordinates for a searcher that knows the space but not the function, (S, F, N, E)."""
     spaces = functions.spaces
     active = spaces.active(values)
@@ -207,7 +218,7 @@ def _kernel_place(functions: SyntheticFunctions, values: Tensor) -> Tensor:
     return torch.cat(parts, -1)
 
 
-def _uniform(functions: SyntheticFunctions, count: int, generator: torch.Generator) -> Tensor:
+def _uniform(functions: Functions, count: int, generator: torch.Generator) -> Tensor:
     spaces, per_space, parameters = _shape(functions)
     draw = torch.rand(
         spaces, per_space, count, parameters, generator=generator, device=generator.device
@@ -215,9 +226,9 @@ def _uniform(functions: SyntheticFunctions, count: int, generator: torch.Generat
     return functions.spaces.legal(draw)
 
 
-def _shape(functions: SyntheticFunctions) -> tuple[int, int, int]:
+def _shape(functions: Functions) -> tuple[int, int, int]:
     spaces, parameters = functions.spaces.choices.shape
-    return spaces, functions.mixture.shape[1], parameters
+    return spaces, functions.per_space, parameters
 
 
 def _log_uniform(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,9 @@ from optformer.data.parameters import Categorical, Float, Int, Ordinal, Paramete
 from optformer.data.spaces import SearchSpace
 
 MAX_CHOICES = 6
-ALL_CONTINUOUS = 0.35  # share of the spaces whose parameters are all continuous
+# Shares of the spaces whose parameters are all continuous, all levels, all choices.
+PURE_SHARES = (0.33, 0.12, 0.1)
+STRANGE_SHARE = 0.3  # of the spaces named with other words than those of tuning
 CONDITIONAL_SHARE = 0.25  # of the spaces with a categorical parameter and another after it
 
 _FLOAT_NAMES = (
@@ -67,6 +70,11 @@ class SyntheticSpaces:
             self.allowed[spaces],
             self.described[spaces],
         )
+
+    def to(self, device: torch.device) -> SyntheticSpaces:
+        """The same spaces on a device."""
+        tensors = (self.choices, self.levels, self.parent, self.allowed)
+        return SyntheticSpaces(*(tensor.to(device) for tensor in tensors), self.described)
 
     def legal(self, unit: Tensor) -> Tensor:
         """Turn numbers of the unit cube into legal values.
@@ -142,13 +150,16 @@ class SyntheticSpaces:
         return torch.where(is_choice & redraw, fresh, torch.where(is_choice, values, moved))
 
 
-def draw_spaces(count: int, parameters: int, rng: np.random.Generator) -> SyntheticSpaces:
+def draw_spaces(
+    count: int, parameters: int, rng: np.random.Generator, words: Sequence[str] = ()
+) -> SyntheticSpaces:
     """Draw random spaces with the same number of parameters.
 
     Args:
         count: Number of spaces S.
         parameters: Parameters of each, P >= 1.
         rng: Source of randomness.
+        words: More words, which some of the spaces are named with.
     """
     choices = np.zeros((count, parameters), dtype=np.int64)
     levels = np.zeros((count, parameters), dtype=np.int64)
@@ -156,8 +167,9 @@ def draw_spaces(count: int, parameters: int, rng: np.random.Generator) -> Synthe
     allowed = np.zeros((count, parameters, MAX_CHOICES), dtype=bool)
     described = []
     for s in range(count):
-        # Every space has a mix of its own, from all levels or all choices to a bit of each.
-        mix = (1.0, 0.0, 0.0) if rng.random() < ALL_CONTINUOUS else rng.dirichlet([0.6] * 3)
+        # Every other space has a mix of its own, from nearly all of one kind to a bit of each.
+        pure = int(rng.choice(4, p=(*PURE_SHARES, 1 - sum(PURE_SHARES))))
+        mix = np.eye(3)[pure] if pure < 3 else rng.dirichlet([0.6] * 3)
         for p in range(parameters):
             kind = int(rng.choice(3, p=mix))
             if kind == 1:
@@ -171,7 +183,7 @@ def draw_spaces(count: int, parameters: int, rng: np.random.Generator) -> Synthe
                 number = choices[s, parent[s, p]]
                 keep = int(rng.integers(1, number))
                 allowed[s, p, rng.choice(number, keep, replace=False)] = True
-        described.append(_describe(choices[s], levels[s], parent[s], allowed[s], rng))
+        described.append(_describe(choices[s], levels[s], parent[s], allowed[s], rng, words))
     return SyntheticSpaces(
         torch.from_numpy(choices),
         torch.from_numpy(levels),
@@ -187,11 +199,15 @@ def _describe(
     parent: np.ndarray,
     allowed: np.ndarray,
     rng: np.random.Generator,
+    words: Sequence[str],
 ) -> SearchSpace:
+    strange = bool(words) and rng.random() < STRANGE_SHARE
     space: dict[str, Parameter] = {}
     names: list[str] = []
     for p in range(len(choices)):
         pool = _CHOICE_NAMES if choices[p] else _INT_NAMES if levels[p] else _FLOAT_NAMES
+        if strange:
+            pool = words
         name = str(rng.choice(pool)) if rng.random() < 0.8 else f"x{p}"
         while name in space:
             name = f"{name}_{int(rng.integers(100))}"
@@ -200,7 +216,8 @@ def _describe(
             above = names[parent[p]]
             options = space[above].grid()
             when = {above: [options[i] for i in np.flatnonzero(allowed[p, : len(options)])]}
-        space[name] = _parameter(int(choices[p]), int(levels[p]), when, rng)
+        named = words if strange else _CHOICES
+        space[name] = _parameter(int(choices[p]), int(levels[p]), when, rng, named)
         names.append(name)
     return SearchSpace(space)
 
@@ -210,10 +227,10 @@ def _parameter(
     levels: int,
     when: dict[str, list[Value]] | None,
     rng: np.random.Generator,
+    words: Sequence[str],
 ) -> Parameter:
     if choices:
-        words = [str(word) for word in rng.choice(_CHOICES, choices, replace=False)]
-        return Categorical(words, when=when)
+        return Categorical([str(w) for w in rng.choice(words, choices, replace=False)], when=when)
     if levels:
         if rng.random() < 0.3:
             return Ordinal([int(2**i) for i in range(min(levels, 40))], when=when)

@@ -25,6 +25,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--out", type=Path, required=True, help="directory of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in OUT")
     parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="DIR",
+        help="start from the weights of this checkpoint instead of random ones",
+    )
+    parser.add_argument(
+        "--tables",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="folder of the configuration's tables of real evaluations (default: here)",
+    )
+    parser.add_argument(
         "--max-seconds", type=float, default=math.inf, help="stop after so long (default: never)"
     )
     parser.add_argument("--threads", type=int, help="threads of the training process")
@@ -48,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         max_seconds=args.max_seconds,
         threads=args.threads,
         cpu=args.cpu,
+        tables=args.tables,
+        weights=args.weights,
     )
     console.write(f"checkpoint: {checkpoint}")
     return 0

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -15,10 +17,13 @@ import optformer.training.train as train_module
 from optformer.checkpoint import load_checkpoint
 from optformer.config import ModelConfig
 from optformer.data.errors import CheckpointError, ConfigError, DivergedError
+from optformer.data.parameters import Categorical, Float, Int
+from optformer.data.space_files import save_space
+from optformer.data.spaces import SearchSpace
 from optformer.model import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.batch import IGNORED
-from optformer.training.config import TrainingConfig
+from optformer.training.config import TableConfig, TrainingConfig
 from optformer.training.losses import Losses, negative_log_likelihood, study_losses
 from optformer.training.schedule import FINAL_RATE, make_optimizers, rate_at
 from optformer.training.train import CHECKPOINT, STATE, Trainer, train
@@ -286,3 +291,79 @@ def test_train__worker_process__draws_the_same_batches(
     weights = _state(straight)["weights"]
     for name, weight in _state(tmp_path)["weights"].items():
         assert torch.equal(weight, weights[name])
+
+
+def test_start_from__checkpoint__takes_its_weights_and_history(
+    training_config: TrainingConfig, straight: Path, tmp_path: Path
+) -> None:
+    trainer = _trainer(training_config, tmp_path)
+    trainer.start_from(straight / CHECKPOINT)
+    published = load_checkpoint(straight / CHECKPOINT)
+    weights = published.model.state_dict()
+    for name, weight in trainer.core.state_dict().items():
+        assert torch.equal(weight, weights[name])
+    trainer.train(until=1)
+    (earlier,) = load_checkpoint(tmp_path / CHECKPOINT).run["earlier"]
+    assert earlier["steps"] == published.run["steps"]
+    assert earlier["config"] == published.run["config"]
+
+
+def test_start_from__other_size__is_refused(
+    training_config: TrainingConfig, straight: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="small"):
+        _trainer(replace(training_config, model="small"), tmp_path).start_from(
+            straight / CHECKPOINT
+        )
+
+
+def test_train__weights_and_resume__is_refused(straight: Path) -> None:
+    with pytest.raises(ConfigError, match="leave weights out"):
+        train("small.yaml", straight, resume=True, weights=straight / CHECKPOINT)
+
+
+def test_train__tables__are_learned_from_and_recorded(
+    training_config: TrainingConfig, tmp_path: Path
+) -> None:
+    space = SearchSpace(
+        kind=Categorical(["tree", "line"]),
+        depth=Int(1, 9, when={"kind": ["tree"]}),
+        rate=Float(1e-3, 1.0, log=True),
+    )
+    rng = np.random.default_rng(0)
+    points = [space.sample(rng) for _ in range(120)]
+    rows = [
+        {"dataset": i % 3, **point, "metric.acc": -abs(point["rate"] - 0.1 * (i % 3))}
+        for i, point in enumerate(points)
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "toy.parquet")
+    save_space(space, tmp_path / "toy.space.yaml")
+    table = TableConfig(
+        path="toy.parquet",
+        tasks=["classification"],
+        models=["a toy"],
+        goals={"acc": "maximize"},
+        held_out=0.0,
+    )
+    config = replace(
+        training_config, tables=(table,), prior=replace(training_config.prior, emulated=1.0)
+    )
+    run = tmp_path / "run"
+    run.mkdir()
+    trainer = Trainer(config, run, cpu=True, tables=tmp_path)
+    trainer.train(until=2)
+    batch = trainer.prior.batch(2)
+    text = trainer.vocabulary.decode(batch.metadata.ids[0][batch.metadata.mask[0]].tolist())
+
+    assert "toy" in load_checkpoint(run / CHECKPOINT).run["data"]["tables"][0]
+    assert (run / "emulator-toy.safetensors").exists()
+    assert "<metric> acc" in text or "accuracy" in text
+    again = Trainer(config, run, cpu=True, tables=tmp_path)  # the emulator is not fitted again
+    assert torch.equal(again.prior.batch(2).metrics.target, batch.metrics.target)
+
+
+def test_training_config__emulated_without_tables__is_refused(
+    training_config: TrainingConfig,
+) -> None:
+    with pytest.raises(ConfigError, match="tables"):
+        replace(training_config, prior=replace(training_config.prior, emulated=0.5))

@@ -1,0 +1,1 @@
+"""Tables of real evaluations as functions that can be evaluated anywhere."""

@@ -1,0 +1,173 @@
+"""A network that answers for a table of evaluations at points the table does not hold."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from optformer.data.emulation.tables import EvaluationTable
+from optformer.data.errors import DatasetError
+from optformer.data.parameters import Categorical
+
+EMBEDDING = 16  # numbers that tell a data set
+HIDDEN = 160
+KNOTS = 33  # points of the map from normal scores to values
+BATCH, RATE = 512, 3e-3
+
+
+class Emulator(nn.Module):
+    """Normal scores of all metrics from a point and a data set's embedding.
+
+    A metric's values on one data set are ranked and mapped to normal scores, which the network
+    learns: then the best tenth gets as much attention as the worst, whatever the metric's tail. The
+    knots map scores back.
+
+    Args:
+        choices: Number of choices of each parameter, 0 for a number, length P.
+        datasets: Number of data sets D.
+        metrics: Number of metrics M.
+    """
+
+    knots: Tensor
+
+    def __init__(self, choices: tuple[int, ...], datasets: int, metrics: int):
+        super().__init__()
+        self.choices = choices
+        self.embedding = nn.Embedding(datasets, EMBEDDING)
+        nn.init.normal_(self.embedding.weight, std=0.3)
+        features = sum(count or 1 for count in choices) + len(choices)
+        self.layers = nn.Sequential(
+            nn.Linear(features + EMBEDDING, HIDDEN),
+            nn.SiLU(),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.SiLU(),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.SiLU(),
+            nn.Linear(HIDDEN, metrics),
+        )
+        self.register_buffer("knots", torch.zeros(datasets, metrics, KNOTS))
+
+    def forward(self, values: Tensor, active: Tensor, embedding: Tensor) -> Tensor:
+        """Normal scores, larger is better.
+
+        Args:
+            values: Unit-interval numbers or choice indices, (..., P).
+            active: Which parameters take part, (..., P).
+            embedding: Data sets, (..., EMBEDDING).
+
+        Returns:
+            One score a metric, (..., M).
+        """
+        on = active.float()
+        parts = [2 * on - 1, embedding]
+        for slot, count in enumerate(self.choices):
+            column, there = values[..., slot], on[..., slot]
+            if count:
+                chosen = column[..., None] == torch.arange(count, device=column.device)
+                parts.append(chosen * there[..., None])
+            else:
+                parts.append(((2 * column - 1) * there)[..., None])
+        scores: Tensor = self.layers(torch.cat(parts, -1))
+        return scores
+
+
+def knot_scores(like: Tensor) -> Tensor:
+    """The normal scores at which knots are placed, (KNOTS,)."""
+    return torch.linspace(-3.0, 3.0, KNOTS, device=like.device)
+
+
+def from_scores(scores: Tensor, knots: Tensor) -> Tensor:
+    """Values of normal scores, linear between the knots and beyond the last ones.
+
+    Args:
+        scores: (..., N).
+        knots: Values at `knot_scores`, (..., KNOTS).
+    """
+    width = 6.0 / (KNOTS - 1)
+    place = (scores + 3.0) / width
+    below = place.floor().clamp(0, KNOTS - 2)
+    low = torch.gather(knots, -1, below.long())
+    high = torch.gather(knots, -1, below.long() + 1)
+    return low + (place - below) * (high - low)
+
+
+def fit_emulator(
+    table: EvaluationTable, *, passes: int = 40, seed: int = 0, progress: bool = False
+) -> Emulator:
+    """Train an emulator.
+
+    Args:
+        table: Evaluations of at least one data set.
+        passes: How often each row is seen, about.
+        seed: Seed of weights and batches.
+        progress: Show a progress bar.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        emulator = _untrained(table)
+    steps = max(1, passes * len(table.values) // BATCH)
+    scores, knots = _normal_scores(table)
+    emulator.knots.copy_(knots)
+    values = torch.from_numpy(table.values).float()
+    active = torch.from_numpy(table.active)
+    dataset = torch.from_numpy(table.dataset)
+    optimizer = torch.optim.AdamW(emulator.parameters(), lr=RATE, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in tqdm(range(steps), desc="emulator", unit="step", disable=not progress):
+        rows = torch.randint(len(values), (BATCH,), generator=generator)
+        embedding = emulator.embedding(dataset[rows])
+        predicted = emulator(values[rows], active[rows], embedding)
+        loss = (predicted - scores[rows]).square().mean() + 1e-4 * embedding.square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return emulator.requires_grad_(False)
+
+
+def load_emulator(table: EvaluationTable, path: Path) -> Emulator:
+    """Read the weights of an emulator that was fitted to this table.
+
+    Raises:
+        DatasetError: They belong to another table.
+    """
+    emulator = _untrained(table)
+    try:
+        emulator.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise DatasetError(
+            f"{path} was fitted to another table; delete it to fit it again"
+        ) from error
+    return emulator.requires_grad_(False)
+
+
+def _untrained(table: EvaluationTable) -> Emulator:
+    choices = tuple(
+        len(parameter.choices) if isinstance(parameter, Categorical) else 0
+        for parameter in table.space.values()
+    )
+    return Emulator(choices, len(table.datasets), len(table.gains))
+
+
+def _normal_scores(table: EvaluationTable) -> tuple[Tensor, Tensor]:
+    """Scores of all rows, (N, M), and knots of all data sets, (D, M, KNOTS)."""
+    scores = torch.zeros(len(table.values), len(table.gains))
+    knots = torch.zeros(len(table.datasets), len(table.gains), KNOTS)
+    for number in range(len(table.datasets)):
+        rows = torch.from_numpy(np.flatnonzero(table.dataset == number))
+        for column, gains in enumerate(table.gains.values()):
+            gain = torch.from_numpy(gains)[rows]
+            scale = float(gain.std()) or 1.0
+            ordered, order = ((gain - gain.median()) / scale).float().sort()
+            chance = (torch.arange(len(rows)) + 0.5) / len(rows)
+            scores[rows[order], column] = math.sqrt(2) * torch.erfinv(2 * chance - 1)
+            at = 0.5 * (1 + torch.erf(knot_scores(ordered) / math.sqrt(2)))
+            knots[number, column] = torch.quantile(ordered, at)
+    return scores, knots

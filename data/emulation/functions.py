@@ -1,0 +1,248 @@
+"""Functions drawn from emulators: real response surfaces without end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from optformer.data.emulation.emulator import Emulator, from_scores
+from optformer.data.emulation.tables import EvaluationTable
+from optformer.data.errors import DatasetError
+from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter
+from optformer.data.spaces import SearchSpace
+from optformer.data.studies import Goal
+from optformer.data.synthetic.spaces import MAX_CHOICES, SyntheticSpaces
+
+MAX_LEVELS = 200  # integers with more levels count as continuous
+UNNAMED = 0.3  # share of the spaces whose parameters get neutral names and maybe mirrored axes
+BLENDED = 0.6  # share of the functions between two data sets
+NOISY = 0.35  # share of the functions with noise
+
+
+@dataclass(frozen=True)
+class EmulatedFunctions:
+    """B functions, F of them on each of S spaces, all from one emulator.
+
+    Points and results have the shapes of `SyntheticFunctions`.
+    """
+
+    spaces: SyntheticSpaces
+    whole: SyntheticSpaces  # the table's full space, S = 1
+    emulator: Emulator
+    columns: Tensor  # (S, P) column of the full space
+    mirrored: Tensor  # (S, P) whether a number is flipped
+    base: Tensor  # (S, P_full) values of all columns; those that are searched are overwritten
+    metric: Tensor  # (S,)
+    embedding: Tensor  # (S, F, E)
+    knots: Tensor  # (S, F, K)
+    noise: Tensor  # (S, F, 1) in normal scores
+
+    @property
+    def per_space(self) -> int:
+        """Number of functions F on each space."""
+        return self.noise.shape[1]
+
+    def select(self, rows: slice) -> EmulatedFunctions:
+        """The functions of some of the spaces."""
+        return replace(
+            self,
+            spaces=self.spaces.select(rows),
+            columns=self.columns[rows],
+            mirrored=self.mirrored[rows],
+            base=self.base[rows],
+            metric=self.metric[rows],
+            embedding=self.embedding[rows],
+            knots=self.knots[rows],
+            noise=self.noise[rows],
+        )
+
+    def scores(self, values: Tensor) -> Tensor:
+        """Normal scores without noise, (S, F, N)."""
+        shape = values.shape
+        flipped = torch.where(self.mirrored[:, None, None], 1 - values, values)
+        columns = self.columns[:, None, None].expand(shape)
+        full = self.base[:, None, None].expand(*shape[:3], -1).scatter(-1, columns, flipped)
+        active = self.whole.active(full.reshape(1, -1, full.shape[-1])).reshape(full.shape)
+        embedding = self.embedding[:, :, None].expand(*shape[:3], -1)
+        scores = self.emulator(full, active, embedding)  # (S, F, N, M)
+        metric = self.metric[:, None, None, None].expand(*shape[:3], 1)
+        return torch.gather(scores, -1, metric)[..., 0]
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Values without noise, to be maximized, (S, F, N)."""
+        return from_scores(self.scores(values), self.knots)
+
+    def observe(self, values: Tensor, generator: torch.Generator) -> Tensor:
+        """Values with noise, (S, F, N)."""
+        scores = self.scores(values)
+        draw = torch.randn(scores.shape, generator=generator, device=scores.device)
+        return from_scores(scores + self.noise * draw, self.knots)
+
+
+class EmulatedTable:
+    """Draws functions from one table's emulator.
+
+    Args:
+        table: Evaluations.
+        emulator: Its emulator.
+        device: Where functions are evaluated.
+    """
+
+    def __init__(
+        self, table: EvaluationTable, emulator: Emulator, device: torch.device | str = "cpu"
+    ):
+        self.space, self.goals = table.space, table.goals
+        self.device = torch.device(device)
+        self.emulator = emulator.to(self.device)
+        self.points = torch.from_numpy(table.values).float()
+        self.whole = _as_synthetic([table.space])
+        self.parents = {parent for parent in self.whole.parent[0].tolist() if parent >= 0}
+
+    def draw(
+        self, count: int, parameters: int, functions: int, rng: np.random.Generator
+    ) -> tuple[EmulatedFunctions, list[str], list[Goal]]:
+        """Draw functions on random sub-spaces; the other parameters keep an evaluated point.
+
+        Args:
+            count: Number of spaces S.
+            parameters: Parameters of each, P.
+            functions: Functions F on each.
+            rng: Source of randomness.
+
+        Returns:
+            The functions, and each space's metric and goal.
+        """
+        found = [self._sub_space(parameters, rng) for _ in range(count)]
+        names = list(self.goals)
+        metric = rng.integers(len(names), size=count)
+        shape = (count, functions)
+        datasets = self.emulator.embedding.num_embeddings
+
+        def place(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(array).to(self.device)
+
+        one, other = (place(rng.integers(datasets, size=shape)) for _ in range(2))
+        blend = place(rng.random((*shape, 1)) * (rng.random((*shape, 1)) < BLENDED)).float()
+        weight, knots = self.emulator.embedding.weight, self.emulator.knots
+        which = place(metric)[:, None].expand(shape)
+        noise = np.exp(rng.uniform(np.log(0.01), np.log(0.3), (*shape, 1)))
+        drawn = EmulatedFunctions(
+            spaces=_as_synthetic([space for space, *_ in found]).to(self.device),
+            whole=self.whole.to(self.device),
+            emulator=self.emulator,
+            columns=torch.tensor([columns for _, columns, *_ in found], device=self.device),
+            mirrored=torch.tensor([mirrored for *_, mirrored, _ in found], device=self.device),
+            base=torch.stack([base for *_, base in found]).to(self.device),
+            metric=place(metric),
+            embedding=torch.lerp(weight[one], weight[other], blend),
+            knots=torch.lerp(knots[one, which], knots[other, which], blend),
+            noise=place(noise * (rng.random((*shape, 1)) < NOISY)).float(),
+        )
+        metrics = [names[number] for number in metric]
+        return drawn, metrics, [self.goals[name] for name in metrics]
+
+    def _sub_space(
+        self, parameters: int, rng: np.random.Generator
+    ) -> tuple[SearchSpace, list[int], list[bool], Tensor]:
+        """A space, its columns, which of them are mirrored, and the values of the others."""
+        while True:
+            base = self.points[int(rng.integers(len(self.points)))]
+            searched: set[int] = set()
+            for column in sorted(self.parents):
+                if rng.random() < parameters / len(self.space):
+                    searched.add(column)
+            if all(self._can_be_active(column, searched, base) for column in searched):
+                others = [
+                    column
+                    for column in range(len(self.space))
+                    if column not in self.parents and self._can_be_active(column, searched, base)
+                ]
+                missing = parameters - len(searched)
+                if 0 <= missing <= len(others):
+                    searched.update(rng.permutation(others)[:missing].tolist())
+                    columns = self._in_order(rng.permutation(sorted(searched)).tolist())
+                    return self._described(columns, base, rng)
+
+    def _can_be_active(self, column: int, searched: set[int], base: Tensor) -> bool:
+        """Whether a parameter takes part, given its parent is searched or keeps its value."""
+        parent = int(self.whole.parent[0, column])
+        if parent < 0 or parent in searched:
+            return True
+        return bool(self.whole.allowed[0, column, int(base[parent])])
+
+    def _in_order(self, columns: list[int]) -> list[int]:
+        """The columns as drawn, parents moved before their children."""
+        ordered: list[int] = []
+        for column in columns:
+            above = int(self.whole.parent[0, column])
+            if above in columns and above not in ordered:
+                ordered.append(above)
+            if column not in ordered:
+                ordered.append(column)
+        return ordered
+
+    def _described(
+        self, columns: list[int], base: Tensor, rng: np.random.Generator
+    ) -> tuple[SearchSpace, list[int], list[bool], Tensor]:
+        unnamed = rng.random() < UNNAMED
+        originals = [self.space.names[column] for column in columns]
+        renamed = {name: f"x{i}" if unnamed else name for i, name in enumerate(originals)}
+        described: dict[str, Parameter] = {}
+        mirrored = []
+        for name in originals:
+            parameter = self.space[name]
+            above = {} if parameter.when is None else parameter.when
+            when = {renamed[key]: list(allowed) for key, allowed in above.items() if key in renamed}
+            described[renamed[name]] = replace(parameter, when=when or None)
+            number = not isinstance(parameter, Categorical)
+            mirrored.append(unnamed and number and rng.random() < 0.5)
+        return SearchSpace(described), columns, mirrored, base
+
+
+def _as_synthetic(spaces: list[SearchSpace]) -> SyntheticSpaces:
+    """Spaces of equal size as tensors.
+
+    Raises:
+        DatasetError: A parameter has more than MAX_CHOICES choices, or another condition than
+            on one categorical parameter.
+    """
+    shape = (len(spaces), len(spaces[0]))
+    choices, levels = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    parent = torch.full(shape, -1)
+    allowed = torch.zeros(*shape, MAX_CHOICES, dtype=torch.bool)
+    for s, space in enumerate(spaces):
+        for p, (name, parameter) in enumerate(space.items()):
+            if isinstance(parameter, Categorical):
+                choices[s, p] = len(parameter.choices)
+            else:
+                levels[s, p] = _levels(parameter)
+            if not parameter.when:
+                continue
+            (above, values), *others = parameter.when.items()
+            holder = space[above]
+            if others or not isinstance(holder, Categorical):
+                raise DatasetError(
+                    f"parameter {name!r}: an emulated space takes one condition a parameter, on a "
+                    f"categorical one; got {dict(parameter.when)!r}"
+                )
+            parent[s, p] = space.names.index(above)
+            allowed[s, p, [holder.index(value) for value in values]] = True
+    if choices.max() > MAX_CHOICES:
+        raise DatasetError(
+            f"an emulated space takes at most {MAX_CHOICES} choices a parameter, "
+            f"got {int(choices.max())}"
+        )
+    return SyntheticSpaces(choices, levels, parent, allowed, tuple(spaces))
+
+
+def _levels(parameter: Parameter) -> int:
+    """Levels of an even grid of a number, 0 where there is none or it is fine."""
+    if isinstance(parameter, Ordinal):
+        return parameter.num_levels
+    if isinstance(parameter, Float | Int) and not parameter.log:
+        levels = parameter.num_levels
+        return levels if levels is not None and levels <= MAX_LEVELS else 0
+    return 0

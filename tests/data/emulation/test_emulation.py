@@ -1,0 +1,146 @@
+"""Tables, their emulators, and the functions drawn from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+from scipy.stats import spearmanr
+
+from optformer.data.emulation.emulator import (
+    KNOTS,
+    Emulator,
+    fit_emulator,
+    from_scores,
+    knot_scores,
+    load_emulator,
+)
+from optformer.data.emulation.functions import EmulatedTable
+from optformer.data.emulation.tables import EvaluationTable, load_table
+from optformer.data.errors import DatasetError
+
+
+def test_load_table__conditional_space__marks_what_is_inactive(table: EvaluationTable) -> None:
+    line = table.values[:, 0] == 1
+
+    assert table.values.shape == (900, 4)
+    assert not table.active[line, 1].any()
+    assert table.active[~line].all()
+    assert ((table.values[:, 2] >= 0) & (table.values[:, 2] <= 1)).all()
+
+
+def test_load_table__goal__turns_gains_up(table: EvaluationTable) -> None:
+    assert np.allclose(table.gains["error"], table.gains["auc"])
+
+
+def test_split__data_sets__are_on_one_side_only(table: EvaluationTable) -> None:
+    first, second = table.split(0.5)
+
+    assert {*first.datasets} | {*second.datasets} == {*table.datasets}
+    assert not {*first.datasets} & {*second.datasets}
+    assert len(first.values) + len(second.values) == len(table.values)
+    assert set(first.dataset) == set(range(len(first.datasets)))
+
+
+def test_load_table__missing_column__is_named(table_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"metric\.loss"):
+        load_table(table_path, {"loss": "minimize"})
+
+
+def test_load_table__value_out_of_range__is_named(table_path: Path, tmp_path: Path) -> None:
+    frame = pd.read_parquet(table_path)
+    frame.loc[3, "rate"] = 7.0
+    frame.to_parquet(tmp_path / "toy.parquet")
+    space = table_path.with_suffix(".space.yaml").read_text()
+    (tmp_path / "toy.space.yaml").write_text(space)
+
+    with pytest.raises(DatasetError, match="rate"):
+        load_table(tmp_path / "toy.parquet", {"error": "minimize"})
+
+
+def test_from_scores__knots__are_met_and_extended() -> None:
+    knots = torch.linspace(0.0, 1.0, KNOTS).square()
+
+    assert torch.allclose(from_scores(knot_scores(knots), knots), knots, atol=1e-6)
+    assert from_scores(torch.tensor([4.0]), knots) > knots[-1]
+
+
+def test_emulator__table__ranks_as_the_table_does(
+    table: EvaluationTable, emulator: Emulator
+) -> None:
+    embedding = emulator.embedding(torch.from_numpy(table.dataset))
+    scores = emulator(
+        torch.from_numpy(table.values).float(), torch.from_numpy(table.active), embedding
+    )
+
+    for number in range(len(table.datasets)):
+        rows = table.dataset == number
+        assert spearmanr(scores[rows, 0], table.gains["error"][rows]).statistic > 0.9
+
+
+def test_emulator__saved__comes_back(
+    table: EvaluationTable, emulator: Emulator, tmp_path: Path
+) -> None:
+    save_file(emulator.state_dict(), tmp_path / "emulator.safetensors")
+
+    again = load_emulator(table, tmp_path / "emulator.safetensors")
+
+    assert all(
+        torch.equal(value, again.state_dict()[name])
+        for name, value in emulator.state_dict().items()
+    )
+    with pytest.raises(DatasetError, match="another table"):
+        load_emulator(table.split(0.5)[0], tmp_path / "emulator.safetensors")
+
+
+def test_fit_emulator__same_seed__is_the_same(table: EvaluationTable) -> None:
+    one, other = (fit_emulator(table, passes=2, seed=5).state_dict() for _ in range(2))
+
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("parameters", [1, 2, 3, 4])
+def test_draw__sub_space__is_closed_under_conditions(
+    table: EvaluationTable, emulator: Emulator, parameters: int
+) -> None:
+    functions, metrics, goals = EmulatedTable(table, emulator).draw(
+        40, parameters, 2, np.random.default_rng(parameters)
+    )
+    generator = torch.Generator().manual_seed(0)
+    values = functions.spaces.legal(torch.rand(40, 2, 16, parameters, generator=generator))
+    outcome = functions.observe(values, generator)
+
+    assert outcome.shape == (40, 2, 16)
+    assert outcome.isfinite().all()
+    assert all(goal == table.goals[metric] for metric, goal in zip(metrics, goals, strict=True))
+    assert all(len(space) == parameters for space in functions.spaces.described)
+    assert functions.select(slice(3, 5)).observe(values[3:5], generator).shape == (2, 2, 16)
+
+
+def test_draw__depth_under_its_parent__matters_only_when_active(
+    table: EvaluationTable, emulator: Emulator
+) -> None:
+    functions, _, _ = EmulatedTable(table, emulator).draw(30, 4, 1, np.random.default_rng(3))
+    for s, space in enumerate(functions.spaces.described):
+        kind, depth = (functions.columns[s].tolist().index(column) for column in (0, 1))
+        assert list(space.values())[depth].when
+        one = functions.select(slice(s, s + 1))
+        values = torch.full((1, 1, 4, 4), 0.5)
+        values[..., kind] = torch.tensor([0.0, 0.0, 1.0, 1.0])
+        values[..., depth] = torch.tensor([0.0, 1.0, 0.0, 1.0])
+        mean = one.mean(values)[0, 0]
+        assert mean[0] != mean[1]
+        assert mean[2] == mean[3]
+
+
+def test_draw__same_seed__is_the_same(table: EvaluationTable, emulator: Emulator) -> None:
+    drawer = EmulatedTable(table, emulator)
+    one, other = (drawer.draw(3, 3, 2, np.random.default_rng(9))[0] for _ in range(2))
+
+    assert one.spaces.described == other.spaces.described
+    assert torch.equal(one.embedding, other.embedding)
+    assert torch.equal(one.noise, other.noise)
