@@ -100,7 +100,7 @@ class OptFormerModel(nn.Module):
         super().__init__()
         self.config = config
         width, pool = config.width, config.pool_width
-        self.numbers = NumberFeatures(config.frequencies)
+        self.numbers = NumberFeatures(config.frequencies, config.num_bins)
 
         # Metadata encoder.
         self.words = nn.Embedding(config.vocabulary_size, config.encoder_width)
@@ -429,7 +429,7 @@ class OptFormerModel(nn.Module):
         """
         x = self.star + self.star_pool(self._pool(memory, points))
         state = self._query(memory, cache, points, x, 1, position)
-        smooth = self.metric_smooth(state).float() @ self.numbers(self._centres(state)).T
+        smooth = self.metric_smooth(state).float() @ self.numbers.bins.T
         logits: Tensor = self.metric_head(state).float()
         return logits + F.pad(smooth, (0, 1))
 
@@ -462,7 +462,7 @@ class OptFormerModel(nn.Module):
         )
         state = self._query(memory, cache, points, x, 2, position)
         asked = self.value_binding(state) * bound * self.config.pool_width**-0.5  # (B, N, W)
-        bins = (asked @ self.value_smooth.weight).float() @ self.numbers(self._centres(state)).T
+        bins = (asked @ self.value_smooth.weight).float() @ self.numbers.bins.T
         vectors = memory.choices[:, slot].repeat_interleave(studies, 0)  # (B, N, K, W)
         chosen = (vectors * asked[:, :, None, :]).sum(-1)
         smooth = torch.cat([bins, chosen], -1).float()
@@ -495,10 +495,6 @@ class OptFormerModel(nn.Module):
     @property
     def _decoder(self) -> Sequence[DecoderLayer]:
         return cast("Sequence[DecoderLayer]", self.layers)
-
-    def _centres(self, like: Tensor) -> Tensor:
-        bins = self.config.num_bins
-        return (torch.arange(bins, device=like.device) + 0.5) / bins
 
 
 def _mean_by(tokens: Tensor, owner: Tensor, count: int) -> Tensor:

@@ -20,14 +20,21 @@ class NumberFeatures(nn.Module):
 
     Linear, quadratic, sine and cosine features at frequencies log-spaced over 0.25 to 8 cycles,
     damped by 1 / (1 + frequency).
+
+    Attributes:
+        cycles: The frequencies, in cycles over the unit interval.
+        bins: Features of the bins' centres, (bins, 2 + 2 * frequencies).
     """
 
     cycles: Tensor
+    bins: Tensor
 
-    def __init__(self, frequencies: int):
+    def __init__(self, frequencies: int, bins: int):
         super().__init__()
         cycles = torch.logspace(math.log2(MIN_CYCLES), math.log2(MAX_CYCLES), frequencies, base=2)
         self.register_buffer("cycles", cycles, persistent=False)
+        centres = (torch.arange(bins) + 0.5) / bins
+        self.register_buffer("bins", self(centres), persistent=False)
 
     def forward(self, unit: Tensor) -> Tensor:
         """Features of numbers: (...) to (..., 2 + 2 * frequencies), always in float32."""

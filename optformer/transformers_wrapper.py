@@ -220,7 +220,9 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
         """Compute what no file holds; weights were drawn by `OptFormerModel` or are loaded."""
         if isinstance(module, NumberFeatures):
             with torch.no_grad():
-                module.cycles.copy_(NumberFeatures(len(module.cycles)).cycles)
+                fresh = NumberFeatures(len(module.cycles), len(module.bins))
+                module.cycles.copy_(fresh.cycles)
+                module.bins.copy_(fresh.bins)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
