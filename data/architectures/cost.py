@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from statistics import median
 
 import torch
@@ -25,22 +26,24 @@ def count_flops(network: nn.Module, size: int) -> int:
     return int(counter.get_total_flops())
 
 
-def measure_latency(network: nn.Module, size: int, repeats: int = 15) -> float:
-    """Milliseconds for one image on this machine, in this process: the median of some runs.
+def measure_latencies(networks: Sequence[nn.Module], size: int, repeats: int = 15) -> list[float]:
+    """Milliseconds for one image on this machine, in this process: the median of some runs each.
 
-    The network is left in evaluation mode.
+    The networks take turns, so that other work on the machine slows them all alike and their ratios
+    stay. They are left in evaluation mode.
     """
-    network.eval()
     image = torch.zeros(1, 1, size, size)
-    seconds = []
+    seconds: list[list[float]] = [[] for _ in networks]
     with torch.no_grad():
-        for _ in range(3):  # the first runs also allocate
-            network(image)
+        for network in networks:
+            network.eval()
+            network(image)  # the first run also allocates
         for _ in range(repeats):
-            start = time.perf_counter()
-            network(image)
-            seconds.append(time.perf_counter() - start)
-    return 1000.0 * median(seconds)
+            for network, times in zip(networks, seconds, strict=True):
+                start = time.perf_counter()
+                network(image)
+                times.append(time.perf_counter() - start)
+    return [1000.0 * median(times) for times in seconds]
 
 
 def cost_aware_reward(

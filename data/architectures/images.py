@@ -66,8 +66,8 @@ def digits(train: int = 400, validation: int = 600) -> Images:
 def glyphs(size: int, train: int = 600, validation: int = 600) -> Images:
     """Generated line drawings: ten signs of four thin strokes each, drawn by an unsteady hand.
 
-    A sign is drawn turned, stretched, shifted and with trembling ends, together with one stroke that
-    does not belong to it. It is drawn at the asked resolution, so more pixels tell more, which
+    A sign is drawn turned, stretched, shifted and with trembling ends, together with one stroke
+    that does not belong to it. It is drawn at the asked resolution, so more pixels tell more, which
     enlarged digits would not. The same drawings come at every size.
 
     Args:
@@ -112,5 +112,3 @@ def _split(name: str, images: Tensor, classes: Tensor, train: int, validation: i
     parts = (slice(train), slice(train, train + validation), slice(-_TEST, None))
     tensors = [tensor[part].contiguous() for part in parts for tensor in (images, classes)]
     return Images(name, *tensors)
-
-

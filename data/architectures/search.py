@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from optformer.data.errors import ConfigError, ObjectiveError
-from optformer.data.methods.base import MethodFactory, SearchMethod
+from optformer.data.methods.base import SearchMethod
 from optformer.data.objectives.base import Objective
 from optformer.data.parameters import Value
 from optformer.data.studies import StudyConfig
@@ -32,15 +32,16 @@ class System:
         name: Name in the registry.
         config: The space, metric, goal and metadata.
         measure: Trains one network; raises `ObjectiveError` when that fails.
-        method: Makes the search method of the system's source.
-        start: Points worth knowing, by name: the hand-made networks the search competes with.
+        method: Makes the search method of the system's source, for `config` and a number of trials,
+            which a method in stages divides among them.
+        known: Points worth knowing, by name: the hand-made networks the search competes with.
     """
 
     name: str
     config: StudyConfig
     measure: Measure
-    method: MethodFactory
-    start: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    method: Callable[[StudyConfig, int], SearchMethod]
+    known: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
 
     @property
     def objective(self) -> Objective:
@@ -93,10 +94,11 @@ def run_search(
             trial = Trial(len(history), params)
             history.append(trial)
             if executor is None:
-                history[trial.number] = evaluate(system, trial)
+                history[trial.number] = evaluate(system.config, system.measure, trial)
                 report(history[trial.number])
             else:
-                running[executor.submit(evaluate, system, trial)] = trial.number
+                future = executor.submit(evaluate, system.config, system.measure, trial)
+                running[future] = trial.number
         if running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
@@ -106,13 +108,13 @@ def run_search(
     return history
 
 
-def evaluate(system: System, trial: Trial) -> Trial:
+def evaluate(config: StudyConfig, measure: Measure, trial: Trial) -> Trial:
     """The trial with its metrics, or failed with the reason."""
     try:
-        metrics = system.measure(system.config.space.validate(trial.params))
+        metrics = measure(config.space.validate(trial.params))
     except ObjectiveError as error:
         return trial.fail(str(error))
-    value, metrics = system.config.measure(metrics)
+    value, metrics = config.measure(metrics)
     return trial.finish(value, metrics=metrics)
 
 

@@ -12,7 +12,7 @@ from optformer.data.parameters import Categorical, Float, Int, Ordinal, Paramete
 from optformer.data.spaces import SearchSpace
 from optformer.data.trials import Trial
 
-_NEIGHBOURS = 10  # neighbours of one point that are looked at before moving on
+_NEIGHBOURS = 10  # points that are drawn in one place before moving on
 _DRAWS = 100  # repeated draws in a row before the untried points are listed one by one
 
 
@@ -184,6 +184,31 @@ def untried_neighbour(
         return neighbour
 
     return draw_untried(move, lambda: space.grid(fixed), tried, rng)
+
+
+def draw_or_move(
+    draw: Callable[[], dict[str, Value]],
+    space: SearchSpace,
+    tried: set[Hashable],
+    rng: np.random.Generator,
+    *,
+    step_size: float,
+    fixed: Mapping[str, Value],
+) -> dict[str, Value]:
+    """Draw an untried point, or, when several in a row were tried, take a neighbour of the last.
+
+    For drawers that may settle on few points of a space too large to list. The point is marked as
+    tried.
+
+    Raises:
+        SpaceExhaustedError: The space is finite and all its points were tried.
+    """
+    for _ in range(_NEIGHBOURS):
+        point = draw()
+        if point_key(point) not in tried:
+            tried.add(point_key(point))
+            return point
+    return untried_neighbour(space, point, tried, rng, step_size=step_size, fixed=fixed)
 
 
 def _step(parameter: Parameter, value: Value, step_size: float, rng: np.random.Generator) -> Value:
