@@ -161,7 +161,13 @@ def train_session(trainable: Trainable, session: Session) -> Outcome:
 
 def seed_of(*parts: int) -> int:
     """A seed that follows from whole numbers of at least 0, different for different ones."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+    # The count comes first because a seed sequence does not tell (1,) from (1, 0).
+    return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1)[0])
+
+
+def rng_of(*parts: int) -> np.random.Generator:
+    """A generator seeded by whole numbers of at least 0."""
+    return np.random.default_rng(seed_of(*parts))
 
 
 def check_at_least(least: int, **settings: int) -> None:

@@ -12,9 +12,10 @@ from optformer.data.populations.base import (
     Report,
     TrainableFactory,
     check_at_least,
+    rng_of,
     seed_of,
 )
-from optformer.data.populations.members import Member, Record, member_rng
+from optformer.data.populations.members import Member, Record
 from optformer.data.populations.workers import Workers, start_workers
 from optformer.data.trials import Trial, TrialStatus
 
@@ -66,7 +67,7 @@ class FixedValues:
         history: list[Trial] = []
         with start_workers(make, workers) as pool:
             for index in range(self._population):
-                params = method.suggest(history, 1, member_rng(seed, index))[0]
+                params = method.suggest(history, 1, rng_of(seed, index))[0]
                 trials = train_through(
                     pool, record, [params] * self._intervals, self._interval_steps, seed, index
                 )

@@ -6,11 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from optformer.data.errors import StudyError
 from optformer.data.parameters import Value
-from optformer.data.populations.base import Outcome, PopulationResult, Report, Session, seed_of
+from optformer.data.populations.base import (
+    Outcome,
+    PopulationResult,
+    Report,
+    Session,
+    rng_of,
+    seed_of,
+)
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
 
@@ -68,12 +73,7 @@ class Member:
 
 def new_member(config: StudyConfig, seed: int, index: int) -> Member:
     """The member of this index at the start: the same in every method, for fair comparisons."""
-    return Member(config.space.sample(member_rng(seed, index), config.fixed), seed_of(seed, index))
-
-
-def member_rng(seed: int, index: int) -> np.random.Generator:
-    """Where a member's first hyperparameters come from."""
-    return np.random.default_rng([seed, index])
+    return Member(config.space.sample(rng_of(seed, index), config.fixed), seed_of(seed, index))
 
 
 class Record:

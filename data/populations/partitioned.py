@@ -14,6 +14,7 @@ from optformer.data.populations.base import (
     Report,
     TrainableFactory,
     check_at_least,
+    rng_of,
     seed_of,
 )
 from optformer.data.populations.exploit import top_and_bottom
@@ -112,7 +113,7 @@ class PartitionedPopulations:
     ) -> PopulationResult:
         """See `PopulationRun.run`."""
         config = make().config
-        rng = np.random.default_rng([seed, 0, 0])
+        rng = rng_of(seed)
         record = Record(config, report)
         steps = self._interval_steps
         partitions = self._start(config, seed)

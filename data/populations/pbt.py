@@ -11,6 +11,7 @@ from optformer.data.populations.base import (
     Report,
     TrainableFactory,
     check_at_least,
+    rng_of,
     seed_of,
 )
 from optformer.data.populations.exploit import Exploit, check_exploit, choose_source
@@ -77,7 +78,7 @@ class PopulationBasedTraining:
     ) -> PopulationResult:
         """See `PopulationRun.run`."""
         config = make().config
-        rng = np.random.default_rng([seed, 0, 0])
+        rng = rng_of(seed)
         members = [new_member(config, seed, index) for index in range(self._population)]
         record = Record(config, report)
         steps = self._interval_steps

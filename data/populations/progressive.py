@@ -14,9 +14,10 @@ from optformer.data.populations.base import (
     Report,
     TrainableFactory,
     check_at_least,
+    rng_of,
 )
 from optformer.data.populations.fixed import train_through
-from optformer.data.populations.members import Record, member_rng
+from optformer.data.populations.members import Record
 from optformer.data.populations.workers import Workers, start_workers
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
@@ -80,7 +81,7 @@ class ProgressiveLearning:
         history: list[Trial] = []
         with start_workers(make, workers) as pool:
             for index in range(self._population):
-                point = method.suggest(history, 1, member_rng(seed, index))[0]
+                point = method.suggest(history, 1, rng_of(seed, index))[0]
                 last = self._train(pool, record, config, point, seed, index)
                 whole = Trial(index, point)
                 history.append(

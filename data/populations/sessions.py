@@ -9,6 +9,7 @@ from optformer.data.populations.base import (
     Report,
     TrainableFactory,
     check_at_least,
+    rng_of,
     seed_of,
 )
 from optformer.data.populations.explore import Explore, check_explore, explore
@@ -65,7 +66,7 @@ class AsynchronousSessions:
     ) -> PopulationResult:
         """See `PopulationRun.run`."""
         config = make().config
-        rng = np.random.default_rng([seed, 0, 0])
+        rng = rng_of(seed)
         record = Record(config, report)
         steps = self._interval_steps
         training = {key: new_member(config, seed, key) for key in range(self._population)}
