@@ -32,6 +32,7 @@ def plot(result: PopulationResult, path: str) -> None:
     steps = [trial.metrics["step"] for trial in result.schedule]
     axes[0].plot(steps, [trial.value for trial in result.schedule], color="#d1495b")
     axes[0].set_yscale("log")
+    axes[0].set_ylim(top=2 * max(trial.value or 0.0 for trial in result.schedule))
     axes[0].set_ylabel("validation loss")
     for below, name in zip(axes[1:], first, strict=True):
         below.scatter(
