@@ -3,7 +3,7 @@
 1. A small baseline network has a depth, a width and a resolution.
 2. At compound coefficient phi = 1, which doubles the cost, a small grid of coefficients is tried
    for real: depth is multiplied by alpha, width by beta, resolution by gamma, with
-   alpha x beta^2 x gamma^2 = 2, since operations grow with depth and with the squares of the others.
+   alpha x beta^2 x gamma^2 = 2, since operations grow with depth and with the others' squares.
 3. The best coefficients are kept, and any larger network is alpha^phi deeper, beta^phi wider and
    gamma^phi sharper: about 2^phi times the operations, one number to choose.
 
@@ -12,8 +12,8 @@ rest to width, what is left to resolution. Every point keeps the product exactly
 layers, channels and pixels moves the counted operations a little, and trials report them.
 
 Source: US11893491B2; Tan, Le, "EfficientNet: rethinking model scaling for convolutional neural
-networks", 2019. Shrunk: residual networks on generated drawings, which have more to show at a higher
-resolution, as enlarged digits have not.
+networks", 2019. Shrunk: residual networks on generated drawings, which have more to show at a
+higher resolution, as enlarged digits have not.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ class StagedSearch:
             unknown = [name for name in stage.names if name not in config.space]
             if stage.trials < 1 or unknown:
                 raise ConfigError(
-                    f"a stage needs at least 1 trial and parameters of the space, got {stage.trials}"
-                    f" and {list(stage.names)}"
+                    "a stage needs at least 1 trial and parameters of the space, "
+                    f"got {stage.trials} and {list(stage.names)}"
                 )
         self._config = config
         self._stages = tuple(stages)
