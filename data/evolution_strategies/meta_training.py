@@ -31,6 +31,8 @@ from optformer.data.evolution_strategies.functions import Functions, draw_functi
 from optformer.data.evolution_strategies.network import (
     SHIPPED,
     Weights,
+    flatten,
+    load_weights,
     random_weights,
     save_weights,
     unflatten,
@@ -49,6 +51,8 @@ def meta_train(
     generations: int,
     seed: int,
     *,
+    start: Weights | None = None,
+    deviation: float = _INITIAL_DEVIATION,
     networks: int = _NETWORKS,
     functions: int = _FUNCTIONS,
     seconds: float = float("inf"),
@@ -59,6 +63,8 @@ def meta_train(
     Args:
         generations: Outer generations at most.
         seed: Decides everything but how far `seconds` reach.
+        start: Network to start from; None is a random one.
+        deviation: Initial deviation of the outer strategy, above 0.
         networks: Candidate networks an outer generation.
         functions: Functions each of them is run on.
         seconds: Wall-clock limit.
@@ -69,7 +75,7 @@ def meta_train(
         The outer strategy's mean when it ended.
 
     Raises:
-        ConfigError: `generations` is below 1.
+        ConfigError: `generations` is below 1, or `deviation` not above 0.
         MissingExtraError: cmaes is not installed.
     """
     try:
@@ -80,9 +86,11 @@ def meta_train(
         ) from error
     if generations < 1:
         raise ConfigError(f"generations must be at least 1, got {generations}")
+    if not deviation > 0:
+        raise ConfigError(f"deviation must be above 0, got {deviation}")
     generator = torch.Generator().manual_seed(seed)
-    start = torch.cat([w.flatten() for w in random_weights(generator).values()])
-    outer = CMA(mean=start.numpy(), sigma=_INITIAL_DEVIATION, population_size=networks, seed=seed)
+    first = flatten(random_weights(generator) if start is None else start)[0]
+    outer = CMA(mean=first.double().numpy(), sigma=deviation, population_size=networks, seed=seed)
     started = time.monotonic()
     for generation in range(generations):
         vectors = [outer.ask() for _ in range(networks)]
@@ -127,6 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--generations", type=int, default=5000, help="outer generations")
     parser.add_argument("--minutes", type=float, default=15.0, help="wall-clock limit")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="weights to go on from (default: random ones)")
+    parser.add_argument(
+        "--deviation", type=float, default=_INITIAL_DEVIATION, help="initial outer deviation"
+    )
     parser.add_argument("--out", type=Path, default=SHIPPED, help="file of the weights")
     options = parser.parse_args(arguments)
     with tqdm(total=options.generations, unit="generation", mininterval=5) as bar:
@@ -139,7 +151,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             bar.update()
 
         weights = meta_train(
-            options.generations, options.seed, seconds=60 * options.minutes, report=report
+            options.generations,
+            options.seed,
+            start=load_weights(options.start) if options.start else None,
+            deviation=options.deviation,
+            seconds=60 * options.minutes,
+            report=report,
         )
     save_weights(weights, options.out)
 

@@ -64,6 +64,11 @@ def unflatten(vectors: Tensor) -> dict[str, Tensor]:
     }
 
 
+def flatten(weights: Weights) -> Tensor:
+    """The vectors that `unflatten` makes weights from, shape (M, NUM_WEIGHTS)."""
+    return torch.cat([weights[name].flatten(1) for name in SHAPES], dim=1)
+
+
 def random_weights(generator: torch.Generator, dtype: torch.dtype = torch.float64) -> Weights:
     """An untrained network, from which meta-training starts: normal weights of deviation 0.5."""
     return unflatten(0.5 * torch.randn(1, NUM_WEIGHTS, generator=generator, dtype=dtype))

@@ -5,7 +5,7 @@ iteration i is operand `ri` of those after it, and the result of the last one is
 the learning rate scales. Adam, for instance, is `m v x sqrt /`.
 
 - Operands: the gradient `g` and its powers `g2`, `g3`; their running averages `m`, `v`, `gamma`;
-  `sign(g)`, `sign(m)`; `1`, `2`; `noise` from N(0, 0.01); the weights times 1e-4 to 1e-1, `1e-4w` to
+  `sign(g)`, `sign(m)`; `1`, `2`; `noise` from N(0, 0.01); weights times 1e-4 to 1e-1, `1e-4w` to
   `1e-1w`; the updates of `adam` and `rmsprop`.
 - Decay operands, with step t of T: linear `ld` = 1 - t/T; cyclical `cdn` = (1 + cos(2 pi n t/T))/2;
   restart `rdn` = (1 + cos(pi (t n mod T)/T))/2; `annealed_noise` from N(0, 1/(1 + t)^0.55). The
