@@ -105,30 +105,28 @@ class SyntheticSpaces:
 
     def active(self, values: Tensor) -> Tensor:
         """Which parameters take part, bool, like `values` (S, ..., P)."""
+        conditional = self.parent >= 0  # (S, P)
+        if not bool(conditional.any()):
+            return torch.ones_like(values, dtype=torch.bool)
         extra = values.dim() - 2
-        columns: list[Tensor] = []
-        for slot in range(values.shape[-1]):
-            parent = self.parent[:, slot]
-            on = torch.ones_like(values[..., slot], dtype=torch.bool)
-            if slot and bool((parent >= 0).any()):
-                chosen = torch.gather(
-                    values,
-                    -1,
-                    _lift(parent.clamp(min=0)[:, None], extra).expand(*values.shape[:-1], 1),
-                )[..., 0].long()
-                allowed = _lift(self.allowed[:, slot], extra).expand(
-                    *values.shape[:-1], MAX_CHOICES
-                )
-                met = torch.gather(allowed, -1, chosen[..., None].clamp(0, MAX_CHOICES - 1))[..., 0]
-                earlier = torch.stack(columns, -1)
-                parent_on = torch.gather(
-                    earlier,
-                    -1,
-                    _lift(parent.clamp(min=0)[:, None], extra).expand(*values.shape[:-1], 1),
-                )[..., 0]
-                on = torch.where(_lift(parent, extra) >= 0, met & parent_on, on)
-            columns.append(on)
-        return torch.stack(columns, -1)
+        free = ~_lift(conditional, extra)
+        above = _lift(self.parent.clamp(min=0), extra).expand(values.shape)
+        chosen = torch.gather(values, -1, above).long().clamp(0, MAX_CHOICES - 1)
+        allowed = _lift(self.allowed, extra).expand(*values.shape, MAX_CHOICES)
+        on = free | torch.gather(allowed, -1, chosen[..., None])[..., 0]
+        # A parameter under an inactive one is inactive: one round for each further level.
+        for _ in range(self._depth() - 1):
+            on = on & (free | torch.gather(on, -1, above))
+        return on
+
+    def _depth(self) -> int:
+        """Most conditions above one another."""
+        depth, above = 0, self.parent
+        while bool((above >= 0).any()):
+            depth += 1
+            higher = torch.gather(self.parent, -1, above.clamp(min=0))
+            above = torch.where(above >= 0, higher, above)
+        return depth
 
     def mutate(
         self, values: Tensor, scale: Tensor, rate: float, generator: torch.Generator
