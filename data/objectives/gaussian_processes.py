@@ -100,12 +100,22 @@ def _evaluate(name: str, params: Mapping[str, Value]) -> float:
 def _sample(name: str) -> Sample:
     kernel, _, dimension = name.partition("-d")
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    low, high = _LENGTH_SCALES
-    shape = _FEATURES, int(dimension)
-    scales = math.sqrt(shape[1]) * np.exp(rng.uniform(math.log(low), math.log(high), shape[1]))
-    frequencies = rng.standard_normal(shape) / scales
-    if math.isfinite(_FREEDOM[kernel]):
-        freedom = _FREEDOM[kernel]
+    low, high = np.log(_LENGTH_SCALES)
+    scales = np.exp(rng.uniform(low, high, int(dimension))) * math.sqrt(int(dimension))
+    return draw_sample(kernel, scales, rng)
+
+
+def draw_sample(kernel: str, length_scales: Array, rng: np.random.Generator) -> Sample:
+    """Draw a function from a Gaussian process of mean 0 and variance 1.
+
+    Args:
+        kernel: "rbf", "matern52" or "matern32".
+        length_scales: One an axis, shape (D,).
+        rng: Source of randomness.
+    """
+    frequencies = rng.standard_normal((_FEATURES, len(length_scales))) / length_scales
+    freedom = _FREEDOM[kernel]
+    if math.isfinite(freedom):
         frequencies *= np.sqrt(freedom / rng.chisquare(freedom, (_FEATURES, 1)))
     return Sample(
         frequencies=frequencies,

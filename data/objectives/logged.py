@@ -14,11 +14,11 @@ equally near the first in the table counts; repeated points are averaged.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,13 +93,13 @@ class _Table:
     frame: pd.DataFrame
     task_column: str | None
 
-    @cached_property
-    def tasks(self) -> dict[str, Any]:
-        """Name of a task, without the metric, to its cell in the task column."""
+    @property
+    def cells(self) -> list[Any]:
+        """The distinct cells of the task column; one None where there is none."""
         if self.task_column is None:
-            return {_slug(self.path.stem): None}
-        cells = self.frame[self.task_column].unique().tolist()
-        return {_slug(f"{self.path.stem}-{cell}"): cell for cell in cells}
+            return [None]
+        distinct: list[Any] = self.frame[self.task_column].unique().tolist()
+        return distinct
 
 
 class LoggedStudies:
@@ -125,19 +125,20 @@ class LoggedStudies:
         self, path: Path, *, metric: str, goal: Goal, task_column: str | None = None
     ) -> None:
         self._metric, self._goal = metric, goal
-        self._tables: dict[str, _Table] = {}
+        self._tasks: dict[str, tuple[_Table, Any]] = {}
         for file in _find(path):
             table = _open(file, metric, task_column)
-            for name in table.tasks:
-                full = f"{name}-{_slug(metric)}"
-                if full in self._tables:
-                    raise ConfigError(f"{path}: two tasks would be called {full!r}; rename one")
-                self._tables[full] = table
+            for cell in table.cells:
+                parts = [file.stem, metric] if cell is None else [file.stem, str(cell), metric]
+                name = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(parts)).strip("-.")
+                if name in self._tasks:
+                    raise ConfigError(f"{path}: two tasks would be called {name!r}; rename one")
+                self._tasks[name] = table, cell
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the tasks."""
-        return tuple(self._tables)
+        return tuple(self._tasks)
 
     def objective(self, name: str) -> Objective:
         """One task; its optimum is the best logged value.
@@ -146,10 +147,9 @@ class LoggedStudies:
             ConfigError: There is no such task, none of its trials has a value, or a row is not a
                 legal point; the message names file, row and parameter.
         """
-        if name not in self._tables:
-            raise ConfigError(f"unknown logged task {name!r}; known are {list(self._tables)}")
-        table = self._tables[name]
-        cell = table.tasks[name.removesuffix(f"-{_slug(self._metric)}")]
+        if name not in self._tasks:
+            raise ConfigError(f"unknown logged task {name!r}; known are {list(self._tasks)}")
+        table, cell = self._tasks[name]
         frame = table.frame
         if table.task_column is not None:
             frame = frame[frame[table.task_column] == cell]
@@ -219,9 +219,8 @@ def _read(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         if path.suffix == ".jsonl":
-            return pd.read_json(
-                path, lines=True, dtype=False, convert_dates=False, precise_float=True
-            )
+            lines = path.read_text(encoding="utf-8").splitlines()
+            return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ImportError as error:
         raise MissingExtraError(
@@ -318,7 +317,3 @@ def _is_empty(cell: Any) -> bool:
     import pandas as pd
 
     return bool(pd.isna(cell))
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")
