@@ -29,9 +29,9 @@ ROUND = 16
 
 
 def search_rules(
+    policy: PolicyConfig,
     queue: TrainingQueue,
     grammar: Grammar,
-    policy: PolicyConfig,
     trainings: int,
     seed: int,
     report: Callable[[Trial], None] = lambda trial: None,
@@ -39,9 +39,9 @@ def search_rules(
     """Search with the recurrent controller.
 
     Args:
+        policy: How the controller learns.
         queue: Who trains the children.
         grammar: Which strings there are.
-        policy: How the controller learns.
         trainings: Strings to train with, repeated ones counted again.
         seed: Decides everything; the number of workers does not matter.
         report: Called with every trial.

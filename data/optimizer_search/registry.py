@@ -1,0 +1,63 @@
+"""Searches for update rules by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from optformer.data.errors import ConfigError
+from optformer.data.optimizer_search.language import Grammar
+from optformer.data.optimizer_search.policy import PolicyConfig
+from optformer.data.optimizer_search.queue import TrainingQueue
+from optformer.data.optimizer_search.search import random_rules, search_rules
+from optformer.data.trials import Trial
+
+RuleSearch: TypeAlias = Callable[
+    [TrainingQueue, Grammar, int, int, Callable[[Trial], None]], list[Trial]
+]
+"""Takes a queue, a grammar, a number of trainings, a seed and a callback; returns the trials."""
+
+_SEARCHES: dict[str, tuple[str, RuleSearch]] = {
+    "random-rules": (
+        "Trains with uniform random update rules; the baseline of the controllers.",
+        random_rules,
+    ),
+    "rule-controller-ppo": (
+        "A recurrent controller writes update rules and learns by PPO (CN110663049B).",
+        partial(search_rules, PolicyConfig()),
+    ),
+    "rule-controller-reinforce": (
+        "A recurrent controller writes update rules and learns by REINFORCE (CN110663049B).",
+        partial(search_rules, PolicyConfig(algorithm="reinforce", learning_rate=0.05)),
+    ),
+}
+
+
+def names() -> list[str]:
+    """Names of all searches for update rules, sorted."""
+    return sorted(_SEARCHES)
+
+
+def describe(name: str) -> str:
+    """What a search is, in a line.
+
+    Raises:
+        ConfigError: No search has that name; the message lists those that exist.
+    """
+    return _known(name)[0]
+
+
+def create(name: str) -> RuleSearch:
+    """The search of that name with its default settings; call it as `search.search_rules`.
+
+    Raises:
+        ConfigError: No search has that name; the message lists those that exist.
+    """
+    return _known(name)[1]
+
+
+def _known(name: str) -> tuple[str, RuleSearch]:
+    if name not in _SEARCHES:
+        raise ConfigError(f"unknown search for update rules {name!r}; known are {names()}")
+    return _SEARCHES[name]
