@@ -91,8 +91,9 @@ def prediction_scores(
             for context in CONTEXTS:
                 samples = draw_samples(kind, count, context, studies, _TARGETS, seed + context)
                 scale = _fit(samples)
-                target = _bins(scale, samples.target_values)
-                gp.append(_exact(scale, samples, target))
+                target = value_bins(scale, samples.target_values)
+                _, exact = binned_normal(scale, samples.mean, samples.deviation, target)
+                gp.append(-exact.log().mean(-1))
                 ours.append(_model(checkpoint, scale, samples, target))
                 marginal.append(_marginal(kind, count, context, target, seed))
             scores.append(
@@ -168,29 +169,42 @@ def _fit(samples: GPSamples) -> ObjectiveScale:
     return fit_scale(samples.values, torch.ones_like(samples.values, dtype=torch.bool))
 
 
-def _bins(scale: ObjectiveScale, values: Tensor) -> Tensor:
+def value_bins(scale: ObjectiveScale, values: Tensor) -> Tensor:
+    """Bins of values that are to be maximized, int64; the end bins take what lies beyond."""
     return (scale.to_unit(values) * NUM_BINS).long().clamp(max=NUM_BINS - 1)
 
 
-def _exact(scale: ObjectiveScale, samples: GPSamples, target: Tensor) -> Tensor:
-    """Negative log of the exact probability of the targets' bins, mean of each study, (B,).
+def binned_normal(
+    scale: ObjectiveScale, mean: Tensor, deviation: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What normal distributions of values give to bins of the scaled values.
 
-    The end bins hold the tails.
+    Args:
+        scale: The objective scale.
+        mean: Means of the values, which are to be maximized, (..., N).
+        deviation: Standard deviations, above 0, (..., N).
+        target: Bins, int64, (..., N).
+
+    Returns:
+        The probability of all bins below the target and of the target itself, at least 1e-12;
+        the end bins hold the tails.
     """
 
     def below(edge: Tensor) -> Tensor:
         value = scale.from_unit(edge.double() / NUM_BINS)
-        chance = torch.special.ndtr((value - samples.mean) / samples.deviation)
+        chance = torch.special.ndtr((value - mean) / deviation)
         chance = torch.where(edge >= NUM_BINS, 1.0, chance)
         return torch.where(edge / NUM_BINS <= scale.floor, 0.0, chance)
 
-    chance = (below(target + 1) - below(target)).clamp(min=1e-12)
-    return -chance.log().mean(-1)
+    lower = below(target)
+    return lower, (below(target + 1) - lower).clamp(min=1e-12)
 
 
 def _marginal(kind: ContextKind, count: int, context: int, target: Tensor, seed: int) -> Tensor:
     others = draw_samples(kind, count, context, _MARGINAL_STUDIES, 32, seed + 7919)
-    seen = torch.bincount(_bins(_fit(others), others.target_values).flatten(), minlength=NUM_BINS)
+    seen = torch.bincount(
+        value_bins(_fit(others), others.target_values).flatten(), minlength=NUM_BINS
+    )
     # Averaged over neighbouring bins: the histogram is smooth, its counts are few.
     padded = torch.nn.functional.pad(seen.double()[None, None], (10, 10), mode="replicate")
     smooth = torch.nn.functional.avg_pool1d(padded, 21, stride=1)[0, 0] + 0.1

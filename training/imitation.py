@@ -1,141 +1,268 @@
-"""Does the policy search as well as the method it imitates?"""
+"""Does the policy search as well as the methods it imitates, and in the same way?"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from tqdm import tqdm
 
-from optformer.batch import History
 from optformer.checkpoint import Checkpoint
+from optformer.data.errors import ConfigError
+from optformer.data.methods import registry
+from optformer.data.parameters import Value
+from optformer.data.studies import StudyConfig
 from optformer.data.synthetic.functions import SyntheticFunctions, draw_functions
-from optformer.data.synthetic.histories import METHODS, SyntheticHistory
+from optformer.data.synthetic.histories import METHODS
 from optformer.data.synthetic.spaces import draw_spaces
-from optformer.tokenization.history import MetricKind
-from optformer.tokenization.objective_scale import fit_scale
-from optformer.tokenization.symbols import NUM_BINS
-from optformer.training.prior import describe_spaces, partial_points, points_of
+from optformer.data.trials import Trial
+from optformer.encoded_space import EncodedSpace
+from optformer.generation import draw_trials
+from optformer.scoring import read_study
+from optformer.training.estimates import Array, Estimate, mean, ratio
 
-_REFERENCE = 1000  # random points that place a best value between the median (0) and the best (1)
+TEACHERS = ("random", "regularized-evolution", "gp-ei")
+
+_BASELINE = "random"
+_PARAMETERS = (2, 3, 4, 6)  # parameters of the tasks, in turn
+_REFERENCE = 1000  # random points whose median and best a regret is measured with
+_TOLD = {name.replace(" ", "-"): name for name in METHODS}  # registered name to trained one
+
+Suggest = Callable[[Sequence[Trial], np.random.Generator], dict[str, Value]]
 
 
 @dataclass(frozen=True)
 class ImitationScore:
-    """Best value found, placed between the median (0) and the best (1) of 1,000 random points.
+    """One teacher, the policy that imitates it, and random search on the same tasks.
+
+    Regret is (top - best so far) / (top - median), top and median being those of 1,000 random
+    points, at most 1 and maybe below 0. A step is the distance of a trial from the incumbent before
+    it: root of the mean over the parameters of the squared difference on the unit interval, 1 for
+    another choice and for a parameter that only one of both has.
 
     Attributes:
-        teacher: Method that is imitated.
+        teacher: Registered name of the method.
+        learned: Whether its histories were among the checkpoint's training data.
+        tasks: Synthetic functions without noise, never seen in training.
+        seeds: Searches of each on every task.
         trials: Trials of each search.
-        tasks: Synthetic functions, never seen in training (their seed is another).
-        random_score: Mean score of random search.
-        teacher_score: Mean score of the teacher.
-        policy_score: Mean score of the checkpoint's policy, told the teacher's name.
-        share: (policy - random) / (teacher - random).
+        regret_random: Final regret of random search.
+        regret_teacher: Of the teacher.
+        regret_policy: Of the policy, told the teacher's name.
+        gap_share: (policy - teacher) / (random - teacher) of the final regrets; 0 is as good as the
+            teacher and 1 as random search. None when the teacher is not told from random search:
+            the interval of the difference holds 0.
+        step_random: Mean step of random search.
+        step_teacher: Of the teacher.
+        step_policy: Of the policy.
+        step_difference: The policy's less the teacher's.
+        regret_curves: Searcher (`random`, `teacher`, `policy`) to mean regret after each trial.
+        step_curves: Searcher to mean step of each trial but the first.
     """
 
     teacher: str
-    trials: int
+    learned: bool
     tasks: int
-    random_score: float
-    teacher_score: float
-    policy_score: float
-    share: float
+    seeds: int
+    trials: int
+    regret_random: Estimate
+    regret_teacher: Estimate
+    regret_policy: Estimate
+    gap_share: Estimate | None
+    step_random: Estimate
+    step_teacher: Estimate
+    step_policy: Estimate
+    step_difference: Estimate
+    regret_curves: Mapping[str, tuple[float, ...]]
+    step_curves: Mapping[str, tuple[float, ...]]
 
 
-@torch.no_grad()
-def imitation_score(
+@dataclass(frozen=True)
+class _Task:
+    """One function on one space."""
+
+    config: StudyConfig
+    space: EncodedSpace
+    functions: SyntheticFunctions
+    median: float
+    top: float
+
+    def value(self, point: Mapping[str, Value]) -> float:
+        """The function's value, NaN where the trial fails."""
+        return float(_observe(self.functions, self.space.encode([point]))[0])
+
+
+@dataclass(frozen=True)
+class _Searches:
+    """Regrets (K, S, T) and steps (K, S, T - 1) of one searcher."""
+
+    regret: Array
+    step: Array
+
+
+def imitation_scores(
     checkpoint: Checkpoint,
     *,
-    teacher: str = "gp ei",
-    parameters: int = 4,
-    spaces: int = 15,
-    functions: int = 4,
-    trials: int = 30,
-    start: int = 5,
+    teachers: Sequence[str] = TEACHERS,
+    tasks: int = 30,
+    seeds: int = 20,
+    trials: int = 40,
     seed: int = 2024,
-) -> ImitationScore:
-    """Let random search, a teacher and the policy search the same functions.
+    progress: bool = False,
+) -> list[ImitationScore]:
+    """Let random search, each teacher and the policy search the same synthetic functions.
 
     Args:
         checkpoint: Whose policy is measured.
-        teacher: A method of `optformer.data.synthetic.histories`.
-        parameters: Parameters of every space.
-        spaces: Spaces drawn.
-        functions: Functions on each.
-        trials: Trials of each search.
-        start: Random trials the policy starts with, as its teacher does.
+        teachers: Registered search methods.
+        tasks: Functions K, at least 2; intervals are over them.
+        seeds: Searches S of each searcher on each.
+        trials: Trials T of each search, at least 2.
         seed: Seed of tasks and searches.
+        progress: Show a progress bar on standard error.
+
+    Raises:
+        ConfigError: A teacher is no registered method, or a number is out of range.
     """
-    rng = np.random.default_rng(seed)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = draw_functions(draw_spaces(spaces, parameters, rng), functions, generator)
-    reference = METHODS["random"](drawn, _REFERENCE, generator).outcome
-    middle = reference.nanmedian(-1).values
-    top = torch.nan_to_num(reference, nan=-torch.inf).amax(-1)
-
-    def score(history: SyntheticHistory) -> float:
-        best = torch.nan_to_num(history.outcome, nan=-torch.inf).amax(-1)
-        return float(((best - middle) / (top - middle).clamp(min=1e-9)).clamp(-1, 2).mean())
-
-    random_score = score(METHODS["random"](drawn, trials, generator))
-    teacher_score = score(METHODS[teacher](drawn, trials, generator))
-    policy_score = score(_run_policy(checkpoint, drawn, teacher, trials, start, generator))
-    return ImitationScore(
-        teacher=teacher,
-        trials=trials,
-        tasks=spaces * functions,
-        random_score=random_score,
-        teacher_score=teacher_score,
-        policy_score=policy_score,
-        share=(policy_score - random_score) / (teacher_score - random_score),
-    )
-
-
-def _run_policy(
-    checkpoint: Checkpoint,
-    functions: SyntheticFunctions,
-    teacher: str,
-    trials: int,
-    start: int,
-    generator: torch.Generator,
-) -> SyntheticHistory:
-    spaces = functions.spaces
-    count, parameters = spaces.choices.shape
-    studies = functions.mixture.shape[1]
-    metadata = describe_spaces(
-        spaces, ["objective"] * count, [teacher] * count, checkpoint.vocabulary
-    )
-    memory = checkpoint.model.encode_metadata(metadata).repeat(studies)
-    history = METHODS["random"](functions, start, generator)
-    while history.values.shape[2] < trials:
-        outcome = history.outcome.flatten(0, 1)
-        alive = ~outcome.isnan()
-        scale = fit_scale(outcome.nan_to_num(), alive)
-        encoded = History(
-            points_of(spaces, history.values),
-            torch.where(alive, scale.to_unit(outcome.nan_to_num()), 0.0),
-            torch.where(alive, int(MetricKind.VALUE), int(MetricKind.FAILED)),
+    unknown = [name for name in teachers if name not in registry.names()]
+    if unknown or not teachers:
+        raise ConfigError(
+            f"teachers must be registered search methods, got {list(teachers)}; "
+            f"unknown are {unknown}, known {registry.names()}"
         )
-        cache = checkpoint.model.encode_history(memory, encoded)
-        values = torch.zeros(count, studies, 1, parameters)
-        for slot in range(parameters):
-            asked = torch.tensor([slot])
-            partial = partial_points(points_of(spaces, values), torch.tensor([0]), asked)
-            logits = checkpoint.model.value_logits(memory, cache, partial, asked)
-            drawn = _draw(logits[:, 0], generator).reshape(count, studies, 1)
-            values[..., slot] = drawn
-            values = spaces.snap(values)
-        observed = functions.observe(values, generator)
-        history = SyntheticHistory(
-            torch.cat([history.values, values], 2), torch.cat([history.outcome, observed], 2)
+    if tasks < 2 or seeds < 1 or trials < 2:
+        raise ConfigError(
+            "tasks and trials must be at least 2 and seeds at least 1, "
+            f"got {tasks}, {trials} and {seeds}"
         )
+    drawn = [_draw_task(seed, number) for number in range(tasks)]
+    learned = checkpoint.run.get("config", {}).get("prior", {}).get("methods", {})
+    with tqdm(total=tasks * (1 + 2 * len(teachers)), unit="task", disable=not progress) as bar:
+
+        def searches(name: str, stream: int, make: Callable[[_Task], Suggest]) -> _Searches:
+            bar.set_description(name)
+            regret, step = np.empty((tasks, seeds, trials)), np.empty((tasks, seeds, trials - 1))
+            for k, task in enumerate(drawn):
+                suggest = make(task)
+                for s in range(seeds):
+                    history = _search(task, suggest, trials, [seed, stream, k, s])
+                    regret[k, s], step[k, s] = _regrets(task, history), _steps(task, history)
+                bar.update()
+            return _Searches(regret, step)
+
+        baseline = searches(_BASELINE, 0, partial(_method, _BASELINE))
+        scores = []
+        for teacher in teachers:
+            told = _TOLD.get(teacher, teacher.replace("-", " "))
+            taught = searches(teacher, 1, partial(_method, teacher))
+            policy = searches(f"policy as {teacher}", 2, partial(_policy, checkpoint, told))
+            scores.append(_score(teacher, told in learned, baseline, taught, policy))
+    return scores
+
+
+def _draw_task(seed: int, number: int) -> _Task:
+    rng = np.random.default_rng([seed, number])
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    spaces = draw_spaces(1, _PARAMETERS[number % len(_PARAMETERS)], rng)
+    functions = draw_functions(spaces, 1, generator)
+    functions = replace(functions, noise=torch.zeros_like(functions.noise))
+    config = StudyConfig(space=spaces.described[0], metric="objective", goal="maximize")
+    space = EncodedSpace(config.space, {})
+    values = _observe(functions, space.from_uniform(rng.random((_REFERENCE, len(space.names)))))
+    return _Task(config, space, functions, float(np.nanmedian(values)), float(np.nanmax(values)))
+
+
+def _observe(functions: SyntheticFunctions, values: Array) -> Array:
+    """Values of points, (N, P), without noise; NaN where a trial fails."""
+    points = torch.from_numpy(values).float()[None, None]
+    return functions.observe(points, torch.Generator())[0, 0].double().numpy()
+
+
+def _method(name: str, task: _Task) -> Suggest:
+    searcher = registry.create(name, task.config)
+    return lambda history, rng: searcher.suggest(history, 1, rng)[0]
+
+
+def _policy(checkpoint: Checkpoint, told: str, task: _Task) -> Suggest:
+    """One sample of the policy a trial, from the first trial on."""
+
+    def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        study = read_study(checkpoint, task.config, history, told)
+        values, _ = draw_trials(study, task.space, 1, generator)
+        return task.space.decode(values[0])
+
+    return suggest
+
+
+def _search(task: _Task, suggest: Suggest, trials: int, seed: Sequence[int]) -> list[Trial]:
+    history: list[Trial] = []
+    for number in range(trials):
+        point = suggest(history, np.random.default_rng([*seed, number]))
+        trial, value = Trial(number, point), task.value(point)
+        history.append(trial.fail("out of bounds") if np.isnan(value) else trial.finish(value))
     return history
 
 
-def _draw(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """A value a study: uniform inside the drawn bin, or a choice's index."""
-    token = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
-    inside = torch.rand(token.shape, generator=generator)
-    return torch.where(token >= NUM_BINS, (token - NUM_BINS).float(), (token + inside) / NUM_BINS)
+def _regrets(task: _Task, history: Sequence[Trial]) -> Array:
+    """Regret after each trial, (T,)."""
+    values = [-np.inf if trial.value is None else trial.value for trial in history]
+    best = np.maximum.accumulate(np.array(values, dtype=np.float64))
+    scale = max(task.top - task.median, 1e-9)
+    return np.minimum((task.top - best) / scale, 1.0)
+
+
+def _steps(task: _Task, history: Sequence[Trial]) -> Array:
+    """Distance of each trial but the first from the incumbent, NaN while there is none."""
+    values = task.space.encode([trial.params for trial in history])
+    active = task.space.active(values)
+    gap = np.abs(values[:, None] - values[None]) ** 2  # (T, T, P)
+    other = (values[:, None] != values[None]) & task.space.is_choice
+    gap = np.where(other | (active[:, None] != active[None]), 1.0, gap)
+    distance = np.sqrt(gap.mean(-1))
+    steps = [
+        np.nan if best is None else distance[number, best]
+        for number, best in enumerate(_incumbents(history))
+    ]
+    return np.array(steps[1:], dtype=np.float64)
+
+
+def _incumbents(history: Sequence[Trial]) -> Iterator[int | None]:
+    """Number of the best trial before each trial."""
+    best: int | None = None
+    top = -np.inf
+    for number, trial in enumerate(history):
+        yield best
+        if trial.value is not None and trial.value > top:
+            best, top = number, trial.value
+
+
+def _score(
+    teacher: str, learned: bool, baseline: _Searches, taught: _Searches, policy: _Searches
+) -> ImitationScore:
+    by_name = {"random": baseline, "teacher": taught, "policy": policy}
+    tasks, seeds, trials = baseline.regret.shape
+    regret = {name: found.regret[:, :, -1].mean(1) for name, found in by_name.items()}  # (K,)
+    step = {name: np.nanmean(found.step, axis=(1, 2)) for name, found in by_name.items()}
+    gap = regret["random"] - regret["teacher"]
+    told_apart = mean(gap).low > 0 or mean(gap).high < 0
+    return ImitationScore(
+        teacher=teacher,
+        learned=learned,
+        tasks=tasks,
+        seeds=seeds,
+        trials=trials,
+        regret_random=mean(regret["random"]),
+        regret_teacher=mean(regret["teacher"]),
+        regret_policy=mean(regret["policy"]),
+        gap_share=ratio(regret["policy"] - regret["teacher"], gap) if told_apart else None,
+        step_random=mean(step["random"]),
+        step_teacher=mean(step["teacher"]),
+        step_policy=mean(step["policy"]),
+        step_difference=mean(step["policy"] - step["teacher"]),
+        regret_curves={n: tuple(f.regret.mean((0, 1)).tolist()) for n, f in by_name.items()},
+        step_curves={n: tuple(np.nanmean(f.step, (0, 1)).tolist()) for n, f in by_name.items()},
+    )

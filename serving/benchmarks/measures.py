@@ -1,6 +1,6 @@
-"""How runs are scored: incumbents, normalised regret, ranks and their uncertainty.
+"""How runs are scored: incumbents, normalised regret, ranks, repeats.
 
-Gains are the metric times the goal's sign: larger is better. K counts tasks, M methods, T trials.
+Gains are the metric times the goal's sign: larger is better. M counts methods, T trials.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from optformer.data.methods.points import point_key
 from optformer.data.parameters import Value
 
 Array = NDArray[np.float64]
-
-RESAMPLES = 2000
-"""Bootstrap resamples behind an interval."""
 
 
 def incumbents(values: Sequence[float | None], sign: float, length: int) -> Array:
@@ -67,24 +64,6 @@ def ranks(regrets: Array) -> Array:
     """
     ranked: Array = rankdata(regrets, method="average", axis=0)
     return ranked
-
-
-def bootstrap_limits(values: Array, *, seed: int = 0) -> Array:
-    """Ends of the 95 % percentile interval of a mean over tasks, resampled with replacement.
-
-    Args:
-        values: One value, or one array of values, a task: shape (K, ...), K at least 1.
-        seed: Seed of the resampling; one number for a whole report, so that methods and trials are
-            resampled alike.
-
-    Returns:
-        Shape (2, ...): the lower and the upper ends.
-    """
-    tasks = len(values)
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=RESAMPLES) / tasks
-    limits: Array = np.quantile(np.tensordot(weights, values, axes=1), [0.025, 0.975], axis=0)
-    return limits
 
 
 def repeat_rate(points: Sequence[Mapping[str, Value]]) -> float:

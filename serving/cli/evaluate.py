@@ -1,63 +1,103 @@
-"""`optformer evaluate`: measure a model's predictions."""
+"""`optformer evaluate`: measure a model's predictions, and how well it imitates."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from optformer.serving.cli import console
+
+if TYPE_CHECKING:
+    from optformer.checkpoint import Checkpoint
+
+_Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "evaluate",
-        description="Measures how much a model knows about functions from a Gaussian process, "
-        "between knowing nothing (share 0) and the exact process (share 1), in nats a target.",
+        description="Measures what a model knows. By default: of functions drawn from a Gaussian "
+        "process, between nothing (share 0) and the exact process (share 1), in nats a target. "
+        "With --histories: of real studies, beside a Gaussian process fitted to the same trials. "
+        "With --imitation: its policy's searches beside those of the methods it imitates.",
     )
     parser.add_argument("--model", help="checkpoint directory (default: the shipped model)")
+    parser.add_argument("--seed", type=int, default=2024, help="seed of the studies (default 2024)")
     parser.add_argument(
-        "--contexts",
-        nargs="+",
-        choices=("uniform", "gp-ei"),
-        default=["uniform", "gp-ei"],
-        help="how the given trials were chosen (default both)",
-    )
-    parser.add_argument(
-        "--dimensions",
-        nargs="+",
-        type=int,
-        metavar="N",
-        default=[1, 2, 3, 4, 6, 8],
-        help="numbers of parameters (default 1 2 3 4 6 8)",
-    )
-    parser.add_argument(
-        "--studies", type=int, default=96, help="studies of each kind and length (default 96)"
-    )
-    parser.add_argument(
-        "--imitation",
-        action="store_true",
-        help="also measure the policy: its likelihood, and its searches beside its teacher's",
+        "--out",
+        type=Path,
+        default=Path("runs/evaluation"),
+        help="folder of the tables and pictures of --histories and --imitation "
+        "(default runs/evaluation)",
     )
     parser.add_argument(
         "--record",
         action="store_true",
         help="write the scores into the record and the model card of the checkpoint in --model",
     )
-    parser.add_argument("--seed", type=int, default=2024, help="seed of the studies (default 2024)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--histories",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="tables of logged studies (.parquet or .csv, with the space in NAME.space.yaml), or "
+        "folders that `optformer benchmark` wrote",
+    )
+    what.add_argument(
+        "--imitation",
+        action="store_true",
+        help="measure the policy: its likelihood, and its searches beside its teachers'",
+    )
+    samples = parser.add_argument_group("samples of a Gaussian process, and --histories")
+    samples.add_argument(
+        "--studies",
+        type=int,
+        default=96,
+        help="studies of each kind and length, or drawn from each path (default 96)",
+    )
+    samples.add_argument(
+        "--contexts",
+        nargs="+",
+        choices=("uniform", "gp-ei"),
+        default=["uniform", "gp-ei"],
+        help="how the given trials were chosen, of samples (default both)",
+    )
+    samples.add_argument(
+        "--dimensions",
+        nargs="+",
+        type=int,
+        metavar="N",
+        default=[1, 2, 3, 4, 6, 8],
+        help="numbers of parameters, of samples (default 1 2 3 4 6 8)",
+    )
+    samples.add_argument("--metric", metavar="NAME", help="metric column of tables: metric.NAME")
+    samples.add_argument("--goal", choices=("maximize", "minimize"), help="goal of --metric")
+    imitation = parser.add_argument_group("--imitation")
+    imitation.add_argument(
+        "--teachers",
+        nargs="+",
+        metavar="NAME",
+        default=["random", "regularized-evolution", "gp-ei"],
+        help="search methods to imitate (default random regularized-evolution gp-ei)",
+    )
+    imitation.add_argument("--tasks", type=int, default=30, help="functions (default 30)")
+    imitation.add_argument(
+        "--seeds", type=int, default=20, help="searches of each function (default 20)"
+    )
+    imitation.add_argument(
+        "--trials", type=int, default=40, help="trials of each search (default 40)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write tables of scores; returns the exit status."""
-    from dataclasses import asdict
-
     from optformer.checkpoint import load_checkpoint
     from optformer.data.errors import ConfigError
-    from optformer.training.config import PriorConfig
-    from optformer.training.evaluate import policy_scores, prediction_scores
-    from optformer.training.imitation import imitation_score
     from optformer.training.model_card import write_model_card
 
     if args.studies < 1 or args.seed < 0 or min(args.dimensions) < 1:
@@ -68,31 +108,98 @@ def run(args: argparse.Namespace) -> int:
     if args.record and args.model is None:
         raise ConfigError("--record needs the checkpoint's directory in --model")
     checkpoint = load_checkpoint(args.model)
-    tables: dict[str, Sequence[Any]] = {
-        "Prediction: negative log-likelihood on Gaussian-process samples": prediction_scores(
-            checkpoint,
-            contexts=args.contexts,
-            dimensions=args.dimensions,
-            studies=args.studies,
-            seed=args.seed,
-        )
-    }
-    if args.imitation:
-        prior = PriorConfig(**checkpoint.run["config"]["prior"])
-        tables["Policy: negative log-likelihood a parameter"] = policy_scores(
-            checkpoint, prior, seed=args.seed
-        )
-        tables["Policy: searches beside its teacher"] = [
-            imitation_score(checkpoint, seed=args.seed)
-        ]
-    rows = {name: [asdict(score) for score in scores] for name, scores in tables.items()}
-    for name, table in rows.items():
-        console.write(f"{name}\n")
-        console.table(
-            list(table[0]),
-            [[f"{v:.3f}" if isinstance(v, float) else v for v in row.values()] for row in table],
-        )
-        console.write()
-    if args.record:
-        console.write(f"model card: {write_model_card(args.model, rows)}")
+    if args.histories is not None:
+        tables = _histories(args, checkpoint)
+    elif args.imitation:
+        tables = _imitation(args, checkpoint)
+    else:
+        tables = _samples(args, checkpoint)
+    if args.record:  # what this call did not measure is kept
+        earlier = checkpoint.run.get("evaluation", {})
+        console.write(f"model card: {write_model_card(args.model, {**earlier, **tables})}")
     return 0
+
+
+def _samples(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
+    from dataclasses import asdict
+
+    from optformer.training.evaluate import prediction_scores
+
+    scores = prediction_scores(
+        checkpoint,
+        contexts=args.contexts,
+        dimensions=args.dimensions,
+        studies=args.studies,
+        seed=args.seed,
+    )
+    return _shown(
+        "Prediction: negative log-likelihood on Gaussian-process samples",
+        [asdict(score) for score in scores],
+    )
+
+
+def _histories(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
+    import numpy as np
+
+    from optformer.serving.benchmarks.predictions.histories import load_histories
+    from optformer.serving.benchmarks.predictions.predictors import (
+        CheckpointPredictor,
+        GaussianProcessPredictor,
+    )
+    from optformer.serving.benchmarks.predictions.report import prediction_rows, write_predictions
+    from optformer.serving.benchmarks.predictions.scores import score_predictions
+
+    predictors = {"optformer": CheckpointPredictor(checkpoint), "gp": GaussianProcessPredictor()}
+    histories = [
+        history
+        for path in args.histories
+        for history in load_histories(
+            path,
+            args.studies,
+            np.random.default_rng(args.seed),
+            metric=args.metric,
+            goal=args.goal,
+        )
+    ]
+    scores = score_predictions(histories, predictors, "gp", seed=args.seed, progress=True)
+    console.write(write_predictions(scores, "gp", args.out))
+    console.note(f"tables and pictures: {args.out}")
+    return {"Prediction: real histories beside a Gaussian process": prediction_rows(scores, "gp")}
+
+
+def _imitation(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
+    from dataclasses import asdict
+
+    from optformer.serving.benchmarks.imitation import imitation_rows, write_imitation
+    from optformer.training.config import PriorConfig
+    from optformer.training.evaluate import policy_scores
+    from optformer.training.imitation import imitation_scores
+
+    scores = imitation_scores(
+        checkpoint,
+        teachers=args.teachers,
+        tasks=args.tasks,
+        seeds=args.seeds,
+        trials=args.trials,
+        seed=args.seed,
+        progress=True,
+    )
+    prior = PriorConfig(**checkpoint.run["config"]["prior"])
+    likelihoods = policy_scores(checkpoint, prior, seed=args.seed)
+    tables = _shown(
+        "Policy: negative log-likelihood a parameter", [asdict(score) for score in likelihoods]
+    )
+    console.write(write_imitation(scores, args.out))
+    console.note(f"tables and pictures: {args.out}")
+    return {**tables, "Policy: searches beside its teacher": imitation_rows(scores)}
+
+
+def _shown(name: str, rows: Sequence[Mapping[str, Any]]) -> _Tables:
+    """Write a table; returns it by its name."""
+    console.write(f"{name}\n")
+    console.table(
+        list(rows[0]),
+        [[f"{v:.3f}" if isinstance(v, float) else v for v in row.values()] for row in rows],
+    )
+    console.write()
+    return {name: rows}

@@ -16,9 +16,13 @@ from optformer.checkpoint import CARD, Checkpoint, load_checkpoint, save_checkpo
 from optformer.data.errors import CheckpointError
 from optformer.tokenization.symbols import NUM_BINS
 from optformer.training.config import PriorConfig, TrainingConfig
-from optformer.training.evaluate import policy_scores, prediction_scores
+from optformer.training.evaluate import (
+    binned_normal,
+    policy_scores,
+    prediction_scores,
+    value_bins,
+)
 from optformer.training.gp_benchmark import ContextKind, GPSamples, draw_samples
-from optformer.training.imitation import imitation_score
 from optformer.training.model_card import write_model_card
 from optformer.training.train import CHECKPOINT, Trainer
 
@@ -106,28 +110,22 @@ def test_draw_samples__gp_ei__climbs_and_asks_near_the_incumbent() -> None:
     assert float(uniform.target_points.std()) == pytest.approx(12**-0.5, abs=0.02)
 
 
-def test_exact__all_bins__sum_to_one_and_hold_the_samples(samples: GPSamples) -> None:
+def test_binned_normal__all_bins__sum_to_one(samples: GPSamples) -> None:
     scale = evaluate._fit(samples)
     studies = len(samples.values)
-    one = GPSamples(
-        samples.points,
-        samples.values,
-        samples.target_points[:, :1],
-        samples.target_values[:, :1],
-        samples.mean[:, :1],
-        samples.deviation[:, :1],
-    )
-    total = torch.zeros(studies, dtype=torch.float64)
-    for b in range(NUM_BINS):
-        target = torch.full((studies, 1), b)
-        total += torch.exp(-evaluate._exact(scale, one, target))
-    torch.testing.assert_close(total, torch.ones(studies, dtype=torch.float64), rtol=0, atol=1e-6)
+    bins = torch.arange(NUM_BINS).expand(studies, -1)
+    mean, deviation = samples.mean[:, :1], samples.deviation[:, :1]
+    below, inside = binned_normal(scale, mean, deviation, bins)
+    total = inside.sum(-1)
+    torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=1e-6)
+    torch.testing.assert_close(below[:, 1:], inside.cumsum(-1)[:, :-1], rtol=0, atol=1e-6)
 
 
-def test_exact__true_process__beats_the_marginal(samples: GPSamples) -> None:
+def test_binned_normal__true_process__beats_the_marginal(samples: GPSamples) -> None:
     scale = evaluate._fit(samples)
-    target = evaluate._bins(scale, samples.target_values)
-    exact = evaluate._exact(scale, samples, target)
+    target = value_bins(scale, samples.target_values)
+    _, inside = binned_normal(scale, samples.mean, samples.deviation, target)
+    exact = -inside.log().mean(-1)
     counts = torch.bincount(target.flatten(), minlength=NUM_BINS).double()
     kernel = torch.nn.functional.avg_pool1d(counts[None, None], 41, 1, 20)[0, 0] + 0.05
     own = -(kernel / kernel.sum()).log()[target].mean(-1)  # even the histogram of these targets
@@ -142,7 +140,7 @@ def test_prediction_scores__marginal_in_disguise__captures_nothing(
 ) -> None:
     """A model that answers with the distribution over studies, whatever the question."""
     others = draw_samples("uniform", 1, 12, 200, 16, seed=1)
-    bins = evaluate._bins(evaluate._fit(others), others.target_values).flatten()
+    bins = value_bins(evaluate._fit(others), others.target_values).flatten()
     counts = torch.bincount(bins, minlength=NUM_BINS + 1).double()
     smooth = torch.nn.functional.avg_pool1d(counts[None, None], 21, 1, 10)[0, 0] + 0.1
     checkpoint = _fake(tiny_checkpoint, smooth / smooth.sum())
@@ -180,22 +178,6 @@ def test_policy_scores__random_weights__are_worse_than_uniform(
 ) -> None:
     (score,) = policy_scores(tiny_checkpoint, prior_config, methods=["clustered"], batches=1)
     assert score.ours > score.uniform
-
-
-def test_imitation_score__random_weights__search_like_random(
-    tiny_checkpoint: Checkpoint,
-) -> None:
-    settings: dict[str, Any] = {"parameters": 2, "spaces": 6, "functions": 2, "trials": 12}
-    score = imitation_score(tiny_checkpoint, **settings)
-    assert score.teacher == "gp ei"
-    assert score.tasks == 12
-    assert 0 < score.random_score <= 1
-    assert score.teacher_score > score.random_score
-    assert abs(score.policy_score - score.random_score) < 0.5
-    assert score.share == pytest.approx(
-        (score.policy_score - score.random_score) / (score.teacher_score - score.random_score)
-    )
-    assert imitation_score(tiny_checkpoint, **settings) == score
 
 
 def test_model_card__trained_checkpoint__tells_all_of_the_record(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from optformer.serving.benchmarks.measures import Array, bootstrap_limits
+from optformer.serving.benchmarks.measures import Array
 from optformer.serving.benchmarks.report.scores import ALL_SUITES, MethodScore, SuiteScore
 from optformer.serving.benchmarks.report.significance import LEVEL, MIN_TASKS, differing
+from optformer.training.estimates import mean
 
-GAUSSIAN_PROCESSES = ("gp", "gp-1", "gp-3", "botorch")
+GAUSSIAN_PROCESSES = ("gp", "gp-1", "gp-3", "qlogei")
 """Methods whose best is the one to beat."""
 
 REGRET_LEVELS = (0.1, 0.01)
@@ -137,13 +138,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
+def table_of(rows: Sequence[Mapping[str, str]]) -> str:
+    """A Markdown table of rows that map the same headings to cells, at least one."""
+    return table(list(rows[0]), [list(row.values()) for row in rows])
+
+
 def _mean(values: Array, digits: int = 4, sign: str = "") -> str:
     """The mean over tasks with its interval, when there are several."""
-    text = f"{values.mean():{sign}.{digits}f}"
-    if len(values) == 1:
-        return text
-    low, high = bootstrap_limits(values)
-    return f"{text} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
+    form = f"{sign}.{digits}f"
+    return f"{mean(values):{form}}" if len(values) > 1 else f"{values[0]:{form}}"
 
 
 def _p_value(value: float) -> str:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from optformer.serving.cli import main
@@ -71,18 +73,39 @@ def test_evaluate__tiny_model__writes_a_row_for_each_dimension(
     ]
 
 
-def test_evaluate__imitation_recorded__fills_the_model_card(
-    checkpoint: str, capsys: pytest.CaptureFixture[str]
+def test_evaluate__recorded__keeps_what_was_recorded_before(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--contexts", "uniform", "--dimensions", "1", "--studies", "2", "--imitation"]
-    assert main(["evaluate", "--model", checkpoint, *options, "--record"]) == 0
-    out = capsys.readouterr().out
-    assert "teacher_score" in out
+    model = ["--model", checkpoint, "--record"]
+    samples = ["--contexts", "uniform", "--dimensions", "1", "--studies", "2"]
+    assert main(["evaluate", *model, *samples]) == 0
+    search = ["--teachers", "random", "--tasks", "2", "--seeds", "1", "--trials", "3"]
+    out = tmp_path / "imitation"
+    assert main(["evaluate", *model, "--imitation", *search, "--out", str(out)]) == 0
+    assert "Share of the gap" in capsys.readouterr().out
+    assert {path.suffix for path in out.iterdir()} == {".md", ".json", ".png"}
     card = (Path(checkpoint) / "README.md").read_text()
     assert "| uniform | 1 |" in card
     assert "searches beside its teacher" in card
     recorded = json.loads((Path(checkpoint) / "run.json").read_text())
     assert len(recorded["evaluation"]) == 3
+
+
+def test_evaluate__histories__writes_the_table_beside_a_gaussian_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("botorch")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"run": 0, "step": range(16), "x": rng.random(16)})
+    frame["metric.loss"] = (frame["x"] - 0.3) ** 2
+    frame.to_csv(tmp_path / "logs.csv", index=False)
+    (tmp_path / "logs.space.yaml").write_text("x: {type: float, low: 0, high: 1}\n")
+    words = ["evaluate", "--histories", str(tmp_path / "logs.csv"), "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "say which metric with --metric and --goal" in capsys.readouterr().err
+    assert main([*words, "--metric", "loss", "--goal", "minimize"]) == 0
+    assert "| logs | 10 trials | `gp` | 1 | 6 |" in capsys.readouterr().out
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".md", ".json", ".png"}
 
 
 @pytest.mark.parametrize(
@@ -91,6 +114,8 @@ def test_evaluate__imitation_recorded__fills_the_model_card(
         (["--model", "/no/such/checkpoint"], "no checkpoint at /no/such/checkpoint"),
         (["--studies", "0"], "must be at least 1"),
         (["--record"], "--record needs"),
+        (["--imitation", "--teachers", "nobody"], "unknown are ['nobody']"),
+        (["--histories", "/no/such.csv", "--metric", "a", "--goal", "minimize"], "/no/such"),
     ],
 )
 def test_evaluate__bad_option__exit_status_2(

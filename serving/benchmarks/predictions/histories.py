@@ -1,0 +1,182 @@
+"""Real histories to predict: tables of logged studies, and runs of this package's benchmark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from optformer.data.errors import ConfigError, DatasetError
+from optformer.data.parameters import Float, Value
+from optformer.data.space_files import load_space
+from optformer.data.spaces import SearchSpace
+from optformer.data.studies import Goal, StudyConfig
+from optformer.data.trials import Trial
+from optformer.serving.benchmarks import results, suites
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRIC = "metric."
+"""Start of the names of metric columns."""
+
+STEP = "step"
+"""Column that orders the trials of a study."""
+
+_DATASET = "dataset"
+
+
+@dataclass(frozen=True)
+class RealHistory:
+    """One study that was really run.
+
+    Attributes:
+        source: Name of the file or folder it is from.
+        task: What was tuned; histories of one task are not independent.
+        config: The study.
+        trials: Its trials in order, completed and failed ones.
+    """
+
+    source: str
+    task: str
+    config: StudyConfig
+    trials: tuple[Trial, ...]
+
+
+def load_histories(
+    path: Path,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    metric: str | None = None,
+    goal: Goal | None = None,
+) -> list[RealHistory]:
+    """Draw histories from a file or folder.
+
+    A table has one row a trial: a column for each parameter (empty where a condition is off),
+    `metric.<name>` for each metric, `step` for the order; all other columns together name the
+    study, and `dataset` its task. The space of `studies.parquet` is in `studies.space.yaml`.
+
+    Args:
+        path: A `.parquet` or `.csv` table, or a folder that `optformer benchmark` wrote.
+        count: Most histories to draw, at least 1; all of them when there are fewer.
+        rng: Draws them.
+        metric: Which metric of a table; the tasks of a benchmark know theirs.
+        goal: Its goal.
+
+    Raises:
+        ConfigError: The metric or its goal is missing for a table.
+        DatasetError: The table cannot be read, lacks a column or holds an illegal value.
+        SearchSpaceError: The table's space cannot be read.
+        StorageError: A shard of the folder is unreadable; the message names it.
+        MissingExtraError: A package of the `benchmark` extra is not installed.
+    """
+    if path.is_dir():
+        return _from_results(path, count, rng)
+    if metric is None or goal is None:
+        raise ConfigError(f"{path} is a table: say which metric with --metric and --goal")
+    return _from_table(path, count, rng, metric, goal)
+
+
+def _from_results(out: Path, count: int, rng: np.random.Generator) -> list[RealHistory]:
+    keys = results.find_runs(out)
+    if not keys:
+        raise DatasetError(f"{out} holds no benchmark run; give a folder of `optformer benchmark`")
+    drawn = [keys[i] for i in np.sort(rng.permutation(len(keys))[:count])]
+    tasks = {(key.suite, key.task) for key in drawn}
+    configs = {(suite, task): suites.load_task(suite, task).config for suite, task in sorted(tasks)}
+    histories = []
+    for key in drawn:
+        config = configs[key.suite, key.task]
+        trials = [
+            _trial(row.trial, config.space.validate(row.params), row.value)
+            for row in results.read_run(out, key).trials
+        ]
+        task = f"{key.suite}/{key.task}"
+        histories.append(RealHistory(out.name, task, config, tuple(trials)))
+    return histories
+
+
+def _from_table(
+    path: Path, count: int, rng: np.random.Generator, metric: str, goal: Goal
+) -> list[RealHistory]:
+    space = load_space(path.with_suffix(".space.yaml"))
+    frame = _read(path)
+    missing = [name for name in (*space.names, METRIC + metric, STEP) if name not in frame]
+    if missing:
+        raise DatasetError(f"{path} lacks the column {missing[0]!r}; it has {list(frame.columns)}")
+    study = [
+        name
+        for name in frame
+        if name not in space and name != STEP and not str(name).startswith(METRIC)
+    ]
+    if not study:
+        raise DatasetError(f"{path} has no column that tells its studies apart, such as 'run'")
+    groups = list(frame.groupby(study, sort=True))
+    drawn = [groups[i] for i in np.sort(rng.permutation(len(groups))[:count])]
+    return [_history(path, study, key, rows, space, metric, goal) for key, rows in drawn]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
+    if path.suffix not in readers:
+        raise DatasetError(f"{path}: a table ends in .parquet or .csv")
+    try:
+        frame: pd.DataFrame = readers[path.suffix](path)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"cannot read the table {path}: {error}") from error
+    return frame
+
+
+def _history(
+    path: Path,
+    study: list[str],
+    key: tuple[Hashable, ...],
+    rows: pd.DataFrame,
+    space: SearchSpace,
+    metric: str,
+    goal: Goal,
+) -> RealHistory:
+    named = dict(zip(study, map(str, key), strict=True))
+    task = named.get(_DATASET, path.stem)
+    config = StudyConfig(
+        space=space,
+        metric=metric,
+        goal=goal,
+        metadata={_DATASET: task} if _DATASET in named else {},
+    )
+    trials = [
+        _trial(number, _point(path, space, row), float(row[METRIC + metric]))
+        for number, row in enumerate(rows.sort_values(STEP).to_dict("records"))
+    ]
+    return RealHistory(path.stem, task, config, tuple(trials))
+
+
+def _point(path: Path, space: SearchSpace, row: Mapping[Hashable, Any]) -> dict[str, Value]:
+    """A row's point: what is active under the row's own choices."""
+    point: dict[str, Value] = {}
+    try:
+        for name, parameter in space.items():
+            if not space.is_active(name, point):
+                continue
+            value = row[name].item() if isinstance(row[name], np.generic) else row[name]
+            if isinstance(parameter, Float):  # single precision in a file rounds past a bound
+                nearest = min(max(value, parameter.low), parameter.high)
+                value = nearest if math.isclose(value, nearest, rel_tol=1e-6) else value
+            point[name] = space.validate_value(name, value)
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{path}, step {row[STEP]}: {error}") from error
+    return point
+
+
+def _trial(number: int, params: Mapping[str, Value], value: float | None) -> Trial:
+    trial = Trial(number, dict(params))
+    if value is None or not math.isfinite(value):
+        return trial.fail("the objective gave no value")
+    return trial.finish(value)

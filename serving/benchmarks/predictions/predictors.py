@@ -1,0 +1,152 @@
+"""Who predicts: a checkpoint, and a Gaussian process fitted to the same trials.
+
+Both answer with the probability of the bin that a target's value falls into, on the objective scale
+fitted to the prefix, so that their likelihoods compare. N counts targets, Q bins.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from optformer.acquisition import bin_centres
+from optformer.checkpoint import Checkpoint
+from optformer.data.errors import MissingExtraError
+from optformer.data.parameters import Value
+from optformer.data.studies import StudyConfig
+from optformer.data.trials import Trial
+from optformer.encoded_space import EncodedSpace
+from optformer.planner import ALGORITHM
+from optformer.scoring import read_study
+from optformer.serving.benchmarks.measures import Array
+from optformer.tokenization.history import objective_values
+from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
+from optformer.training.evaluate import binned_normal, value_bins
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked after a prefix of a history.
+
+    Attributes:
+        config: The study.
+        prefix: The trials that are known, at least one with a value.
+        points: N points whose values are asked.
+        values: The values they turned out to have, in the metric's units and sign, (N,).
+    """
+
+    config: StudyConfig
+    prefix: Sequence[Trial]
+    points: Sequence[Mapping[str, Value]]
+    values: Array
+
+    @cached_property
+    def scale(self) -> ObjectiveScale:
+        """The objective scale of the prefix."""
+        values, observed = objective_values(self.config, self.prefix)
+        return fit_scale(torch.from_numpy(values), torch.from_numpy(observed))
+
+    @cached_property
+    def bins(self) -> torch.Tensor:
+        """Bins of the values, int64, (N,)."""
+        return value_bins(self.scale, torch.from_numpy(self.config.sign * self.values))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How the values that were observed lie in what was predicted.
+
+    Attributes:
+        below: Predicted probability of all bins below the observed one, (N,).
+        inside: Of the observed bin, (N,).
+        centre: What orders the points from bad to good: the mean, on any increasing scale, (N,).
+    """
+
+    below: Array
+    inside: Array
+    centre: Array
+
+
+class Predictor(Protocol):
+    """Predicts the values of points from a prefix of their history."""
+
+    def __call__(self, question: Question) -> Answer:
+        """Answer one question."""
+
+
+class CheckpointPredictor:
+    """The model as the planner asks it; values are predicted given that the trial does not fail."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
+    @torch.no_grad()
+    def __call__(self, question: Question) -> Answer:
+        """See `Predictor`."""
+        space = EncodedSpace(question.config.space, {})
+        study = read_study(self._checkpoint, question.config, question.prefix, ALGORITHM)
+        logits = study.metric_logits(space.points(space.encode(question.points)))
+        chances = logits[:, :-1].double().softmax(-1)  # (N, Q)
+        inside = chances.gather(-1, question.bins[:, None])
+        below = chances.cumsum(-1).gather(-1, question.bins[:, None]) - inside
+        centre = chances @ bin_centres(chances.shape[-1], chances).double()
+        return Answer(below[:, 0].numpy(), inside[:, 0].numpy(), centre.numpy())
+
+
+class GaussianProcessPredictor:
+    """BoTorch's Gaussian process with its defaults, hyperparameters fitted to each prefix.
+
+    A length scale an input under the priors of Hvarfner et al. 2024, marginal likelihood, values
+    standardized; numbers lie on the unit interval, choices are one-hot, failed trials are left out.
+
+    Raises:
+        MissingExtraError: BoTorch is not installed.
+    """
+
+    def __init__(self) -> None:
+        if find_spec("botorch") is None:
+            raise MissingExtraError(
+                "the Gaussian process needs botorch; "
+                'install it with: pip install "optformer[benchmark]"'
+            )
+
+    def __call__(self, question: Question) -> Answer:
+        """See `Predictor`."""
+        from botorch.fit import fit_gpytorch_mll
+        from botorch.models import SingleTaskGP
+        from gpytorch.mlls import ExactMarginalLogLikelihood
+
+        config = question.config
+        space = EncodedSpace(config.space, {})
+        known = [trial for trial in question.prefix if trial.value is not None]
+        gains = [config.sign * trial.value for trial in known if trial.value is not None]
+        inputs = _one_hot(space, [trial.params for trial in known])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # equal values and hard fits are usual here
+            process = SingleTaskGP(inputs, torch.tensor(gains, dtype=torch.float64)[:, None])
+            fit_gpytorch_mll(ExactMarginalLogLikelihood(process.likelihood, process))
+            with torch.no_grad():
+                found = process.posterior(_one_hot(space, question.points), observation_noise=True)
+                mean, deviation = found.mean[:, 0], found.variance[:, 0].sqrt()
+        below, inside = binned_normal(question.scale, mean, deviation, question.bins)
+        return Answer(below.numpy(), inside.numpy(), mean.numpy())
+
+
+def _one_hot(space: EncodedSpace, points: Sequence[Mapping[str, Value]]) -> torch.Tensor:
+    """Numbers as they are and a column for each choice; nothing where a condition is not met."""
+    values = space.encode(points)
+    active = space.active(values)
+    columns: list[Array] = []
+    for slot, grid in enumerate(space.grids):
+        if space.is_choice[slot] and grid is not None:
+            columns += [((values[:, slot] == k) & active[:, slot]).astype(float) for k in grid]
+        else:
+            columns.append(values[:, slot])
+    return torch.from_numpy(np.stack(columns, axis=-1))
