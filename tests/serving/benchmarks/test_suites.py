@@ -84,7 +84,9 @@ def test_table_suite__package_missing__names_the_extra(monkeypatch: pytest.Monke
 def test_get_suite__unknown__lists_the_known() -> None:
     with pytest.raises(ConfigError, match=r"'hpo-bench'.*hpobench.*nasbench201"):
         get_suite("hpo-bench")
-    assert {"dev", "hpobench", "hpolib", "nasbench201"} <= set(suite_names())
+    assert {"bbob", "dev", "hpobench", "hpolib", "nasbench201", "sklearn", "synthetic-gp"} <= set(
+        suite_names()
+    )
 
 
 def test_load_task__unknown__lists_the_known() -> None:
@@ -107,3 +109,35 @@ def test_task__fixed_parameters__are_refused() -> None:
     config = StudyConfig(space=space, metric="y", goal="maximize", fixed={"x": 1})
     with pytest.raises(ConfigError, match=r"\['x'\] fixed"):
         Task(name="a", config=config, evaluate=lambda params: 0.0)
+
+
+def test_dev__its_tasks__are_live_and_bbob() -> None:
+    names = get_suite("dev").tasks()
+    bbob = [name for name in names if name.startswith("f") and "-d0" in name]
+    assert len(bbob) == 12
+    assert len(names) - len(bbob) >= 6
+    task = load_task("dev", "svm-digits")
+    assert (task.optimum, task.reference) == (None, None)
+    assert np.isfinite(task.evaluate(task.config.space.sample(np.random.default_rng(0))))
+
+
+@pytest.mark.parametrize(
+    ("suite", "count", "name"),
+    [("bbob", 72, "f12-d05-i01"), ("synthetic-gp", 24, "rbf-d2"), ("sklearn", 22, "sgd-wine")],
+)
+def test_suite__of_objectives__loads_its_tasks(suite: str, count: int, name: str) -> None:
+    if suite == "bbob":
+        pytest.importorskip("cocoex")
+    assert len(get_suite(suite).tasks()) == count
+    task = load_task(suite, name)
+    assert (task.optimum is None) == (suite == "sklearn")
+    assert np.isfinite(task.evaluate(task.config.space.sample(np.random.default_rng(0))))
+
+
+def test_bbob__library_missing__names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from optformer.data.objectives import bbob
+
+    bbob._problem.cache_clear()
+    monkeypatch.setitem(sys.modules, "cocoex", None)
+    with pytest.raises(MissingExtraError, match=r"optformer\[benchmark\]"):
+        load_task("dev", "f03-d02-i02")

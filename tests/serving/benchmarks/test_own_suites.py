@@ -1,0 +1,169 @@
+"""Suites of the user's own: modules, files and study tables."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optformer.data.errors import ConfigError
+from optformer.data.parameters import Float
+from optformer.data.space_files import save_space
+from optformer.data.spaces import SearchSpace
+from optformer.serving.benchmarks import results
+from optformer.serving.benchmarks.own_suites import logs_suite_name
+from optformer.serving.benchmarks.results import RunKey
+from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
+from optformer.serving.benchmarks.suites import get_suite, load_task
+from optformer.serving.cli import main
+
+MODULE = """
+from optformer.data.parameters import Float
+from optformer.data.spaces import SearchSpace
+from optformer.data.studies import StudyConfig
+from optformer.serving.benchmarks.suites import Suite, Task
+
+SPACE = SearchSpace(x=Float(-1.0, 1.0))
+
+def bowl(name):
+    config = StudyConfig(SPACE, "value", "minimize")
+    return Task(name=name, config=config, evaluate=lambda params: params["x"] ** 2, optimum=0.0)
+
+def bowls():
+    yield bowl("shallow")
+    yield bowl("deep")
+
+def twice():
+    return [bowl("same"), bowl("same")]
+
+def nothing():
+    return []
+
+def numbers():
+    return [1, 2]
+
+LAZY = Suite("lazy-bowls", lambda: ("one",), bowl)
+CLASH = Suite("dev", lambda: ("one",), bowl)
+TEXT = "bowls"
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    path = tmp_path / "my_bowls.py"
+    path.write_text(MODULE)
+    return path
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    folder = tmp_path / "my logs"
+    folder.mkdir()
+    with (folder / "net.csv").open("w", newline="") as stream:
+        rows = [("set", "lr", "acc"), ("a", 0.1, 0.3), ("a", 0.9, 0.8), ("b", 0.5, 0.6)]
+        csv.writer(stream).writerows(rows)
+    save_space(SearchSpace(lr=Float(0.0, 1.0)), folder / "net.space.yaml")
+    return folder
+
+
+def test_own_suite__function_in_a_file__gives_its_tasks(module: Path) -> None:
+    suite = get_suite(f"{module}:bowls")
+    assert (suite.name, tuple(suite.tasks())) == ("bowls", ("shallow", "deep"))
+    assert load_task(f"{module}:bowls", "deep").evaluate({"x": 0.5}) == 0.25
+
+
+def test_own_suite__suite_in_an_importable_module__keeps_its_name(
+    module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(module.parent))
+    suite = get_suite("my_bowls:LAZY")
+    assert (suite.name, suite.load("one").name) == ("lazy-bowls", "one")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bowl_suite", r"defines no 'bowl_suite'"),
+        ("TEXT", r"must be a Suite or a function that returns tasks, got str"),
+        ("twice", r"two tasks of the name 'same'"),
+        ("nothing", r"returns no task"),
+        ("numbers", r"must return tasks, got a int"),
+        ("CLASH", r"is called 'dev', as a shipped one is"),
+    ],
+)
+def test_own_suite__what_is_no_suite__is_refused(module: Path, name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        get_suite(f"{module}:{name}")
+
+
+def test_own_suite__no_such_file_or_module__is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no file .*gone\.py"):
+        get_suite(f"{tmp_path / 'gone.py'}:bowls")
+    with pytest.raises(ConfigError, match=r"cannot import 'gone\.module'.*PYTHONPATH"):
+        get_suite("gone.module:bowls")
+
+
+def test_own_suite__run_in_worker_processes__is_found_there_too(
+    module: Path, tmp_path: Path
+) -> None:
+    config = BenchmarkConfig(
+        suites=[f"{module}:bowls"],
+        methods=["random"],
+        out=tmp_path / "out",
+        trials=3,
+        seeds=1,
+        workers=2,
+    )
+    summary = run_benchmark(config)
+    assert (summary.finished, dict(summary.failed)) == (2, {})
+    run = results.read_run(tmp_path / "out", RunKey("own-start", "bowls", "deep", "random", 0))
+    assert [row.value for row in run.rows] == [row.params["x"] ** 2 for row in run.rows]
+    assert results.read_reference(tmp_path / "out", "bowls", "deep").optimum == 0.0
+
+
+def test_logs_suite__a_folder__gives_tasks_with_the_tables_optimum(logs: Path) -> None:
+    name = logs_suite_name(logs, metric="acc", goal="maximize", task_column="set")
+    suite = get_suite(name)
+    assert (suite.name, tuple(suite.tasks())) == ("logs", ("net-a-acc", "net-b-acc"))
+    task = load_task(name, "net-a-acc")
+    assert task.evaluate({"lr": 0.7}) == task.optimum == 0.8
+    assert task.reference is None
+
+
+@pytest.mark.parametrize(
+    "name", ["logs:net.csv", "logs:net.csv?metric=acc", "logs:net.csv?metric=acc&goal=up"]
+)
+def test_logs_suite__name_that_says_too_little__is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="must say metric and goal"):
+        get_suite(name)
+
+
+def test_command__logs__runs_and_reports(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["--suite", "logs", "--logs", str(logs), "--metric", "acc", "--goal", "maximize"]
+    budget = ["--methods", "random", "--trials", "3", "--seeds", "1", "--out", str(out)]
+    assert main(["benchmark", *arguments, "--task-column", "set", *budget]) == 0
+    assert "logs" in capsys.readouterr().out
+    assert results.has_reference(out, "logs", "net-b-acc")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite", "logs"], "--suite logs needs"),
+        (["--suite", "logs", "--logs", "x.csv", "--metric", "acc"], "--goal"),
+        (["--suite", "dev", "--metric", "acc"], "['--metric'] are options of --suite logs only"),
+        (["--suite", "bowls"], "known suites are ['bbob', 'dev'"),
+    ],
+)
+def test_command__suite_that_is_not_there__runs_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[Any], message: str
+) -> None:
+    out = tmp_path / "out"
+    assert main(["benchmark", *arguments, "--methods", "random", "--out", str(out)]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
