@@ -41,7 +41,7 @@ class PolicyOptimization:
     learning_rate: float = 0.02
     clip: float = 0.3
     baseline_decay: float = 0.8
-    entropy: float = 0.01
+    entropy: float = 0.05
 
 
 class RecurrentController:
@@ -95,11 +95,22 @@ class RecurrentController:
             for _ in range(count)
         ]
 
-    def log_probability(self, history: Sequence[Trial], params: Mapping[str, Value]) -> float:
-        """Log of the probability, after a history, that the controller writes a point (nats)."""
+    def probabilities(
+        self, history: Sequence[Trial], params: Mapping[str, Value]
+    ) -> dict[str, float]:
+        """How likely the controller is, after a history, to make each choice of a point.
+
+        Returns:
+            Parameter name to the probability of its value, given the values of those before it.
+        """
+        policy = self._trained(history)
         with torch.no_grad():
-            chosen = self._trained(history).log_probabilities([params])
-        return float(chosen.picked.sum())
+            picked = policy.log_probabilities([params]).picked[0].exp()
+        return {
+            name: float(chance)
+            for name, chance in zip(self._config.space, picked, strict=True)
+            if name in params
+        }
 
     def _trained(self, history: Sequence[Trial]) -> _Policy:
         """The policy after all full batches of a history."""
@@ -119,7 +130,7 @@ class _Chosen:
     """What the policy thinks of some points.
 
     Attributes:
-        picked: Log-probability of each choice, 0 where inactive or fixed; shape (B, P).
+        picked: Log-probability of each choice, 0 where none was made; shape (B, P).
         entropy: Mean entropy of the active choices (nats).
         active: 1 where a choice was made, else 0; shape (B, P).
     """
@@ -153,7 +164,7 @@ class _Policy(nn.Module):
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
         self._optimizer = torch.optim.Adam(self.parameters(), learning.learning_rate)
         self._baseline: float | None = None
-        self._spread = 0.0
+        self._rewards: list[float] = []
 
     @torch.no_grad()
     def sample(self, rng: np.random.Generator) -> dict[str, Value]:
@@ -197,10 +208,13 @@ class _Policy(nn.Module):
         learning = self._learning
         rewards = np.array([sign * (trial.value or 0.0) for trial in batch])
         points = [trial.params for trial in batch]
+        self._rewards += rewards.tolist()
         if self._baseline is None:
-            self._baseline, self._spread = float(rewards.mean()), float(rewards.std())
-        gain = rewards - self._baseline
-        advantage = torch.tensor(gain / max(self._spread, 1e-12), dtype=torch.float32)[:, None]
+            self._baseline = float(rewards.mean())
+        # All rewards so far: the spread of the latest goes to zero when the controller settles.
+        spread = max(float(np.std(self._rewards)), 1e-12)
+        gain = (rewards - self._baseline) / spread
+        advantage = torch.tensor(gain, dtype=torch.float32)[:, None]
         with torch.no_grad():
             before = self.log_probabilities(points).picked
         for _ in range(learning.epochs):
@@ -214,7 +228,6 @@ class _Policy(nn.Module):
             self._optimizer.step()
         decay = learning.baseline_decay
         self._baseline = decay * self._baseline + (1.0 - decay) * float(rewards.mean())
-        self._spread = decay * self._spread + (1.0 - decay) * float(rewards.std())
 
     def _start(self, count: int) -> tuple[Tensor, Tensor]:
         return torch.zeros(count, _WIDTH), torch.zeros(count, _WIDTH)
