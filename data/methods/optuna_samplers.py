@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class _OptunaMethod(ABC):
-    """A sampler asked anew with the whole history; a tried point of a finite space is redrawn."""
+    """A sampler asked anew with the whole history; a point that was tried is drawn at random."""
 
     def __init__(self, config: StudyConfig) -> None:
         self._config = config
@@ -53,7 +53,7 @@ class _OptunaMethod(ABC):
             study = self._study(history, searched, int(rng.integers(2**31)))
             for _ in range(count):
                 point = self._ask(study, searched)
-                if point_key(point) in tried and self._config.space.size is not None:
+                if point_key(point) in tried:
                     point = sample_untried(self._config.space, self._config.fixed, tried, rng)
                 tried.add(point_key(point))
                 points.append(point)
