@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 import optuna
 from optuna.distributions import (
@@ -22,27 +21,20 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from optformer.data.errors import ConfigError, MissingExtraError
+from optformer.data.errors import ConfigError
+from optformer.data.methods.points import point_key
 from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
 
-
-def _cma_es(seed: int) -> BaseSampler:
-    if find_spec("cmaes") is None:  # Optuna would only complain at the first suggestion
-        raise MissingExtraError(
-            "method 'cma-es' needs cmaes; install it with: pip install \"optformer[benchmark]\""
-        )
-    return CmaEsSampler(seed=seed)
-
-
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "cma-es": _cma_es,
+    "cma-es": lambda seed: CmaEsSampler(seed=seed),
     "gp": lambda seed: GPSampler(seed=seed),
     "gp-1": lambda seed: GPSampler(seed=seed, n_startup_trials=1),
     "gp-3": lambda seed: GPSampler(seed=seed, n_startup_trials=3),
     "optuna-random": lambda seed: RandomSampler(seed=seed),
-    "tpe": lambda seed: TPESampler(seed=seed),
+    # The default from Optuna 5 on; earlier ones would ignore pending trials.
+    "tpe": lambda seed: TPESampler(seed=seed, constant_liar=True),
 }
 """Method name to sampler with that seed; every other setting is Optuna's default."""
 
@@ -57,7 +49,6 @@ class OptunaRival:
 
     Raises:
         ConfigError: The name is unknown.
-        MissingExtraError: The sampler needs a package that is not installed.
     """
 
     def __init__(self, name: str, config: StudyConfig, seed: int) -> None:
@@ -70,23 +61,16 @@ class OptunaRival:
                 direction=config.goal, sampler=SAMPLERS[name](seed % 2**32)
             )
 
-    def ask(self) -> dict[str, Value]:
-        """Suggest one point; it stays pending until `tell`."""
-        with quiet():
-            trial = self._study.ask()
-            params: dict[str, Value] = {}
-            for name, parameter in self._space.items():
-                if self._space.is_active(name, params):
-                    params[name] = _suggest(trial, name, parameter)
-        self._asked.append((params, trial))
-        return params
+    def ask(self, count: int) -> list[dict[str, Value]]:
+        """Suggest points; they are running trials of the study until they are told."""
+        return [self._ask_one() for _ in range(count)]
 
     def tell(self, params: Mapping[str, Value], value: float | None) -> None:
         """Report a point's value, None when it failed; the point need not have been asked for."""
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
         with quiet():
             for i, (asked, trial) in enumerate(self._asked):
-                if asked == params:
+                if point_key(asked) == point_key(params):
                     del self._asked[i]
                     self._study.tell(trial, value, state=state)
                     return
@@ -98,6 +82,16 @@ class OptunaRival:
                     distributions={name: distribution(self._space[name]) for name in params},
                 )
             )
+
+    def _ask_one(self) -> dict[str, Value]:
+        with quiet():
+            trial = self._study.ask()
+            params: dict[str, Value] = {}
+            for name, parameter in self._space.items():
+                if self._space.is_active(name, params):
+                    params[name] = _suggest(trial, name, parameter)
+        self._asked.append((params, trial))
+        return params
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:

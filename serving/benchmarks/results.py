@@ -21,7 +21,12 @@ from optformer.data.studies import Goal
 
 Status = Literal["completed", "failed", "method-failed"]
 
+FORMAT = 1
+"""Version of the shards' layout; it stands in their schema's metadata."""
+
+_FORMAT_KEY = b"optformer.benchmark.format"
 _COLUMNS = {
+    "protocol": "string",
     "suite": "string",
     "task": "string",
     "seed": "int64",
@@ -41,7 +46,8 @@ class RunKey:
     """Which run of a benchmark.
 
     Attributes:
-        protocol: `own-start`, or `shared-start-<n>`.
+        protocol: `own-start` or `shared-start-<n>`; `-batch-<n>` follows where trials are asked for
+            in batches.
         suite: Name of the suite.
         task: Name of the task.
         method: Name of the method.
@@ -71,7 +77,8 @@ class Row:
         status: `completed`; `failed` when the objective gave no value; `method-failed` when the
             method itself raised, which ends the run.
         reason: Why it failed.
-        seconds: Wall-clock time of the suggestion; None for a given initial point.
+        seconds: Wall-clock time of the suggestion, a batch's divided by its trials; None for a
+            given initial point.
     """
 
     trial: int
@@ -134,6 +141,7 @@ def write_run(out: Path, key: RunKey, version: str, rows: Sequence[Row]) -> None
     """
     pa, parquet = _pyarrow()
     common = {
+        "protocol": key.protocol,
         "suite": key.suite,
         "task": key.task,
         "seed": key.seed,
@@ -165,14 +173,17 @@ def read_run(out: Path, key: RunKey) -> RunRecord:
         table = parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, str(error)) from error
+    found_format = (table.schema.metadata or {}).get(_FORMAT_KEY, b"none").decode()
+    if found_format != str(FORMAT):
+        raise _unreadable(path, f"its format version is {found_format}, this one reads {FORMAT}")
     if not table.schema.equals(_schema(pa)):
         raise _unreadable(path, f"it has the columns {table.schema.names}")
     entries: list[dict[str, Any]] = table.to_pylist()
-    expected = (key.suite, key.task, key.seed, key.method)
+    expected = (key.protocol, key.suite, key.task, key.seed, key.method)
     if not entries:
         raise _unreadable(path, "it holds no trial")
     for number, entry in enumerate(entries):
-        found = (entry["suite"], entry["task"], entry["seed"], entry["method"])
+        found = tuple(entry[field] for field in ("protocol", "suite", "task", "seed", "method"))
         if found != expected:
             raise _unreadable(path, f"it holds a row of {found}")
         if entry["trial"] != number:
@@ -239,7 +250,8 @@ def _reference_path(out: Path, suite: str, task: str) -> Path:
 
 
 def _schema(pa: Any) -> Any:
-    return pa.schema([(name, getattr(pa, kind)()) for name, kind in _COLUMNS.items()])
+    columns = [(name, getattr(pa, kind)()) for name, kind in _COLUMNS.items()]
+    return pa.schema(columns, metadata={_FORMAT_KEY: str(FORMAT)})
 
 
 def _unreadable(path: Path, why: str) -> StorageError:

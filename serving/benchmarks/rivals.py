@@ -1,42 +1,37 @@
 """All methods of a benchmark by name, behind one ask/tell protocol.
 
-Three kinds: OptFormer with one of its strategies, every search method registered in
-`optformer.data.methods`, and Optuna's samplers.
+Three kinds: OptFormer in its modes, every search method registered in `optformer.data.methods`, and
+the methods of other libraries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
 from optformer._version import __version__
-from optformer.data.errors import CheckpointError, ConfigError
+from optformer.data.errors import CheckpointError, ConfigError, MissingExtraError
+from optformer.data.methods.points import point_key
 from optformer.data.parameters import Value
 from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.trials import Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from optformer.planner import Planner
-
-_STRATEGIES = {
-    "optformer": "ei",
-    "optformer-pi": "pi",
-    "optformer-policy": "policy",
-    "optformer-ts": "ts",
-    "optformer-ucb": "ucb",
-}
-_OPTUNA = ("cma-es", "gp", "gp-1", "gp-3", "optuna-random", "tpe")
+    from optformer.planner import BatchMode, Planner
 
 
 class Rival(Protocol):
     """One method at work on one study."""
 
-    def ask(self) -> dict[str, Value]:
-        """Suggest one legal point."""
+    def ask(self, count: int) -> list[dict[str, Value]]:
+        """Suggest `count` legal points to be evaluated together; they are pending until told."""
 
     def tell(self, params: Mapping[str, Value], value: float | None) -> None:
         """Report a point's value in the metric's units, None when the trial failed.
@@ -45,11 +40,70 @@ class Rival(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class _Mode:
+    """How OptFormer chooses.
+
+    Attributes:
+        text: What it does, to follow "The pretrained model".
+        strategy: Strategy of the planner.
+        batch_mode: What the planner is told of pending trials.
+        sees_pending: Whether the planner is told of pending trials at all.
+    """
+
+    text: str
+    strategy: str = "ei"
+    batch_mode: BatchMode = "mean"
+    sees_pending: bool = True
+
+
+@dataclass(frozen=True)
+class _Foreign:
+    """A method of another library.
+
+    Attributes:
+        text: What it is.
+        packages: What it needs installed; the first is the library whose version is recorded.
+    """
+
+    text: str
+    packages: tuple[str, ...] = ("optuna",)
+
+
+_MODES = {
+    "optformer": _Mode("by expected improvement; pending trials have its own prediction"),
+    "optformer-ignore": _Mode(
+        "by expected improvement; pending trials are ignored", sees_pending=False
+    ),
+    "optformer-pi": _Mode("by probability of improvement", "pi"),
+    "optformer-placeholder": _Mode(
+        "by expected improvement; pending trials have a placeholder", batch_mode="placeholder"
+    ),
+    "optformer-policy": _Mode("imitates good searches, without ranking", "policy"),
+    "optformer-sample": _Mode(
+        "by expected improvement; pending trials have a sample of its prediction",
+        batch_mode="sample",
+    ),
+    "optformer-ts": _Mode("by Thompson samples", "ts"),
+    "optformer-ucb": _Mode("by an upper confidence bound", "ucb"),
+}
+_FOREIGN = {
+    "cma-es": _Foreign("Optuna's CmaEsSampler", ("optuna", "cmaes")),
+    "gp": _Foreign("Optuna's GPSampler, 10 random start-up trials"),
+    "gp-1": _Foreign("Optuna's GPSampler, 1 random start-up trial"),
+    "gp-3": _Foreign("Optuna's GPSampler, 3 random start-up trials"),
+    "optuna-random": _Foreign("Optuna's RandomSampler"),
+    "qlogei": _Foreign("BoTorch's Gaussian process, qLogEI after a Sobol start", ("botorch",)),
+    "smac": _Foreign("SMAC's random forest", ("smac",)),
+    "tpe": _Foreign("Optuna's TPESampler, constant liar"),
+}
+
+
 def method_names() -> list[str]:
     """Every name that `create_rival` takes."""
     from optformer.data.methods import registry
 
-    return sorted({*_STRATEGIES, *_OPTUNA, *registry.names()})
+    return sorted({*_MODES, *_FOREIGN, *registry.names()})
 
 
 def check_methods(methods: Sequence[str]) -> None:
@@ -75,13 +129,15 @@ def check_available(name: str, *, model: Path | None = None) -> None:
         MissingExtraError: It needs a package that is not installed.
         CheckpointError: The model is missing or unreadable.
     """
-    if name in _STRATEGIES:
-        _planner(_STRATEGIES[name], model)
-    elif name in _OPTUNA:
-        from optformer.serving.benchmarks.optuna_rivals import SAMPLERS, quiet
-
-        with quiet():
-            SAMPLERS[name](0)
+    if name in _MODES:
+        _planner(_MODES[name], model)
+    elif name in _FOREIGN:
+        for package in _FOREIGN[name].packages:
+            if find_spec(package) is None:
+                raise MissingExtraError(
+                    f"method {name!r} needs {package}; "
+                    'install it with: pip install "optformer[benchmark]"'
+                )
 
 
 def create_rival(name: str, config: StudyConfig, seed: int, *, model: Path | None = None) -> Rival:
@@ -97,14 +153,28 @@ def create_rival(name: str, config: StudyConfig, seed: int, *, model: Path | Non
         ConfigError: The name is unknown.
         MissingExtraError: The method needs a package that is not installed.
     """
-    if name in _STRATEGIES:
-        return _OptFormerRival(_planner(_STRATEGIES[name], model), config, seed)
-    if name in _OPTUNA:
-        from optformer.serving.benchmarks.optuna_rivals import OptunaRival
-
-        return OptunaRival(name, config, seed)
     check_methods([name])
-    return _MethodRival(name, config, seed)
+    check_available(name, model=model)
+    if name in _MODES:
+        return _HistoryRival(_planning(_MODES[name], config, seed, model))
+    rng = np.random.default_rng(seed)
+    if name not in _FOREIGN:
+        from optformer.data.methods import registry
+
+        method = registry.create(name, config)
+        return _HistoryRival(lambda history, count: method.suggest(history, count, rng))
+    if name == "qlogei":
+        from optformer.serving.benchmarks.botorch_rivals import QLogEI
+
+        process = QLogEI(config)
+        return _HistoryRival(lambda history, count: process.suggest(history, count, rng))
+    if name == "smac":
+        from optformer.serving.benchmarks.smac_rivals import SmacRival
+
+        return SmacRival(config, seed)
+    from optformer.serving.benchmarks.optuna_rivals import OptunaRival
+
+    return OptunaRival(name, config, seed)
 
 
 def method_version(name: str, *, model: Path | None = None) -> str:
@@ -113,60 +183,89 @@ def method_version(name: str, *, model: Path | None = None) -> str:
     Raises:
         CheckpointError: The checkpoint holds no weights.
     """
-    if name in _OPTUNA:
-        from importlib.metadata import version
-
-        return f"optuna {version('optuna')}"
-    if name not in _STRATEGIES:
+    if name in _FOREIGN:
+        library = _FOREIGN[name].packages[0]
+        return f"{library} {version(library)}"
+    if name not in _MODES:
         return f"optformer {__version__}"
     from optformer.checkpoint import SHIPPED
 
     return f"optformer {__version__} {_digest(model or SHIPPED)}"
 
 
-class _MethodRival:
-    """A registered search method with its history."""
+def describe_method(name: str) -> str:
+    """What a method is, in a line without a full stop.
 
-    def __init__(self, name: str, config: StudyConfig, seed: int) -> None:
-        from optformer.data.methods import registry
+    Raises:
+        ConfigError: The name is unknown.
+        MissingExtraError: It needs a package that is not installed.
+    """
+    check_methods([name])
+    if name in _MODES:
+        return f"The pretrained model {_MODES[name].text}"
+    if name in _FOREIGN:
+        check_available(name)
+        return _FOREIGN[name].text
+    from optformer.data.methods import registry
+    from optformer.data.parameters import Float
+    from optformer.data.spaces import SearchSpace
 
-        self._method = registry.create(name, config)
-        self._rng = np.random.default_rng(seed)
+    config = StudyConfig(SearchSpace(x=Float(0.0, 1.0)), metric="value", goal="maximize")
+    return (type(registry.create(name, config)).__doc__ or "").partition("\n")[0].rstrip(".")
+
+
+_Suggest: TypeAlias = Callable[[Sequence[Trial], int], list[dict[str, Value]]]
+"""History and count to points."""
+
+
+class _HistoryRival:
+    """Whatever suggests from a history, with its history."""
+
+    def __init__(self, suggest: _Suggest) -> None:
+        self._suggest = suggest
         self._history: list[Trial] = []
 
-    def ask(self) -> dict[str, Value]:
-        return self._method.suggest(self._history, 1, self._rng)[0]
+    def ask(self, count: int) -> list[dict[str, Value]]:
+        points = self._suggest(self._history, count)
+        for params in points:
+            self._history.append(Trial(len(self._history), params))
+        return points
 
     def tell(self, params: Mapping[str, Value], value: float | None) -> None:
-        self._history.append(_finished(len(self._history), params, value))
+        key = point_key(params)
+        for i, trial in enumerate(self._history):
+            if trial.status is TrialStatus.PENDING and point_key(trial.params) == key:
+                self._history[i] = _settled(trial, value)
+                return
+        self._history.append(_settled(Trial(len(self._history), params), value))
 
 
-class _OptFormerRival:
-    """The planner with its history."""
-
-    def __init__(self, planner: Planner, config: StudyConfig, seed: int) -> None:
-        self._planner = planner
-        self._config = config
-        self._seed = seed
-        self._history: list[Trial] = []
-
-    def ask(self) -> dict[str, Value]:
-        return self._planner.suggest(self._config, self._history, 1, seed=self._seed)[0].params
-
-    def tell(self, params: Mapping[str, Value], value: float | None) -> None:
-        self._history.append(_finished(len(self._history), params, value))
-
-
-def _finished(number: int, params: Mapping[str, Value], value: float | None) -> Trial:
-    trial = Trial(number, dict(params))
+def _settled(trial: Trial, value: float | None) -> Trial:
     return trial.fail("the objective gave no value") if value is None else trial.finish(value)
 
 
+def _planning(mode: _Mode, config: StudyConfig, seed: int, model: Path | None) -> _Suggest:
+    planner = _planner(mode, model)
+
+    def suggest(history: Sequence[Trial], count: int) -> list[dict[str, Value]]:
+        return [s.params for s in planner.suggest(config, history, count, seed=seed)]
+
+    def suggest_blindly(history: Sequence[Trial], count: int) -> list[dict[str, Value]]:
+        settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
+        pending = len(history) - len(settled)
+        return [  # with one seed, all would be the same point
+            planner.suggest(config, settled, 1, seed=seed + pending + member)[0].params
+            for member in range(count)
+        ]
+
+    return suggest if mode.sees_pending else suggest_blindly
+
+
 @lru_cache(maxsize=4)
-def _planner(strategy: str, model: Path | None) -> Planner:
+def _planner(mode: _Mode, model: Path | None) -> Planner:
     from optformer.planner import load_planner
 
-    return load_planner(model, strategy=strategy)
+    return load_planner(model, strategy=mode.strategy, batch_mode=mode.batch_mode)
 
 
 @lru_cache(maxsize=4)

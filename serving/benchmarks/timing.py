@@ -190,10 +190,10 @@ def _time_one(
     for _ in range(history - 1):
         point = config.space.sample(rng)
         rival.tell(point, _accuracy(point))
-    point = rival.ask()
+    (point,) = rival.ask(1)
     rival.tell(point, _accuracy(point))
     began = time.perf_counter()
-    rival.ask()
+    rival.ask(1)
     return time.perf_counter() - began
 
 

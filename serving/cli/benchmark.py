@@ -50,11 +50,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--seeds", type=int, default=5, help="runs a task and method (default 5)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     parser.add_argument(
+        "--ray",
+        action="store_true",
+        help="spread the runs over a Ray cluster: the one of RAY_ADDRESS, or a local one",
+    )
+    parser.add_argument(
         "--shared-start",
         type=int,
         default=0,
         metavar="N",
         help="give all methods the same N random initial points (default: their own start)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="ask for N trials at once and tell their values together (default 1)",
     )
     parser.add_argument(
         "--repeats", type=int, default=5, help="measurements a median of --timing (default 5)"
@@ -85,7 +97,9 @@ def _compare(args: argparse.Namespace) -> int:
         trials=args.trials,
         seeds=args.seeds,
         workers=args.workers,
+        ray=args.ray,
         shared_start=args.shared_start,
+        batch=args.batch,
         model=args.model,
     )
     summary = run_benchmark(config, progress=True)

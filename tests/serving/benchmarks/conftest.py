@@ -14,7 +14,7 @@ from optformer.data.parameters import Categorical, Float, Ordinal
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
-from optformer.serving.benchmarks import runner, suites
+from optformer.serving.benchmarks import runs, suites
 from optformer.serving.benchmarks.suites import Suite, Task
 
 LINE = StudyConfig(
@@ -87,4 +87,4 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registry.register("toy-stubborn", lambda config: Stubborn())
     registry.register("toy-breaking", lambda config: Breaking())
     yield
-    runner._task.cache_clear()
+    runs.load_task.cache_clear()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from optformer.data.errors import MissingExtraError, StorageError
+from optformer.serving.benchmarks import results
 from optformer.serving.benchmarks.results import (
     Reference,
     Row,
@@ -79,8 +81,38 @@ def test_run__other_columns__are_named(tmp_path: Path) -> None:
 
     KEY.path(tmp_path).parent.mkdir(parents=True)
     parquet.write_table(pyarrow.table({"a": [1]}), KEY.path(tmp_path))
-    with pytest.raises(StorageError, match=r"columns \['a'\]"):
+    with pytest.raises(
+        StorageError, match=r"seed-3\.parquet: its format version is none.* reads 1"
+    ):
         read_run(tmp_path, KEY)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({results._FORMAT_KEY: "2"}, r"seed-3\.parquet: its format version is 2.* reads 1"),
+        ({results._FORMAT_KEY: "1"}, r"seed-3\.parquet: it has the columns \['suite', 'task'"),
+    ],
+)
+def test_run__other_format__is_named(
+    tmp_path: Path, metadata: dict[bytes, str], message: str
+) -> None:
+    from pyarrow import parquet
+
+    write_run(tmp_path, KEY, "v1", ROWS)
+    table = parquet.read_table(KEY.path(tmp_path)).drop_columns(["protocol"])
+    parquet.write_table(table.replace_schema_metadata(metadata), KEY.path(tmp_path))
+    with pytest.raises(StorageError, match=message):
+        read_run(tmp_path, KEY)
+
+
+def test_run__all_shards_of_a_folder__read_as_one_table(tmp_path: Path) -> None:
+    batches = RunKey("own-start-batch-4", "toy", "line", "tpe", 0)
+    for key in (KEY, batches):
+        write_run(tmp_path, key, "v1", ROWS[:2])
+    table = pd.read_parquet(tmp_path)
+    assert sorted(table["protocol"]) == ["own-start"] * 2 + ["own-start-batch-4"] * 2
+    assert set(table["seed"]) == {0, 3}
 
 
 def test_find_runs__strange_name__is_named(tmp_path: Path) -> None:

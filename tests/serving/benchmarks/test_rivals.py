@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +16,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from optformer.data.errors import CheckpointError, ConfigError, MissingExtraError
+from optformer.data.methods import registry
 from optformer.data.parameters import Categorical, Float, Int, Ordinal
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
@@ -44,12 +45,15 @@ def _loss(params: Mapping[str, Any]) -> float | None:
     return float((np.log10(params["lr"]) + 3) ** 2 + params.get("momentum", 0.5))
 
 
-def _play(rival: rivals.Rival, trials: int) -> list[dict[str, Any]]:
-    points = []
-    for _ in range(trials):
-        point = rival.ask()
-        points.append(SPACE.validate(point))
-        rival.tell(point, _loss(point))
+def _play(rival: rivals.Rival, trials: int, batch: int = 1) -> list[dict[str, Any]]:
+    points: list[dict[str, Any]] = []
+    while len(points) < trials:
+        asked = rival.ask(batch)
+        assert len(asked) == batch
+        for point in asked:
+            points.append(SPACE.validate(point))
+        for point in reversed(asked):  # values arrive in any order
+            rival.tell(point, _loss(point))
     return points
 
 
@@ -60,6 +64,13 @@ def test_rival__conditional_space_with_failures__suggests_legal_points_by_seed(n
     assert points == _play(rivals.create_rival(name, STUDY, 3), trials)
     assert points != _play(rivals.create_rival(name, STUDY, 4), trials)
     assert len(points) == trials
+
+
+@pytest.mark.parametrize("name", ["hill-climbing", "random", "tpe"])
+def test_rival__batches__are_legal_and_follow_the_seed(name: str) -> None:
+    points = _play(rivals.create_rival(name, STUDY, 3), 8, batch=4)
+    assert len({str(point) for point in points}) == 8
+    assert points == _play(rivals.create_rival(name, STUDY, 3), 8, batch=4)
 
 
 def test_cma_es__installed_or_not__runs_or_names_the_extra() -> None:
@@ -81,12 +92,12 @@ def test_optuna_rival__given_points__are_in_its_history() -> None:
     assert trials[3].params["optimizer"] == SPACE["optimizer"].choices.index(  # type: ignore[union-attr]
         given[3]["optimizer"]
     )
-    SPACE.validate(rival.ask())
+    SPACE.validate(rival.ask(1)[0])
 
 
 def test_optuna_rival__asked_point__is_told_once_and_not_added() -> None:
     rival = OptunaRival("optuna-random", STUDY, 0)
-    point = rival.ask()
+    (point,) = rival.ask(1)
     rival.tell(dict(point), 1.0)
     rival.tell(dict(point), 2.0)
     assert [trial.value for trial in rival._study.get_trials()] == [1.0, 2.0]
@@ -109,7 +120,18 @@ def test_optuna_rival__at_work__leaves_optunas_logging_alone(
 def test_optuna_rival__unknown_name__lists_the_known() -> None:
     with pytest.raises(ConfigError, match=r"'bohb'.*tpe"):
         OptunaRival("bohb", STUDY, 0)
-    assert set(rivals._OPTUNA) == set(SAMPLERS)
+    named = {n for n, method in rivals._FOREIGN.items() if method.packages[0] == "optuna"}
+    assert named == set(SAMPLERS)
+
+
+def test_optuna_rival__pending_points__are_running_trials_until_told() -> None:
+    rival = OptunaRival("tpe", STUDY, 0)
+    asked = rival.ask(3)
+    states = [trial.state.name for trial in rival._study.get_trials()]
+    assert states == ["RUNNING"] * 3
+    rival.tell(asked[1], 1.0)
+    states = [trial.state.name for trial in rival._study.get_trials()]
+    assert states == ["RUNNING", "COMPLETE", "RUNNING"]
 
 
 def test_distributions__every_type__as_optuna_sees_it() -> None:
@@ -134,6 +156,54 @@ def test_check_methods__unknown_repeated_or_none__is_refused() -> None:
 def test_create_rival__unknown__is_refused() -> None:
     with pytest.raises(ConfigError, match="unknown method 'bohb'"):
         rivals.create_rival("bohb", STUDY, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("qlogei", "botorch"), ("smac", "smac"), ("cma-es", "cmaes")]
+)
+def test_check_available__package_missing__names_it_and_the_extra(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    for refuse in (
+        lambda: rivals.check_available(name),
+        lambda: rivals.create_rival(name, STUDY, 0),
+        lambda: rivals.describe_method(name),
+    ):
+        with pytest.raises(MissingExtraError, match=rf"{name}.*{package}.*optformer\[benchmark\]"):
+            refuse()
+
+
+class _Recording:
+    """Suggests the number of trials it saw of each status."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[str]] = []
+
+    def suggest(
+        self, history: Sequence[Trial], count: int, rng: np.random.Generator
+    ) -> list[dict[str, Any]]:
+        self.seen.append([trial.status.value for trial in history])
+        return [SPACE.sample(rng) for _ in range(count)]
+
+
+def test_registered_method__asked_twice__sees_the_first_points_pending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    method = _Recording()
+    monkeypatch.setitem(registry._FACTORIES, "recording", lambda config: method)
+    rival = rivals.create_rival("recording", STUDY, 0)
+    first = rival.ask(2)
+    rival.ask(1)
+    rival.tell(first[1], 1.0)
+    rival.tell(first[0], None)
+    rival.tell(SPACE.sample(np.random.default_rng(5)), 2.0)  # given, not asked for
+    rival.ask(1)
+    assert method.seen == [
+        [],
+        ["pending", "pending"],
+        ["failed", "completed", "pending", "completed"],
+    ]
 
 
 @dataclass(frozen=True)
@@ -162,37 +232,69 @@ class _FakePlanner:
         return [_Suggestion(config.space.sample(rng)) for _ in range(count)]
 
 
-@pytest.fixture
-def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, Path | None], _FakePlanner]:
-    """Planners by strategy and model that were loaded through a stand-in module."""
-    planners: dict[tuple[str, Path | None], _FakePlanner] = {}
+_Loaded = dict[tuple[str, str, Path | None], _FakePlanner]
 
-    def load_planner(model: Path | None = None, *, strategy: str = "ei") -> _FakePlanner:
-        return planners.setdefault((strategy, model), _FakePlanner())
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Loaded]:
+    """Planners by strategy, batch mode and model that were loaded through a stand-in module."""
+    planners: _Loaded = {}
+
+    def load_planner(
+        model: Path | None = None, *, strategy: str = "ei", batch_mode: str = "mean"
+    ) -> _FakePlanner:
+        return planners.setdefault((strategy, batch_mode, model), _FakePlanner())
 
     module = ModuleType("optformer.planner")
     module.load_planner = load_planner  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "optformer.planner", module)
     rivals._planner.cache_clear()
-    return planners
+    yield planners
+    rivals._planner.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("name", "strategy"),
-    [("optformer", "ei"), ("optformer-policy", "policy"), ("optformer-ts", "ts")],
+    ("name", "strategy", "batch_mode"),
+    [
+        ("optformer", "ei", "mean"),
+        ("optformer-placeholder", "ei", "placeholder"),
+        ("optformer-policy", "policy", "mean"),
+        ("optformer-sample", "ei", "sample"),
+        ("optformer-ts", "ts", "mean"),
+    ],
 )
-def test_optformer__any_strategy__plans_on_the_whole_history(
-    loaded: dict[tuple[str, Path | None], _FakePlanner], name: str, strategy: str
+def test_optformer__any_mode__plans_on_the_whole_history(
+    loaded: _Loaded, name: str, strategy: str, batch_mode: str
 ) -> None:
     model = Path("some-model")
     _play(rivals.create_rival(name, STUDY, 11, model=model), 20)
     ((at, planner),) = loaded.items()
-    assert at == (strategy, model)
+    assert at == (strategy, batch_mode, model)
     history, seed = planner.calls[-1]
     assert seed == 11
     assert [trial.number for trial in history] == list(range(19))
     assert {trial.status for trial in history} == {TrialStatus.COMPLETED, TrialStatus.FAILED}
-    rivals._planner.cache_clear()
+
+
+def test_optformer__batch__is_planned_in_one_call(loaded: _Loaded) -> None:
+    rival = rivals.create_rival("optformer", STUDY, 11)
+    _play(rival, 4, batch=4)
+    rival.ask(2)
+    rival.ask(2)
+    (planner,) = loaded.values()
+    assert [len(history) for history, _ in planner.calls] == [0, 4, 6]
+    assert [trial.status.value for trial in planner.calls[-1][0]][4:] == ["pending"] * 2
+
+
+def test_optformer_ignore__batch__never_sees_pending_trials(loaded: _Loaded) -> None:
+    rival = rivals.create_rival("optformer-ignore", STUDY, 11)
+    first = rival.ask(2)
+    second = rival.ask(1)
+    (planner,) = loaded.values()
+    assert planner.calls == [([], 11), ([], 12), ([], 13)]
+    assert len({str(point) for point in [*first, *second]}) == 3
+    alone = rivals.create_rival("optformer-ignore", STUDY, 11)
+    assert _play(alone, 5) == _play(rivals.create_rival("optformer", STUDY, 11), 5)
 
 
 def test_method_version__kinds__name_what_ran(tmp_path: Path) -> None:

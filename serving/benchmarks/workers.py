@@ -1,0 +1,138 @@
+"""Spread calls over this process, over processes of this machine, or over a Ray cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from optformer.data.errors import MissingExtraError, ObjectiveError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_DIED = (
+    "a worker process died (out of memory?); finished runs are kept, "
+    "run the same command again with fewer workers"
+)
+
+
+class Workers(Protocol):
+    """Something that calls functions."""
+
+    def run(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result]]:
+        """Call a function of a module on all items.
+
+        Returns:
+            Each item with its result, in the order in which they are ready.
+
+        Raises:
+            ObjectiveError: A worker process died.
+        """
+
+
+@contextmanager
+def open_workers(processes: int, *, ray: bool = False) -> Iterator[Workers]:
+    """Start workers and stop them in the end.
+
+    Args:
+        processes: How many processes; 1 is this one.
+        ray: Call on a Ray cluster instead, a CPU a call: the one that is connected already, else
+            the one of the variable RAY_ADDRESS, else a local one that starts now.
+
+    Raises:
+        MissingExtraError: Ray is wanted and not installed.
+    """
+    if ray:
+        with _ray_cluster() as workers:
+            yield workers
+    elif processes == 1:
+        yield _ThisProcess()
+    else:
+        context = multiprocessing.get_context("spawn")  # forking a process with threads hangs
+        pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent)
+        try:
+            yield _Processes(pool)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class _ThisProcess:
+    def run(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result]]:
+        for item in items:
+            yield item, function(item)
+
+
+class _Processes:
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def run(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result]]:
+        try:
+            waiting = {self._pool.submit(function, item): item for item in items}
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+        except BrokenProcessPool as error:
+            raise ObjectiveError(_DIED) from error
+
+
+class _RayCluster:
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+
+    def run(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result]]:
+        errors = self._ray.exceptions
+        remote = self._ray.remote(num_cpus=1)(function)
+        waiting = {remote.remote(item): item for item in items}
+        while waiting:
+            (done,), _ = self._ray.wait(list(waiting))
+            try:
+                result = self._ray.get(done)
+            except errors.RayTaskError as error:
+                raise error.cause from error  # what the function raised, as in this process
+            except errors.RayError as error:
+                raise ObjectiveError(_DIED) from error
+            yield waiting.pop(done), result
+
+
+@contextmanager
+def _ray_cluster() -> Iterator[Workers]:
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError(
+            'runs on a cluster need Ray; install it with: pip install "optformer[ray]"'
+        ) from error
+    if ray.is_initialized():
+        yield _RayCluster(ray)
+        return
+    ray.init(log_to_driver=False, logging_level="error")
+    try:
+        yield _RayCluster(ray)
+    finally:
+        ray.shutdown()
+
+
+def _end_with_parent() -> None:
+    """A killed benchmark leaves no process behind: the pool alone would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+
+
+def _exit_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
