@@ -1,7 +1,8 @@
 """Acquisition functions: sums over the predicted distribution of the metric's bins.
 
 All take logits over Q bins and `failed`, (N, Q + 1), and the best scaled value so far, and return
-one score a candidate, (N,), larger is better.
+one score a candidate, (N,), larger is better. Expected improvement takes studies together, too: B
+axes in front, and the best values (B, 1, 1).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def expected_improvement(logits: Tensor, best: Tensor, generator: torch.Generato
     del generator
     chances = logits.softmax(-1)[..., :-1]  # sums to the probability of not failing
     gain = (bin_centres(chances.shape[-1], chances) - best).clamp(min=0)
-    return torch.log(chances @ gain + _TINY)
+    return torch.log((chances * gain).sum(-1) + _TINY)
 
 
 def probability_of_improvement(logits: Tensor, best: Tensor, generator: torch.Generator) -> Tensor:

@@ -82,6 +82,11 @@ class History:
         """Number of trials T."""
         return self.metric.shape[1]
 
+    def first(self, count: int) -> History:
+        """The first trials."""
+        points = Points(self.points.values[:, :count], self.points.kinds[:, :count])
+        return History(points, self.metric[:, :count], self.metric_kinds[:, :count])
+
 
 def metadata_batch(
     encodings: Sequence[MetadataEncoding],

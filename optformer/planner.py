@@ -47,7 +47,8 @@ SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 128, 16
 LOCAL_CANDIDATES, LOCAL_CENTRES = 64, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
-ASCENT_STARTS, ASCENT_STEPS, ASCENT_RATE = 8, 5, 0.005
+ASCENT_STARTS = 8
+ASCENT_LENGTHS = (0.003, 0.01, 0.02, 0.04, 0.08)  # of the largest of a step's coordinates
 NEAREST = 3  # past trials named in an explanation
 _MAX_ENUMERATED = 200_000  # finite spaces up to this size are listed when sampling repeats
 
@@ -129,18 +130,18 @@ class Planner:
             pool = None
             for member in range(count):
                 if self.strategy == "policy":
-                    picked = self._imitate(study, space, tried, generator)
+                    picked = _ask(study, space, self._imitate(study, space, tried, generator))
                 elif measured < START_TRIALS:
-                    picked = _start(space, tried, seed, len(history) + member, rng)
+                    first = _start(space, tried, seed, len(history) + member, rng)
+                    picked = _ask(study, space, first)
                 else:
                     if pool is None:
                         pool = self._pool(study, space, config, history, tried, rng, generator)
                     picked = self._ranked(study, space, pool, tried, rng, generator)
-                values = picked.values
-                chosen.append(self._explain(study, space, config, history, picked, measured))
-                tried = np.concatenate([tried, values])
+                chosen.append(_explain(study, space, config, history, picked))
+                tried = np.concatenate([tried, picked.candidates.values])
                 if member + 1 < count:
-                    study = self._tell(study, space, values, generator)
+                    study = self._tell(study, space, picked, generator)
         return chosen
 
     def predict(
@@ -184,15 +185,16 @@ class Planner:
         settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
         study = read_study(self.checkpoint, config, settled, ALGORITHM)
         for values in space.encode(pending):
-            study = self._tell(study, space, values[None], generator)
+            asked = _ask(study, space, Candidates(values[None], np.array(["pending"])))
+            study = self._tell(study, space, asked, generator)
         return study
 
     def _tell(
-        self, study: StudyModel, space: EncodedSpace, values: Array, generator: torch.Generator
+        self, study: StudyModel, space: EncodedSpace, pending: _Scored, generator: torch.Generator
     ) -> StudyModel:
-        """The study with one more pending trial, (1, P)."""
-        assumed = self._assumed(study, space, values, generator)
-        return study.append(space.points(values), assumed)
+        """The study with one more pending trial."""
+        points = space.points(pending.candidates.values)
+        return study.append(points, self._assumed(pending.logits, generator))
 
     def _imitate(
         self, study: StudyModel, space: EncodedSpace, tried: Array, generator: torch.Generator
@@ -237,92 +239,101 @@ class Planner:
         tried: Array,
         rng: np.random.Generator,
         generator: torch.Generator,
-    ) -> Candidates:
+    ) -> _Scored:
         """The best candidate: of the pool, of a local round, of gradient ascent."""
+        rank = acquisition(self.strategy)
         pool = untried(space, pool, tried)
         if not len(pool):
             pool = _anything_new(space, tried, rng)
-        score = self._score(study, space, pool, generator)
-        if space.size is None or space.size > MAX_LISTED:
-            top = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
-            local = near(space, top, LOCAL_CANDIDATES, rng, "local", LOCAL_SCALES)
-            local = untried(space, local, tried)
-            if len(local):
-                pool = join(pool, local)
-                score = torch.cat([score, self._score(study, space, local, generator)])
-        if space.free_numbers.any() and self.strategy != "ts":
-            climbed = untried(space, self._ascend(study, space, pool, score), tried)
-            if len(climbed):
-                pool = join(pool, climbed)
-                score = torch.cat([score, self._score(study, space, climbed, generator)])
-        return pool.select([int(score.argmax())])
+        asked = _ask(study, space, pool)
+        score = rank(asked.logits, study.best, generator)
 
-    def _score(
-        self,
-        study: StudyModel,
-        space: EncodedSpace,
-        candidates: Candidates,
-        generator: torch.Generator,
-    ) -> Tensor:
-        logits = study.metric_logits(space.points(candidates.values))
-        return acquisition(self.strategy)(logits, study.best, generator)
+        def add(more: Candidates) -> None:
+            nonlocal asked, score
+            fresh = untried(space, more, tried)
+            if len(fresh):
+                answered = _ask(study, space, fresh)
+                asked = asked.join(answered)
+                score = torch.cat([score, rank(answered.logits, study.best, generator)])
+
+        if space.size is None or space.size > MAX_LISTED:
+            best = score.topk(min(LOCAL_CENTRES, len(score))).indices.numpy()
+            centres = asked.candidates.values[best]
+            add(near(space, centres, LOCAL_CANDIDATES, rng, "local", LOCAL_SCALES))
+        if space.free_numbers.any() and self.strategy != "ts":
+            add(self._ascend(study, space, asked.candidates, score))
+        return asked.select(int(score.argmax()))
 
     def _ascend(
         self, study: StudyModel, space: EncodedSpace, pool: Candidates, score: Tensor
     ) -> Candidates:
-        """Climb the acquisition from the best candidates over the continuous parameters."""
-        top = score.topk(min(ASCENT_STARTS, len(pool))).indices.numpy()
-        start = space.points(pool.values[top])
-        kinds = torch.from_numpy(start.kinds)
-        free = torch.from_numpy(space.free_numbers) & (kinds == ValueKind.NUMBER)
-        rank = acquisition(self.strategy)
-        unused = torch.Generator()
-        values = torch.from_numpy(start.values).requires_grad_()
-        optimizer = torch.optim.Adam([values], lr=ASCENT_RATE, maximize=True)
-        with torch.enable_grad():
-            for _ in range(ASCENT_STEPS):
-                logits = study.metric_logits_of(values, kinds)
-                (gradient,) = torch.autograd.grad(rank(logits, study.best, unused).sum(), values)
-                values.grad = gradient * free
-                optimizer.step()
-                with torch.no_grad():
-                    values.clamp_(0.0, 1.0)
-        climbed = np.where(
-            free.numpy(), values.detach().numpy().astype(np.float64), pool.values[top]
-        )
-        return Candidates(space.legal(climbed), np.full(len(top), "gradient", dtype="<U8"))
+        """Steps of several lengths up the acquisition's gradient over the continuous parameters.
 
-    def _assumed(
-        self, study: StudyModel, space: EncodedSpace, values: Array, generator: torch.Generator
-    ) -> float | None:
+        One gradient and one round of answers cost a fraction of an ascent with as many steps.
+        """
+        top = score.topk(min(ASCENT_STARTS, len(pool))).indices.numpy()
+        start = pool.values[top]
+        points = space.points(start)
+        kinds = torch.from_numpy(points.kinds)
+        values = torch.from_numpy(points.values).requires_grad_()
+        with torch.enable_grad():
+            logits = study.metric_logits_of(values, kinds)
+            rank = acquisition(self.strategy)(logits, study.best, torch.Generator())
+            (gradient,) = torch.autograd.grad(rank.sum(), values)
+        free = torch.from_numpy(space.free_numbers) & (kinds == ValueKind.NUMBER)
+        uphill = (gradient * free).double().numpy()
+        uphill /= np.abs(uphill).max(-1, keepdims=True).clip(min=1e-30)
+        climbed = start + np.array(ASCENT_LENGTHS)[:, None, None] * uphill  # (L, N, P)
+        climbed = np.where(space.free_numbers, climbed.clip(0.0, 1.0), start)
+        climbed = climbed.reshape(-1, start.shape[1])
+        return Candidates(space.legal(climbed), np.full(len(climbed), "gradient", dtype="<U8"))
+
+    def _assumed(self, logits: Tensor, generator: torch.Generator) -> float | None:
         """The scaled value a pending trial is told to have, None for the placeholder."""
         if self.batch_mode == "placeholder":
             return None
-        chances = study.metric_logits(space.points(values))[0, :-1].softmax(-1)
+        chances = logits[0, :-1].softmax(-1)
         bins = chances.shape[-1]
         if self.batch_mode == "sample":
             return (float(torch.multinomial(chances, 1, generator=generator)) + 0.5) / bins
         return float(chances @ (torch.arange(bins) + 0.5)) / bins
 
-    def _explain(
-        self,
-        study: StudyModel,
-        space: EncodedSpace,
-        config: StudyConfig,
-        history: Sequence[Trial],
-        picked: Candidates,
-        measured: int,
-    ) -> Suggestion:
-        prediction = None
-        if measured:
-            logits = study.metric_logits(space.points(picked.values))
-            prediction = predictions(logits, study.scale, study.best, config.sign)[0]
-        past = space.encode([trial.params for trial in history])
-        differs = past != picked.values
-        gap = np.where(space.is_choice, differs, np.abs(past - picked.values)).sum(-1)
-        nearest = tuple(history[i].number for i in np.argsort(gap, kind="stable")[:NEAREST])
-        explanation = Explanation(prediction, nearest, str(picked.source[0]))
-        return Suggestion(space.decode(picked.values[0]), explanation)
+
+@dataclass(frozen=True)
+class _Scored:
+    """Candidates with the model's answer, logits over bins and `failed`, (N, Q + 1)."""
+
+    candidates: Candidates
+    logits: Tensor
+
+    def join(self, other: _Scored) -> _Scored:
+        return _Scored(
+            join(self.candidates, other.candidates), torch.cat([self.logits, other.logits])
+        )
+
+    def select(self, index: int) -> _Scored:
+        return _Scored(self.candidates.select([index]), self.logits[[index]])
+
+
+def _ask(study: StudyModel, space: EncodedSpace, candidates: Candidates) -> _Scored:
+    return _Scored(candidates, study.metric_logits(space.points(candidates.values)))
+
+
+def _explain(
+    study: StudyModel,
+    space: EncodedSpace,
+    config: StudyConfig,
+    history: Sequence[Trial],
+    picked: _Scored,
+) -> Suggestion:
+    values, source = picked.candidates.values, picked.candidates.source
+    prediction = None
+    if any(trial.has_value for trial in history):
+        prediction = predictions(picked.logits, study.scale, study.best, config.sign)[0]
+    past = space.encode([trial.params for trial in history])
+    gap = np.where(space.is_choice, past != values, np.abs(past - values)).sum(-1)
+    nearest = tuple(history[i].number for i in np.argsort(gap, kind="stable")[:NEAREST])
+    return Suggestion(space.decode(values[0]), Explanation(prediction, nearest, str(source[0])))
 
 
 @contextmanager

@@ -38,6 +38,7 @@ class StudyBatch:
         metrics: Questions about the metric.
         values: Questions about parameters' values.
         value_slots: Parameter that each value question asks for, int64, (N,).
+        spare: Further questions about the metric after the prefix, to choose from; None for none.
     """
 
     metadata: Metadata
@@ -46,6 +47,7 @@ class StudyBatch:
     metrics: Questions
     values: Questions
     value_slots: Tensor
+    spare: Questions | None = None
 
     @property
     def trials(self) -> int:

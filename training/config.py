@@ -28,6 +28,9 @@ class PriorConfig:
         tokens: Trials and metric questions in a batch, about.
         probes: Metric questions a study, beside those about the trials after the prefix.
         tail: Most trials after the prefix.
+        spare: Further metric questions a study, of which `mined` are asked.
+        mined: Questions a study that the model picks itself (see `optformer.training.mining`).
+        mining: Share of the batches with such questions.
         methods: Probability of each method of `optformer.data.synthetic.histories`.
         random_slots: Share of batches whose slot vectors are a random subset.
         named_algorithm: Share of spaces whose metadata names the method.
@@ -40,6 +43,9 @@ class PriorConfig:
     tokens: int = 4096
     probes: int = 48
     tail: int = 8
+    spare: int = 48
+    mined: int = 8
+    mining: float = 0.35
     methods: Mapping[str, float] = field(
         default_factory=lambda: {
             "random": 0.2,
@@ -55,8 +61,10 @@ class PriorConfig:
 
     def __post_init__(self) -> None:
         _check_numbers(self)
-        for name in ("studies_per_space", "tokens", "probes", "tail"):
+        for name in ("studies_per_space", "tokens", "probes", "tail", "mined"):
             _check_positive(self, name)
+        if self.mined > self.spare:
+            raise ConfigError(f"mined must be at most spare={self.spare}, got {self.mined}")
         if self.max_trials <= self.tail:
             raise ConfigError(f"max_trials must be above tail={self.tail}, got {self.max_trials}")
         try:

@@ -118,7 +118,10 @@ class SyntheticPrior:
         names = sorted(_pick(config.methods, rng) for _ in range(count))
         tried = _histories(drawn.functions, names, length, generator)
         probes = draw_probes(drawn.functions, tried, prefix, config.probes, generator)
-        return self._assemble(drawn, names, tried, probes, prefix, rng, generator)
+        spare = None
+        if prefix and rng.random() < config.mining:
+            spare = draw_probes(drawn.functions, tried, prefix, config.spare, generator)
+        return self._assemble(drawn, names, tried, probes, spare, prefix, rng, generator)
 
     def _draw_synthetic(
         self, count: int, rng: np.random.Generator, generator: torch.Generator
@@ -138,6 +141,7 @@ class SyntheticPrior:
         names: Sequence[str],
         tried: SyntheticHistory,
         probes: SyntheticHistory,
+        spare: SyntheticHistory | None,
         prefix: int,
         rng: np.random.Generator,
         generator: torch.Generator,
@@ -162,8 +166,7 @@ class SyntheticPrior:
         position = torch.cat([position, torch.arange(prefix, length)])
         answers = torch.cat([probes.outcome, tried.outcome[:, :, prefix:]], 2).flatten(0, 1)
         asked_points = torch.cat([probes.values, tried.values[:, :, prefix:]], 2)
-        bins = (scale.to_unit(answers.nan_to_num()) * NUM_BINS).long().clamp(max=NUM_BINS - 1)
-        target = torch.where(answers.isnan(), NUM_BINS, bins)
+        target = _metric_targets(scale, answers)
 
         asked = prefix + rng.permutation(length - prefix)[: max(1, 8 // max(parameters, 1))]
         asked = np.sort(asked[:2])
@@ -184,6 +187,7 @@ class SyntheticPrior:
                 targets,
             ),
             value_slots=slots,
+            spare=None if spare is None else _spare_questions(spaces, spare, scale, prefix),
         )
 
     def _metadata(self, drawn: _Drawn, names: Sequence[str], rng: np.random.Generator) -> Metadata:
@@ -354,6 +358,20 @@ def _scale(
         scale.slope * torch.exp(0.05 * normal()),
         scale.offset + anchor * normal(),
     )
+
+
+def _metric_targets(scale: ObjectiveScale, outcome: Tensor) -> Tensor:
+    """Bin of each outcome, or Q where it failed, (B, N)."""
+    bins = (scale.to_unit(outcome.nan_to_num()) * NUM_BINS).long().clamp(max=NUM_BINS - 1)
+    return torch.where(outcome.isnan(), NUM_BINS, bins)
+
+
+def _spare_questions(
+    spaces: SyntheticSpaces, spare: SyntheticHistory, scale: ObjectiveScale, prefix: int
+) -> Questions:
+    position = torch.full(spare.values.shape[2:3], prefix, device=spare.values.device)
+    target = _metric_targets(scale, spare.outcome.flatten(0, 1))
+    return Questions(points_of(spaces, spare.values), position, target)
 
 
 def partial_points(points: Points, rows: Tensor, slots: Tensor) -> Points:

@@ -35,6 +35,7 @@ from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
 from optformer.training.batch import StudyBatch
 from optformer.training.config import TableConfig, TrainingConfig
 from optformer.training.losses import study_losses
+from optformer.training.mining import mine
 from optformer.training.prior import LoggedTable, SyntheticPrior
 from optformer.training.schedule import make_optimizers, rate_at
 
@@ -234,6 +235,7 @@ class Trainer:
                 group["lr"] = rate * group.setdefault("peak", group["lr"])
         batch = to_device(batch, self.accelerator.device)
         with self.accelerator.autocast():
+            batch = mine(self.core, batch, self.config.prior.mined)
             losses = study_losses(self.model, batch, self.config.metric_share)
         self._check_finite("loss", losses.total.detach())
         self.accelerator.backward(losses.total)

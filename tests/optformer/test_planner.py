@@ -27,7 +27,14 @@ from optformer.data.studies import StudyConfig
 from optformer.data.trials import INTERRUPTED, Trial, TrialStatus
 from optformer.encoded_space import EncodedSpace
 from optformer.model import OptFormerModel
-from optformer.planner import STRATEGIES, Planner, Suggestion, load_planner
+from optformer.planner import (
+    ASCENT_LENGTHS,
+    ASCENT_STARTS,
+    STRATEGIES,
+    Planner,
+    Suggestion,
+    load_planner,
+)
 from optformer.scoring import read_study
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.history import encode_points
@@ -224,15 +231,25 @@ def test_ascend__continuous_parameters__only_ever_improve(planner: Planner) -> N
     study = read_study(planner.checkpoint, config, _history(config))
     values = space.from_uniform(np.random.default_rng(0).random((30, 3)))
     pool = Candidates(values, np.full(30, "space", dtype="<U8"))
+    rank = acquisition("ei")
+
+    def score_of(candidates: Candidates) -> torch.Tensor:
+        logits = study.metric_logits(space.points(candidates.values))
+        return rank(logits, study.best, torch.Generator())
+
     with torch.no_grad():
-        score = planner._score(study, space, pool, torch.Generator())
+        score = score_of(pool)
         climbed = planner._ascend(study, space, pool, score)
-        higher = planner._score(study, space, climbed, torch.Generator())
+        higher = score_of(climbed).reshape(len(ASCENT_LENGTHS), ASCENT_STARTS)
     assert set(climbed.source) == {"gradient"}
-    top = score.topk(len(climbed)).indices.numpy()
-    np.testing.assert_array_equal(climbed.values[:, :2], values[top, :2])  # stepped ones stay
-    assert (climbed.values[:, 2] != values[top, 2]).any()
-    assert float((higher - score[top]).mean()) > 0
+    top = score.topk(ASCENT_STARTS).indices.numpy()
+    steps = climbed.values.reshape(len(ASCENT_LENGTHS), ASCENT_STARTS, -1)
+    np.testing.assert_array_equal(steps[..., :2], np.tile(values[top, :2], (len(steps), 1, 1)))
+    moved = np.abs(steps[..., 2] - values[top, 2])
+    assert (moved <= np.array(ASCENT_LENGTHS)[:, None] + 1e-9).all()
+    assert moved.max() > 0.5 * max(ASCENT_LENGTHS)
+    # The shortest step goes up from nearly everywhere, and some step from the very best.
+    assert (higher[0] >= score[top]).float().mean() > 0.8
     assert higher.amax() > score.amax()
 
 
@@ -360,14 +377,14 @@ def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
     config = _config("one float")
     space = EncodedSpace(config.space, {})
     study = read_study(tiny_checkpoint, config, _history(config))
-    values = np.array([[0.3]])
-    chances = study.metric_logits(space.points(values))[0, :-1].softmax(-1).double()
+    logits = study.metric_logits(space.points(np.array([[0.3]])))
+    chances = logits[0, :-1].softmax(-1).double()
     centres = (torch.arange(len(chances)) + 0.5) / len(chances)
     generator = torch.Generator().manual_seed(0)
 
     def assumed(mode: Any) -> float | None:
         planner = Planner(tiny_checkpoint, batch_mode=mode)
-        return planner._assumed(study, space, values, generator)
+        return planner._assumed(logits, generator)
 
     assert assumed("placeholder") is None
     assert assumed("mean") == pytest.approx(float(chances @ centres.double()), abs=1e-5)

@@ -1,0 +1,62 @@
+"""Ask for what the model itself would try: training where planning looks.
+
+An acquisition function goes where the model overestimates. Of many spare points with known values,
+those of the highest expected improvement under the present weights become questions: what a point's
+value is does not depend on why it was asked for, so the answers stay unbiased (the idea of DAgger,
+Ross et al. 2011).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from optformer.acquisition import acquisition
+from optformer.batch import Points
+from optformer.model import OptFormerModel
+from optformer.tokenization.history import MetricKind
+from optformer.training.batch import Questions, StudyBatch
+
+
+@torch.no_grad()
+def mine(model: OptFormerModel, batch: StudyBatch, count: int) -> StudyBatch:
+    """The batch with the spare questions of the highest expected improvement among the asked.
+
+    Args:
+        model: The network.
+        batch: Studies with spare questions, which all see the prefix.
+        count: Questions to take for each study.
+    """
+    spare = batch.spare
+    if spare is None:
+        return batch
+    memory = model.encode_metadata(batch.metadata)
+    memory = memory.repeat(batch.history.metric.shape[0] // memory.spaces)
+    given = batch.history.first(batch.prefix)
+    cache = model.encode_history(memory, given)
+    logits = model.metric_logits(memory, cache, spare.points)  # (B, E, Q + 1)
+    known = given.metric_kinds == MetricKind.VALUE
+    best = given.metric.masked_fill(~known, 0.0).amax(-1, keepdim=True)  # (B, 1)
+    score = acquisition("ei")(logits, best[..., None], torch.Generator())
+    top = score.topk(count, -1).indices  # (B, count)
+
+    def taken(tensor: Tensor) -> Tensor:
+        index = top[..., None].expand(-1, -1, tensor.shape[-1])
+        return torch.gather(tensor, 1, index)
+
+    asked = batch.metrics
+    position = torch.full((count,), batch.prefix, device=asked.position.device)
+    return replace(
+        batch,
+        metrics=Questions(
+            Points(
+                torch.cat([asked.points.values, taken(spare.points.values)], 1),
+                torch.cat([asked.points.kinds, taken(spare.points.kinds)], 1),
+            ),
+            torch.cat([asked.position, position]),
+            torch.cat([asked.target, torch.gather(spare.target, 1, top)], 1),
+        ),
+        spare=None,
+    )
