@@ -193,6 +193,14 @@ def method_version(name: str, *, model: Path | None = None) -> str:
     return f"optformer {__version__} {_digest(model or SHIPPED)}"
 
 
+def sequential_twin(name: str) -> str:
+    """The method that suggests the same as this one where no trial is ever pending."""
+    mode = _MODES.get(name)
+    if mode is None:
+        return name
+    return next(twin for twin, other in _MODES.items() if other.strategy == mode.strategy)
+
+
 def describe_method(name: str) -> str:
     """What a method is, in a line without a full stop.
 

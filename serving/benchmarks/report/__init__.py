@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from optformer.serving.benchmarks.report import page, plots, text
+from optformer.serving.benchmarks.report import batches, page, plots, text
 from optformer.serving.benchmarks.report.scores import score_runs
 
 __all__ = ["score_runs", "write_report"]
 
 
 def write_report(out: Path) -> str:
-    """Write `report.md`, `report.html` and two pictures a suite into a results folder.
+    """Write `report.md`, `report.html` and pictures of each suite into a results folder.
 
     Args:
         out: A folder that `run_benchmark` wrote.
@@ -37,6 +37,10 @@ def write_report(out: Path) -> str:
             pictures.append(f"ranks-{score.slug}.png")
             plots.draw_critical_difference(score, out / pictures[1], colours)
         sections += text.section(score, pictures)
+    for batch_score in batches.batch_scores(scores):
+        picture = f"batches-{batch_score.slug}.png"
+        batches.draw(batch_score, out / picture, colours)
+        sections += batches.section(batch_score, picture)
     markdown = "\n\n".join(sections) + "\n"
     _replace(out / "report.md", markdown)
     _replace(out / "report.html", page.page(markdown, "Benchmark report", out))

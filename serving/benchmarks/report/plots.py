@@ -33,7 +33,7 @@ def draw_curves(score: SuiteScore, path: Path, shown: Colours) -> None:
     """Draw regret, rank and the share of runs within a regret level against trials."""
     from matplotlib.ticker import LogFormatter, PercentFormatter
 
-    figure = _figure(10.0, 7.5)
+    figure = new_figure(10.0, 7.5)
     regret, rank, near, there = figure.subplots(2, 2).flat
     for method in score.methods:
         colour, style = shown[method.method]
@@ -60,7 +60,7 @@ def draw_curves(score: SuiteScore, path: Path, shown: Colours) -> None:
     seen = ", seen in training" if score.seen_in_training else ""
     figure.suptitle(f"{score.suite}, {score.protocol}{seen}: {len(score.tasks)} tasks")
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_critical_difference(score: SuiteScore, path: Path, shown: Colours) -> None:
@@ -85,7 +85,7 @@ def draw_critical_difference(score: SuiteScore, path: Path, shown: Colours) -> N
 
     names = [method.method for method in score.methods]
     test = score.tests[-1]
-    figure = _figure(9.0, 1.0 + 0.25 * len(names))
+    figure = new_figure(9.0, 1.0 + 0.25 * len(names))
     axes = figure.add_subplot()
     critical_difference_diagram(
         {method.method: float(method.rank[:, -1].mean()) for method in score.methods},
@@ -98,16 +98,18 @@ def draw_critical_difference(score: SuiteScore, path: Path, shown: Colours) -> N
     axes.set_title(
         f"{score.suite}, {score.protocol}: mean rank after {score.length} trials", fontsize="medium"
     )
-    _save(figure, path)
+    save(figure, path)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches."""
     from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, under another name first."""
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, format="png", dpi=110)
     temporary.replace(path)
