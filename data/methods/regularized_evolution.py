@@ -85,5 +85,5 @@ class RegularizedEvolution:
         return points
 
     def _tournament(self, members: Sequence[Trial], rng: np.random.Generator) -> Trial:
-        drawn = [members[i] for i in rng.integers(len(members), size=self._sample_size)]
+        drawn = [members[int(i)] for i in rng.integers(len(members), size=self._sample_size)]
         return max(drawn, key=lambda trial: self._config.sign * (trial.value or 0.0))
