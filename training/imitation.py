@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +30,7 @@ TEACHERS = ("random", "regularized-evolution", "gp-ei")
 _BASELINE = "random"
 _PARAMETERS = (2, 3, 4, 6)  # parameters of the tasks, in turn
 _REFERENCE = 1000  # random points whose median and best a regret is measured with
+_ROOM = 20  # least points of a space, in trials of a search
 _TOLD = {name.replace(" ", "-"): name for name in METHODS}  # registered name to trained one
 
 Suggest = Callable[[Sequence[Trial], np.random.Generator], dict[str, Value]]
@@ -138,7 +140,7 @@ def imitation_scores(
             "tasks and trials must be at least 2 and seeds at least 1, "
             f"got {tasks}, {trials} and {seeds}"
         )
-    drawn = [_draw_task(seed, number) for number in range(tasks)]
+    drawn = [_draw_task(seed, number, trials) for number in range(tasks)]
     learned = checkpoint.run.get("config", {}).get("prior", {}).get("methods", {})
     with tqdm(total=tasks * (1 + 2 * len(teachers)), unit="task", disable=not progress) as bar:
 
@@ -163,10 +165,13 @@ def imitation_scores(
     return scores
 
 
-def _draw_task(seed: int, number: int) -> _Task:
+def _draw_task(seed: int, number: int, trials: int) -> _Task:
     rng = np.random.default_rng([seed, number])
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    spaces = draw_spaces(1, _PARAMETERS[number % len(_PARAMETERS)], rng)
+    parameters, size = _PARAMETERS[number % len(_PARAMETERS)], 0
+    while size < _ROOM * trials:
+        spaces = draw_spaces(1, parameters, rng)
+        size = spaces.described[0].size or sys.maxsize  # None: a continuum
     functions = draw_functions(spaces, 1, generator)
     functions = replace(functions, noise=torch.zeros_like(functions.noise))
     config = StudyConfig(space=spaces.described[0], metric="objective", goal="maximize")

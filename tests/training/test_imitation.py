@@ -109,7 +109,7 @@ def test_imitation_scores__bad_setting__is_refused_before_anything_runs(
 
 
 def test_steps__known_points__are_distances_to_the_best_before() -> None:
-    task = imitation._draw_task(0, 1)
+    task = imitation._draw_task(0, 1, trials=4)
     rng = np.random.default_rng(0)
     points = [task.config.space.sample(rng) for _ in range(4)]
     values = [None, 1.0, 2.0, 0.0]
@@ -129,3 +129,9 @@ def test_steps__known_points__are_distances_to_the_best_before() -> None:
     regrets = imitation._regrets(task, history)
     assert regrets[0] == 1.0
     assert regrets[2] == regrets[3] == min((task.top - 2.0) / (task.top - task.median), 1.0)
+
+
+def test_draw_task__any__has_room_for_the_search() -> None:
+    for number in range(24):
+        size = imitation._draw_task(5, number, trials=10).config.space.size
+        assert size is None or size >= 200
