@@ -14,10 +14,11 @@ from optformer.data.objectives.quadratic import Quadratic
 from optformer.data.objectives.torch_classifier import TorchClassifier
 from optformer.data.objectives.torch_images import TorchImageClassifier, distort
 from optformer.data.objectives.torch_training import DATASETS, tabular
+from optformer.data.populations.base import TrainableFactory
 from optformer.data.populations.pbt import PopulationBasedTraining
 from optformer.data.populations.progressive import GROWS, ProgressiveLearning
 
-MAKERS = {
+MAKERS: dict[str, TrainableFactory] = {
     "quadratic": Quadratic,
     "wine": TorchClassifier,
     "digits": partial(TorchClassifier, "digits"),

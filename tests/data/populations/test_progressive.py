@@ -52,7 +52,7 @@ class Stages:
 
     def train(self, params: Mapping[str, Any], steps: int, seed: int) -> float:
         self.sizes.append(params["image_size"])
-        return len(self.sizes) + params["rate"]
+        return len(self.sizes) + float(params["rate"])
 
     def save(self) -> bytes:
         return bytes(self.sizes)

@@ -7,11 +7,13 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
 from optformer.data.errors import ConfigError, StudyError
 from optformer.data.objectives.quadratic import Quadratic
+from optformer.data.populations import workers
 from optformer.data.populations.base import Outcome, Session
 from optformer.data.populations.members import Member
 from optformer.data.populations.sessions import AsynchronousSessions, fitter
@@ -34,8 +36,8 @@ def kill_workers() -> int:
 
 @pytest.fixture
 def one_worker() -> Iterator[WorkerProcesses]:
-    with WorkerProcesses(Quadratic, 1) as workers:
-        yield workers
+    with WorkerProcesses(Quadratic, 1) as processes:
+        yield processes
 
 
 def test_fitter__two_sessions__the_better_is_the_parent() -> None:
@@ -115,11 +117,12 @@ def test_workers__session_that_kills_every_worker__fails(
     one_worker: WorkerProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deaths: list[int] = []
-    from optformer.data.populations import workers
 
-    monkeypatch.setattr(
-        workers, "wait", lambda connections: (deaths.append(kill_workers()), connections)[1]
-    )
+    def kill_and_find_dead(connections: list[Any]) -> list[Any]:
+        deaths.append(kill_workers())
+        return connections
+
+    monkeypatch.setattr(workers, "wait", kill_and_find_dead)
     one_worker.submit(5, SESSION)
     one_worker.submit(6, SESSION)
     key, outcome = one_worker.next()
@@ -139,9 +142,9 @@ def test_workers__settings__are_checked() -> None:
         start_workers(Quadratic, -1)
     with pytest.raises(ConfigError, match="population must be at least 2, got 1"):
         AsynchronousSessions(population=1)
-    for workers in (start_workers(Quadratic, 0), start_workers(partial(Quadratic, 0.1), 1)):
-        with pytest.raises(StudyError, match="no session is under way"), workers:
-            workers.next()
+    for idle in (start_workers(Quadratic, 0), start_workers(partial(Quadratic, 0.1), 1)):
+        with pytest.raises(StudyError, match="no session is under way"), idle:
+            idle.next()
 
 
 def test_outcome__value_that_is_not_finite__is_a_failure() -> None:
