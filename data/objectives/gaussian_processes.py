@@ -133,14 +133,19 @@ def _optimum(name: str) -> float:
     dimension = sample.frequencies.shape[1]
     points = qmc.Sobol(dimension, rng=0).random(_SCAN)
     values = np.concatenate([sample(part) for part in np.array_split(points, 16)])
-    climbs = [
-        optimize.minimize(
-            lambda point: -float(sample(point[None])[0]),
+    best = float(values.max())
+    for start in np.argsort(values)[-_CLIMBS:]:
+        climb = optimize.minimize(
+            partial(_downhill, sample),
             points[start],
-            jac=lambda point: -sample.gradient(point),
+            jac=True,
             method="L-BFGS-B",
             bounds=[(0.0, 1.0)] * dimension,
-        ).fun
-        for start in np.argsort(values)[-_CLIMBS:]
-    ]
-    return float(max(values.max(), -min(climbs)))
+        )
+        best = max(best, -float(climb.fun))
+    return best
+
+
+def _downhill(sample: Sample, point: Array) -> tuple[float, Array]:
+    """What a minimizer needs: minus the value, and its gradient."""
+    return -float(sample(point[None])[0]), -sample.gradient(point)

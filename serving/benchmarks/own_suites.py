@@ -117,8 +117,9 @@ def _logs_suite(name: str) -> Suite:
 
     path, _, query = name.removeprefix(_LOGS).partition("?")
     options = {key: values[0] for key, values in parse_qs(query).items()}
-    goal = options.get("goal")
-    if goal not in ("maximize", "minimize") or "metric" not in options:
+    goals: dict[str, Goal] = {"maximize": "maximize", "minimize": "minimize"}
+    goal = goals.get(options.get("goal", ""))
+    if goal is None or "metric" not in options:
         raise ConfigError(
             f"{name!r} must say metric and goal: logs:PATH?metric=NAME&goal=maximize or minimize"
         )
