@@ -21,7 +21,8 @@ causal decoder over trials. Suggestions need no GPU and no network.
 
 {data}
 
-No real tuning task, no function of the BBOB family and no table of a public benchmark was used.
+No function of the BBOB family, no reserved data set or model family, and no table of the benchmark
+suites was used.
 
 ## Training
 
@@ -47,9 +48,16 @@ No real tuning task, no function of the BBOB family and no table of a public ben
   histories are thinned.
 - Predictions are of a metric's next measurement, noise included; they are not calibrated on your
   task.
-- Names and descriptions carried no information in its training data: it reads them, but has not
-  learned what a learning rate is.
+- {names}
 """
+
+
+_NO_NAMES = """\
+Names and descriptions carried no information in its training data: it reads them, but has not
+  learned what a learning rate is."""
+_TABLE_NAMES = """\
+Names carried information only in the tables above: on their spaces it knows what tends to work,
+  elsewhere it reads names, but has not learned what a learning rate is."""
 
 
 def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None = None) -> Path:
@@ -73,7 +81,7 @@ def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None
     text = _TEMPLATE.format(
         model=config["model"],
         parameters=run["parameters"],
-        data="\n".join(f"- {name}: {what}" for name, what in run["data"].items()),
+        data="\n".join(f"- {name}: {_listed(what)}" for name, what in run["data"].items()),
         config=f"`{json.dumps(config)}`",
         seed=config["seed"],
         steps=run["steps"],
@@ -91,6 +99,7 @@ def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None
         or "Not evaluated yet.",
         widest=max(int(count) for count in config["prior"]["parameters"]),
         longest=config["prior"]["max_trials"],
+        names=_TABLE_NAMES if config.get("tables") else _NO_NAMES,
     )
     try:
         (folder / RUN).write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
@@ -98,6 +107,12 @@ def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None
     except OSError as error:
         raise CheckpointError(f"cannot write the model card into {folder}: {error}") from error
     return folder / CARD
+
+
+def _listed(what: Any) -> str:
+    if isinstance(what, list):
+        return "; ".join(str(item) for item in what) or "none"
+    return str(what)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

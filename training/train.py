@@ -208,6 +208,7 @@ class Trainer:
             "data": {
                 "synthetic prior": "drawn on the fly, see optformer.data.synthetic",
                 "tables": [_describe_table(table) for table in self.config.tables],
+                "tasks": [f"logs/{Path(table.path).stem}*" for table in self.config.tables],
             },
             **({"earlier": self.earlier} if self.earlier else {}),
             "config": self.config.to_dict(),
