@@ -4,7 +4,8 @@
 
 First a grid of coefficients is tried at twice the operations; then the best coefficients, and
 depth, width and resolution alone, are scaled to 2, 4 and 8 times the operations and trained for
-real with several seeds. It takes a few minutes on one core; `--largest 2 --seeds 2` gives a first look.
+real with several seeds. It takes a few minutes on one core; `--largest 2 --seeds 2` gives a first
+look.
 """
 
 from __future__ import annotations
