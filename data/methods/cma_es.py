@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from optformer.data.errors import MissingExtraError
 from optformer.data.methods.generations import Array, GenerationalMethod, Strategy
 from optformer.data.studies import StudyConfig
-
-if TYPE_CHECKING:
-    from cmaes import CMA
 
 
 class RelaxedCmaEs(GenerationalMethod):
@@ -61,7 +58,7 @@ class _CmaStrategy:
         self._cma.tell(list(zip(points, losses.tolist(), strict=True)))
 
 
-def _import_cma() -> type[CMA]:
+def _import_cma() -> Any:
     try:
         from cmaes import CMA
     except ImportError as error:
