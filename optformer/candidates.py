@@ -25,7 +25,7 @@ class Candidates:
 
     Attributes:
         values: (N, P), as in `EncodedSpace`.
-        source: Who proposed each: "start", "space", "policy", "mutation", "local" or "gradient".
+        source: Who proposed each: "start", "space", "policy", "mutation" or "local".
     """
 
     values: Array

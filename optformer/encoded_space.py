@@ -44,14 +44,6 @@ class EncodedSpace:
             for name, value in self._fixed_values.items()
         }
         self._conditions = [self._condition(parameter) for parameter in parameters]
-        self.free_numbers = np.array(
-            [
-                not isinstance(p, Categorical)
-                and slot not in self.fixed
-                and self.grids[slot] is None
-                for slot, p in enumerate(parameters)
-            ]
-        )
 
     @property
     def finite(self) -> bool:

@@ -36,7 +36,6 @@ from optformer.data.trials import Trial, TrialStatus
 from optformer.encoded_space import Array, EncodedSpace
 from optformer.prediction import Explanation, Prediction, predictions
 from optformer.scoring import StudyModel, read_study
-from optformer.tokenization.history import ValueKind
 
 STRATEGIES = (*ACQUISITIONS, "policy")
 ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
@@ -47,8 +46,6 @@ SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 128, 16
 LOCAL_CANDIDATES, LOCAL_CENTRES = 64, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
-ASCENT_STARTS = 8
-ASCENT_LENGTHS = (0.003, 0.01, 0.02, 0.04, 0.08)  # of the largest of a step's coordinates
 NEAREST = 3  # past trials named in an explanation
 _MAX_ENUMERATED = 200_000  # finite spaces up to this size are listed when sampling repeats
 
@@ -240,53 +237,22 @@ class Planner:
         rng: np.random.Generator,
         generator: torch.Generator,
     ) -> _Scored:
-        """The best candidate: of the pool, of a local round, of gradient ascent."""
+        """The best candidate: of the pool, or of a local round around its best."""
         rank = acquisition(self.strategy)
         pool = untried(space, pool, tried)
         if not len(pool):
             pool = _anything_new(space, tried, rng)
         asked = _ask(study, space, pool)
         score = rank(asked.logits, study.best, generator)
-
-        def add(more: Candidates) -> None:
-            nonlocal asked, score
-            fresh = untried(space, more, tried)
-            if len(fresh):
-                answered = _ask(study, space, fresh)
+        if space.size is None or space.size > MAX_LISTED:
+            centres = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
+            local = near(space, centres, LOCAL_CANDIDATES, rng, "local", LOCAL_SCALES)
+            local = untried(space, local, tried)
+            if len(local):
+                answered = _ask(study, space, local)
                 asked = asked.join(answered)
                 score = torch.cat([score, rank(answered.logits, study.best, generator)])
-
-        if space.size is None or space.size > MAX_LISTED:
-            best = score.topk(min(LOCAL_CENTRES, len(score))).indices.numpy()
-            centres = asked.candidates.values[best]
-            add(near(space, centres, LOCAL_CANDIDATES, rng, "local", LOCAL_SCALES))
-        if space.free_numbers.any() and self.strategy != "ts":
-            add(self._ascend(study, space, asked.candidates, score))
         return asked.select(int(score.argmax()))
-
-    def _ascend(
-        self, study: StudyModel, space: EncodedSpace, pool: Candidates, score: Tensor
-    ) -> Candidates:
-        """Steps of several lengths up the acquisition's gradient over the continuous parameters.
-
-        One gradient and one round of answers cost a fraction of an ascent with as many steps.
-        """
-        top = score.topk(min(ASCENT_STARTS, len(pool))).indices.numpy()
-        start = pool.values[top]
-        points = space.points(start)
-        kinds = torch.from_numpy(points.kinds)
-        values = torch.from_numpy(points.values).requires_grad_()
-        with torch.enable_grad():
-            logits = study.metric_logits_of(values, kinds)
-            rank = acquisition(self.strategy)(logits, study.best, torch.Generator())
-            (gradient,) = torch.autograd.grad(rank.sum(), values)
-        free = torch.from_numpy(space.free_numbers) & (kinds == ValueKind.NUMBER)
-        uphill = (gradient * free).double().numpy()
-        uphill /= np.abs(uphill).max(-1, keepdims=True).clip(min=1e-30)
-        climbed = start + np.array(ASCENT_LENGTHS)[:, None, None] * uphill  # (L, N, P)
-        climbed = np.where(space.free_numbers, climbed.clip(0.0, 1.0), start)
-        climbed = climbed.reshape(-1, start.shape[1])
-        return Candidates(space.legal(climbed), np.full(len(climbed), "gradient", dtype="<U8"))
 
     def _assumed(self, logits: Tensor, generator: torch.Generator) -> float | None:
         """The scaled value a pending trial is told to have, None for the placeholder."""

@@ -40,7 +40,7 @@ class Explanation:
         prediction: What the model expected of it; None before the first measured trial.
         nearest: Numbers of the most similar past trials, nearest first.
         source: Who proposed it: "start" (a space-filling first trial), "space", "policy",
-            "mutation", "local" or "gradient".
+            "mutation" or "local".
     """
 
     prediction: Prediction | None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.batch import History, Points, history_batch, metadata_batch, points_batch
+from optformer.batch import History, history_batch, metadata_batch, points_batch
 from optformer.checkpoint import Checkpoint
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
@@ -46,11 +46,6 @@ class StudyModel:
     def metric_logits(self, points: EncodedPoints) -> Tensor:
         """Logits over bins and `failed` of each point, (N, Q + 1)."""
         return self.model.metric_logits(self.memory, self.cache, points_batch(points))[0]
-
-    def metric_logits_of(self, values: Tensor, kinds: Tensor) -> Tensor:
-        """The same for tensors (N, P), differentiable in the values."""
-        points = Points(values[None], kinds[None])
-        return self.model.metric_logits(self.memory, self.cache, points)[0]
 
     def append(self, point: EncodedPoints, metric: float | None) -> StudyModel:
         """The study with one more trial: pending, or with a value assumed for it.

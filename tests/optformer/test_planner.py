@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from optformer.acquisition import acquisition
-from optformer.candidates import Candidates
 from optformer.checkpoint import Checkpoint, save_checkpoint
 from optformer.data.errors import (
     CheckpointError,
@@ -28,8 +27,6 @@ from optformer.data.trials import INTERRUPTED, Trial, TrialStatus
 from optformer.encoded_space import EncodedSpace
 from optformer.model import OptFormerModel
 from optformer.planner import (
-    ASCENT_LENGTHS,
-    ASCENT_STARTS,
     STRATEGIES,
     Planner,
     Suggestion,
@@ -123,7 +120,7 @@ def test_suggest__every_space_and_strategy__gives_legal_new_points(
     if strategy != "policy" or name in ("one choice", "finite"):
         assert len({repr(p) for p in points}) == len(points)
     sources = {s.explanation.source for s in suggestions if s.explanation}
-    allowed = {"space", "mutation", "local", "gradient", "policy"}
+    allowed = {"space", "mutation", "local", "policy"}
     assert sources <= ({"policy", "space"} if strategy == "policy" else allowed)
 
 
@@ -223,34 +220,6 @@ def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
         logits = study.metric_logits(encode_points(config.space, points))
         score = acquisition(strategy)(logits, study.best, torch.Generator())
     assert int(score.argmax()) == 0
-
-
-def test_ascend__continuous_parameters__only_ever_improve(planner: Planner) -> None:
-    config = _config("stepped")
-    space = EncodedSpace(config.space, {})
-    study = read_study(planner.checkpoint, config, _history(config))
-    values = space.from_uniform(np.random.default_rng(0).random((30, 3)))
-    pool = Candidates(values, np.full(30, "space", dtype="<U8"))
-    rank = acquisition("ei")
-
-    def score_of(candidates: Candidates) -> torch.Tensor:
-        logits = study.metric_logits(space.points(candidates.values))
-        return rank(logits, study.best, torch.Generator())
-
-    with torch.no_grad():
-        score = score_of(pool)
-        climbed = planner._ascend(study, space, pool, score)
-        higher = score_of(climbed).reshape(len(ASCENT_LENGTHS), ASCENT_STARTS)
-    assert set(climbed.source) == {"gradient"}
-    top = score.topk(ASCENT_STARTS).indices.numpy()
-    steps = climbed.values.reshape(len(ASCENT_LENGTHS), ASCENT_STARTS, -1)
-    np.testing.assert_array_equal(steps[..., :2], np.tile(values[top, :2], (len(steps), 1, 1)))
-    moved = np.abs(steps[..., 2] - values[top, 2])
-    assert (moved <= np.array(ASCENT_LENGTHS)[:, None] + 1e-9).all()
-    assert moved.max() > 0.5 * max(ASCENT_LENGTHS)
-    # The shortest step goes up from nearly everywhere, and some step from the very best.
-    assert (higher[0] >= score[top]).float().mean() > 0.8
-    assert higher.amax() > score.amax()
 
 
 @pytest.mark.parametrize("strategy", ["ei", "ts", "policy"])

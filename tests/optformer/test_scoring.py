@@ -95,15 +95,6 @@ def test_append__pending_trial__equals_reading_it_with_the_others(
     assert (second - third).abs().max() > 1e-3
 
 
-def test_metric_logits_of__tensors__equal_those_of_points(tiny_checkpoint: Checkpoint) -> None:
-    study = read_study(tiny_checkpoint, _config(), _trials(5))
-    points = encode_points(SPACE, [{"x": 0.2, "y": 0.9}, {"x": 0.3, "y": 0.0}])
-    values = torch.from_numpy(points.values).requires_grad_()
-    logits = study.metric_logits_of(values, torch.from_numpy(points.kinds))
-    torch.testing.assert_close(logits, study.metric_logits(points))
-    assert logits.requires_grad
-
-
 def test_from_space__candidates__fill_the_space() -> None:
     candidates = from_space(EncodedSpace(SPACE, {}), 100, np.random.default_rng(0))
     assert len(candidates) == 100
