@@ -145,11 +145,15 @@ def _histories(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
     from optformer.serving.benchmarks.predictions.predictors import (
         CheckpointPredictor,
         GaussianProcessPredictor,
+        Predictor,
     )
     from optformer.serving.benchmarks.predictions.report import prediction_rows, write_predictions
     from optformer.serving.benchmarks.predictions.scores import score_predictions
 
-    predictors = {"optformer": CheckpointPredictor(checkpoint), "gp": GaussianProcessPredictor()}
+    predictors: dict[str, Predictor] = {
+        "optformer": CheckpointPredictor(checkpoint),
+        "gp": GaussianProcessPredictor(),
+    }
     histories = [
         history
         for path in args.histories

@@ -109,11 +109,8 @@ def _from_table(
     missing = [name for name in (*space.names, METRIC + metric, STEP) if name not in frame]
     if missing:
         raise DatasetError(f"{path} lacks the column {missing[0]!r}; it has {list(frame.columns)}")
-    study = [
-        name
-        for name in frame
-        if name not in space and name != STEP and not str(name).startswith(METRIC)
-    ]
+    others = [name for name in map(str, frame.columns) if name not in space and name != STEP]
+    study = [name for name in others if not name.startswith(METRIC)]
     if not study:
         raise DatasetError(f"{path} has no column that tells its studies apart, such as 'run'")
     groups = list(frame.groupby(study, sort=True))
@@ -124,14 +121,14 @@ def _from_table(
 def _read(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
-    if path.suffix not in readers:
-        raise DatasetError(f"{path}: a table ends in .parquet or .csv")
     try:
-        frame: pd.DataFrame = readers[path.suffix](path)
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        if path.suffix == ".csv":
+            return pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise DatasetError(f"cannot read the table {path}: {error}") from error
-    return frame
+    raise DatasetError(f"{path}: a table ends in .parquet or .csv")
 
 
 def _history(
