@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from ConfigSpace import (
     AndConjunction,
@@ -25,7 +26,7 @@ from smac.runhistory.dataclasses import TrialInfo, TrialValue
 from smac.runhistory.enumerations import StatusType
 
 from optformer.data.methods.points import point_key
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
+from optformer.data.parameters import Categorical, Float, Int, Numeric, Ordinal, Parameter, Value
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
 
@@ -155,37 +156,33 @@ class _Space:
         }
 
 
-def _hyperparameter(name: str, parameter: Parameter) -> Hyperparameter:
+def _hyperparameter(name: str, parameter: Parameter) -> Hyperparameter[Any]:
     levels = parameter.num_levels
-    match parameter:
-        case Categorical():
-            return CategoricalHyperparameter(name, list(range(len(parameter.choices))))
-        case _ if levels == 1:
-            return CategoricalHyperparameter(name, [0])
-        case _ if levels is not None and _by_position(parameter):
-            return UniformIntegerHyperparameter(name, 0, levels - 1)
-        case Int(low=low, high=high, log=log):
-            return UniformIntegerHyperparameter(name, low, high, log=log)
-        case _:
-            return UniformFloatHyperparameter(name, 0.0, 1.0)
+    if isinstance(parameter, Categorical) or levels == 1:
+        return CategoricalHyperparameter(name, list(range(levels or 1)))
+    if levels is not None and _by_position(parameter):
+        return UniformIntegerHyperparameter(name, 0, levels - 1)
+    if isinstance(parameter, Int):
+        return UniformIntegerHyperparameter(name, parameter.low, parameter.high, log=parameter.log)
+    return UniformFloatHyperparameter(name, 0.0, 1.0)
 
 
 def _encoded(parameter: Parameter, value: Value) -> int | float:
-    if _by_position(parameter):
+    if isinstance(parameter, Categorical) or _by_position(parameter):
         return parameter.grid().index(parameter.validate(value))
     return parameter.validate(value) if isinstance(parameter, Int) else parameter.to_unit(value)
 
 
 def _decoded(parameter: Parameter, value: float) -> Value:
-    if _by_position(parameter):
+    if isinstance(parameter, Categorical) or _by_position(parameter):
         return parameter.grid()[int(value)]
     return int(value) if isinstance(parameter, Int) else parameter.from_unit(float(value))
 
 
-def _by_position(parameter: Parameter) -> bool:
+def _by_position(parameter: Numeric) -> bool:
     """Whether values go in as their positions in the parameter's grid."""
     match parameter:
-        case Categorical() | Ordinal():
+        case Ordinal():
             return True
         case Float():
             return parameter.num_levels is not None

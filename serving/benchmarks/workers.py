@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
@@ -119,7 +120,7 @@ def _ray_cluster() -> Iterator[Workers]:
     if ray.is_initialized():
         yield _RayCluster(ray)
         return
-    ray.init(log_to_driver=False, logging_level="error")
+    ray.init(log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield _RayCluster(ray)
     finally:

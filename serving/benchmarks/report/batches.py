@@ -63,9 +63,9 @@ def batch_scores(scores: Sequence[SuiteScore]) -> list[BatchScore]:
     """The suites that have runs in batches, with their sequential runs where there are any."""
     groups: dict[tuple[str, str, bool], dict[int, SuiteScore]] = {}
     for score in scores:
-        start, _, size = score.protocol.partition("-batch-")
+        start, _, count = score.protocol.partition("-batch-")
         group = groups.setdefault((start, score.suite, score.seen_in_training), {})
-        group[int(size or 1)] = score
+        group[int(count or 1)] = score
     found = []
     for (start, suite, seen), by_size in groups.items():
         shared = set.intersection(*(set(score.tasks) for score in by_size.values()))
@@ -105,6 +105,8 @@ def section(score: BatchScore, picture: str) -> list[str]:
 
 def draw(score: BatchScore, path: Path, shown: plots.Colours) -> None:
     """Draw regret against trials, a panel a batch size; thin lines are one trial at a time."""
+    from matplotlib.ticker import LogFormatter
+
     sizes = [size for size in score.regret if size > 1]
     figure = plots.new_figure(5.0 * len(sizes) + 1.5, 4.0)
     panels = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
@@ -119,6 +121,8 @@ def draw(score: BatchScore, path: Path, shown: plots.Colours) -> None:
         axes.set_title(f"batches of {size}", fontsize="medium")
         axes.set_xlabel("trials")
         axes.set_yscale("log", nonpositive="clip")
+        axes.yaxis.set_major_formatter(LogFormatter())
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("mean normalised regret")
     figure.suptitle(f"{score.suite}, {score.protocol}: {score.tasks} tasks")
