@@ -156,7 +156,7 @@ class _Space:
         }
 
 
-def _hyperparameter(name: str, parameter: Parameter) -> Hyperparameter[Any]:
+def _hyperparameter(name: str, parameter: Parameter) -> Hyperparameter[Any, Any]:
     levels = parameter.num_levels
     if isinstance(parameter, Categorical) or levels == 1:
         return CategoricalHyperparameter(name, list(range(levels or 1)))
