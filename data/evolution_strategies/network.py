@@ -57,7 +57,7 @@ NUM_WEIGHTS = sum(math.prod(shape) for shape in SHAPES.values())
 def unflatten(vectors: Tensor) -> dict[str, Tensor]:
     """Weights from one vector a network, shape (M, NUM_WEIGHTS)."""
     sizes = [math.prod(shape) for shape in SHAPES.values()]
-    parts = vectors.split(sizes, dim=-1)
+    parts = torch.split(vectors, sizes, dim=-1)
     return {
         name: part.reshape(-1, *shape)
         for (name, shape), part in zip(SHAPES.items(), parts, strict=True)

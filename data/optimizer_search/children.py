@@ -135,7 +135,7 @@ def train_with(task: NetworkTask, rule: Rule, learning_rate: float, epochs: int)
             if not np.isfinite(losses[-1]):
                 return Training(0.0, learning_rate, tuple(losses))
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
     tested = slice(task.train_images, task.train_images + task.validation_images)
     with torch.no_grad():
