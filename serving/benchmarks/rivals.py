@@ -71,21 +71,22 @@ class _Foreign:
 
 
 _MODES = {
-    "optformer": _Mode("by expected improvement; pending trials have its own prediction"),
+    "optformer": _Mode("chooses by expected improvement; pending trials have its own prediction"),
     "optformer-ignore": _Mode(
-        "by expected improvement; pending trials are ignored", sees_pending=False
+        "chooses by expected improvement; pending trials are ignored", sees_pending=False
     ),
-    "optformer-pi": _Mode("by probability of improvement", "pi"),
+    "optformer-pi": _Mode("chooses by probability of improvement", "pi"),
     "optformer-placeholder": _Mode(
-        "by expected improvement; pending trials have a placeholder", batch_mode="placeholder"
+        "chooses by expected improvement; pending trials have a placeholder",
+        batch_mode="placeholder",
     ),
     "optformer-policy": _Mode("imitates good searches, without ranking", "policy"),
     "optformer-sample": _Mode(
-        "by expected improvement; pending trials have a sample of its prediction",
+        "chooses by expected improvement; pending trials have a sample of its prediction",
         batch_mode="sample",
     ),
-    "optformer-ts": _Mode("by Thompson samples", "ts"),
-    "optformer-ucb": _Mode("by an upper confidence bound", "ucb"),
+    "optformer-ts": _Mode("chooses by Thompson samples", "ts"),
+    "optformer-ucb": _Mode("chooses by an upper confidence bound", "ucb"),
 }
 _FOREIGN = {
     "cma-es": _Foreign("Optuna's CmaEsSampler", ("optuna", "cmaes")),
