@@ -11,7 +11,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "methods",
-        description="Lists the search methods, for `optformer benchmark --methods`, and the systems "
+        description="Lists the methods for `optformer benchmark --methods`, and the systems "
         "with training runs of their own.",
     )
     parser.set_defaults(run=run)
