@@ -24,13 +24,14 @@ class FixedValues:
     """Fixed values: one member after the other trains from fresh weights with its own values.
 
     What populations are compared with at equal total steps. With random search the members are the
-    very ones another method starts from at the same seed. A member that fails stops there. The
-    search method sees each member as one trial with the best value it reached.
+    very ones another method starts from at the same seed. A member that fails stops there, and what
+    is left of its steps goes to further members, the last of which may have fewer. The search
+    method sees each member as one trial with the best value it reached.
 
     Source: common practice.
 
     Args:
-        population: Number of members, at least 1.
+        population: Number of members as long as none fails, at least 1.
         intervals: Intervals each member trains, at least 1.
         interval_steps: Steps between two measurements, at least 1.
         method: Makes the search method that proposes the values.
@@ -66,12 +67,14 @@ class FixedValues:
         record = Record(config, report)
         history: list[Trial] = []
         with start_workers(make, workers) as pool:
-            for index in range(self._population):
+            left = self._population * self._intervals
+            while left:
+                index = len(history)
                 params = method.suggest(history, 1, rng_of(seed, index))[0]
-                trials = train_through(
-                    pool, record, [params] * self._intervals, self._interval_steps, seed, index
-                )
+                schedule = [params] * min(self._intervals, left)
+                trials = train_through(pool, record, schedule, self._interval_steps, seed, index)
                 history.append(_as_one(index, params, trials, config.sign))
+                left -= len(trials)
         return record.result()
 
 

@@ -127,3 +127,15 @@ def test_fixed_values__members__keep_their_values_and_weights(make: Make) -> Non
             None,
             *(float(trial.number) for trial in own[:-1]),
         ]
+
+
+def test_fixed_values__member_that_fails__leaves_its_steps_to_others() -> None:
+    trials = FixedValues(6, 4, 10).run(lambda: Counter(limit=0.2), 0).trials
+    assert len(trials) == 24
+    lengths = Tally(trial.metrics["member"] for trial in trials)
+    failed = {t.metrics["member"] for t in trials if t.status is TrialStatus.FAILED}
+    assert len(lengths) > 6
+    assert all(lengths[index] == 1 for index in failed)
+    assert all(
+        count == 4 for index, count in lengths.items() if index not in {*failed, max(lengths)}
+    )
