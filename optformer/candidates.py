@@ -71,7 +71,7 @@ def near(
     scales: tuple[float, float] = MUTATION_SCALES,
 ) -> Candidates:
     """Mutations of given points, each by a step of its own size."""
-    parents = centres[np.arange(count) % len(centres)]
+    parents = centres[np.arange(count) % max(len(centres), 1)]
     scale = np.exp(rng.uniform(np.log(scales[0]), np.log(scales[1]), (count, 1)))
     return _from(source, space.mutate(parents, scale, MUTATION_RATE, rng))
 

@@ -42,7 +42,7 @@ ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how 
 BatchMode = Literal["placeholder", "mean", "sample"]
 
 START_TRIALS = 3  # measured trials before the model ranks
-SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 128, 16
+SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 96, 64
 LOCAL_CANDIDATES, LOCAL_CENTRES = 64, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
@@ -223,7 +223,7 @@ class Planner:
         best = space.legal(measured[np.argsort(-values, kind="stable")[:PARENTS]])
         pool = join(
             from_space(space, SPACE_CANDIDATES, rng),
-            near(space, best, MUTATION_CANDIDATES, rng),
+            near(space, best, MUTATION_CANDIDATES if len(best) else 0, rng),
             from_policy(study, space, POLICY_CANDIDATES, generator),
         )
         return untried(space, pool, tried)
