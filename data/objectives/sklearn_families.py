@@ -47,15 +47,9 @@ def sklearn_objective(name: str) -> Objective:
     Raises:
         ConfigError: There is no such pair.
     """
-    pairs = {
-        f"{family}-{dataset}": (family, dataset)
-        for family in FAMILIES
-        for dataset in DATASETS
-        if DATASETS[dataset].kind in FAMILIES[family].spaces
-    }
-    if name not in pairs:
-        raise ConfigError(f"unknown live task {name!r}; known are {sorted(pairs)}")
-    family, dataset = pairs[name]
+    if name not in PAIRS:
+        raise ConfigError(f"unknown live task {name!r}; known are {sorted(PAIRS)}")
+    family, dataset = PAIRS[name]
     data = DATASETS[dataset]
     config = StudyConfig(
         space=FAMILIES[family].spaces[data.kind],
@@ -393,3 +387,11 @@ FAMILIES: dict[str, Family] = {
 
 NAMES = tuple(f"{name}-{data}" for name, family in FAMILIES.items() for data in family.datasets)
 """The suite: every family on two or three data sets."""
+
+PAIRS = {
+    f"{family}-{dataset}": (family, dataset)
+    for family in FAMILIES
+    for dataset in DATASETS
+    if DATASETS[dataset].kind in FAMILIES[family].spaces
+}
+"""Every objective's name: family and data set."""

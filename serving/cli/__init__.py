@@ -23,6 +23,7 @@ COMMANDS = {
     "methods": "list the search methods",
     "benchmark": "compare search methods on a suite of tasks",
     "report": "tables and curves of benchmark results",
+    "generate": "generate histories of search methods on real objectives",
     "train": "train a model from a configuration file",
     "evaluate": "measure a model's predictions",
 }

@@ -1,0 +1,74 @@
+"""`optformer generate`: histories of search methods on real objectives."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from optformer.serving.cli import console
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "generate",
+        description="Runs search methods on scikit-learn models and writes every trial to a folder "
+        "of Parquet files. The same command again goes on where it stopped.",
+    )
+    parser.add_argument(
+        "--methods",
+        type=_names,
+        required=True,
+        metavar="NAMES",
+        help="search methods, separated by commas: random,regularized-evolution,gp-ei",
+    )
+    parser.add_argument(
+        "--objectives",
+        type=_names,
+        required=True,
+        metavar="PATTERNS",
+        help="objectives, separated by commas: '*', 'perceptron-*', 'splines-phase'",
+    )
+    parser.add_argument("--trials", type=int, default=50, help="trials a study (default 50)")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="studies a method and objective (default 1)"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument(
+        "--allow-reserved",
+        action="store_true",
+        help="also run objectives that are kept for evaluation; never train on their histories",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the histories")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Generate, and say what is there; returns the exit status."""
+    from optformer.data.errors import ObjectiveError
+    from optformer.data.generation import GenerationConfig, generate
+
+    config = GenerationConfig(
+        methods=args.methods,
+        objectives=args.objectives,
+        out=args.out,
+        trials=args.trials,
+        seeds=args.seeds,
+        workers=args.workers,
+        allow_reserved=args.allow_reserved,
+    )
+    summary = generate(config, progress=True)
+    if summary.left_out:
+        console.note(f"reserved, left out: {', '.join(summary.left_out)}")
+    console.write(
+        f"{summary.finished} studies finished, {summary.skipped} were there already, "
+        f"{len(summary.failed)} failed; histories: {args.out}"
+    )
+    if summary.failed:
+        reasons = "; ".join(f"{name} ({reason})" for name, reason in summary.failed.items())
+        raise ObjectiveError(f"run the same command again to retry: {reasons}")
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
