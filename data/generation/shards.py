@@ -99,6 +99,7 @@ def write_shard(
         pa.Table.from_pylist(rows, schema=_schema(pa)),
         temporary,
         compression="zstd",
+        write_statistics=False,  # half of a small file, and of no use in one
         write_page_checksum=True,
     )
     temporary.replace(path)
