@@ -41,7 +41,6 @@ STRATEGIES = (*ACQUISITIONS, "policy")
 ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
 BatchMode = Literal["placeholder", "mean", "sample"]
 
-START_TRIALS = 3  # measured trials before the model ranks
 SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 96, 64
 LOCAL_CANDIDATES, LOCAL_CENTRES = 64, 8
 LOCAL_SCALES = (0.002, 0.1)
@@ -120,7 +119,7 @@ class Planner:
         space = EncodedSpace(config.space, {**config.fixed, **(fixed or {})})
         tried = space.encode([trial.params for trial in history])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        measured = sum(trial.has_value for trial in history)
+        measured = any(trial.has_value for trial in history)
         chosen: list[Suggestion] = []
         with _one_thread(), torch.no_grad():
             study = self._read(space, config, history, generator)
@@ -128,9 +127,10 @@ class Planner:
             for member in range(count):
                 if self.strategy == "policy":
                     picked = _ask(study, space, self._imitate(study, space, tried, generator))
-                elif measured < START_TRIALS:
-                    first = _start(space, tried, seed, len(history) + member, rng)
-                    picked = _ask(study, space, first)
+                elif len(tried) and not measured:
+                    # Knowing no value, the model would put all of a batch in one place.
+                    filling = _start(space, tried, seed, len(history) + member, rng)
+                    picked = _ask(study, space, filling)
                 else:
                     if pool is None:
                         pool = self._pool(study, space, config, history, tried, rng, generator)
@@ -331,7 +331,7 @@ def load_planner(
 def _start(
     space: EncodedSpace, tried: Array, seed: int, index: int, rng: np.random.Generator
 ) -> Candidates:
-    """A space-filling first trial: the next untried point of the study's own Sobol sequence."""
+    """A space-filling trial: the next untried point of the study's own Sobol sequence."""
     sampler = qmc.Sobol(len(space.names), rng=np.random.default_rng(seed))
     unit = sampler.random_base2(6)[index % 64 :]
     points = Candidates(space.from_uniform(unit), np.full(len(unit), "start", dtype="<U8"))

@@ -126,18 +126,18 @@ def test_suggest__every_space_and_strategy__gives_legal_new_points(
 
 @pytest.mark.parametrize("name", ["conditional", "finite", "one float"])
 @pytest.mark.parametrize("measured", [0, 1])
-def test_suggest__before_the_model_ranks__starts_space_filling(
+def test_suggest__little_measured__ranks_distinct_points(
     planner: Planner, name: str, measured: int
 ) -> None:
     config = _config(name)
     history = _history(config, 1, pending=0, failed=0)[:measured]
     suggestions = planner.suggest(config, history, 8, seed=1)
     _check(config, suggestions)
-    assert {s.explanation.source for s in suggestions if s.explanation} == {"start"}
     assert len({repr(s.params) for s in suggestions}) == 8
-    if name == "one float":
-        numbers = sorted(s.params["x"] for s in suggestions)
-        assert max(np.diff([-5, *numbers, 5])) < 5
+    predictions = [s.explanation.prediction for s in suggestions]
+    assert all((prediction is not None) == bool(measured) for prediction in predictions)
+    starts = [s.explanation.source == "start" for s in suggestions]
+    assert starts == [False] + [not measured] * 7
 
 
 @pytest.mark.parametrize("name", ["conditional", "finite"])
