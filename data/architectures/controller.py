@@ -224,7 +224,7 @@ class _Policy(nn.Module):
             surrogate = torch.minimum(ratio * advantage, clipped * advantage) * chosen.active
             loss = -surrogate.sum() / len(batch) - learning.entropy * chosen.entropy
             self._optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
         decay = learning.baseline_decay
         self._baseline = decay * self._baseline + (1.0 - decay) * float(rewards.mean())

@@ -140,8 +140,8 @@ def build(params: Mapping[str, Value]) -> nn.Module:
     width = STEM
     for block, (filters, stride) in enumerate(zip(FILTERS, STRIDES, strict=True), start=1):
         chosen = {name: params.get(f"block{block}.{name}") for name in _CHOICES}
-        outputs = round(filters * chosen["filters"])
-        for layer in range(chosen["layers"]):
+        outputs = round(filters * params[f"block{block}.filters"])
+        for layer in range(params[f"block{block}.layers"]):
             layers.append(_Layer(width, outputs, stride if layer == 0 else 1, chosen))
             width = outputs
     return nn.Sequential(*layers, classifier(width))

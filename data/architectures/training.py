@@ -63,12 +63,12 @@ def train(build: Callable[[], Network], images: Images, recipe: Recipe, seed: in
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
         for _ in range(recipe.epochs):
             order = torch.randperm(len(images.train), generator=generator)
-            for batch in order.split(recipe.batch_size):
+            for batch in torch.split(order, recipe.batch_size):
                 loss = F.cross_entropy(network(images.train[batch]), images.train_classes[batch])
                 if not torch.isfinite(loss):
                     raise ObjectiveError("training failed: the loss is no longer a number")
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
         _settle_norms(network, images.train)

@@ -73,8 +73,13 @@ class SyntheticSpaces:
 
     def to(self, device: torch.device) -> SyntheticSpaces:
         """The same spaces on a device."""
-        tensors = (self.choices, self.levels, self.parent, self.allowed)
-        return SyntheticSpaces(*(tensor.to(device) for tensor in tensors), self.described)
+        return SyntheticSpaces(
+            self.choices.to(device),
+            self.levels.to(device),
+            self.parent.to(device),
+            self.allowed.to(device),
+            self.described,
+        )
 
     def legal(self, unit: Tensor) -> Tensor:
         """Turn numbers of the unit cube into legal values.
@@ -203,7 +208,9 @@ def _describe(
     space: dict[str, Parameter] = {}
     names: list[str] = []
     for p in range(len(choices)):
-        pool = _CHOICE_NAMES if choices[p] else _INT_NAMES if levels[p] else _FLOAT_NAMES
+        pool: Sequence[str] = (
+            _CHOICE_NAMES if choices[p] else _INT_NAMES if levels[p] else _FLOAT_NAMES
+        )
         if strange:
             pool = words
         name = str(rng.choice(pool)) if rng.random() < 0.8 else f"x{p}"
