@@ -49,7 +49,7 @@ class _OptunaMethod(ABC):
             for name, parameter in self._config.space.items()
             if name not in self._config.fixed
         }
-        with _quiet():
+        with quiet():
             study = self._study(history, searched, int(rng.integers(2**31)))
             for _ in range(count):
                 point = self._ask(study, searched)
@@ -82,7 +82,7 @@ class _OptunaMethod(ABC):
         return optuna.create_trial(
             state=states.get(trial.status, optuna.trial.TrialState.COMPLETE),
             value=trial.value,
-            params={name: _to_optuna(space[name], trial.params[name]) for name in names},
+            params={name: position(space[name], trial.params[name]) for name in names},
             distributions={name: searched[name] for name in names},
         )
 
@@ -160,7 +160,8 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
             return CategoricalDistribution(tuple(range(parameter.num_levels)))
 
 
-def _to_optuna(parameter: Parameter, value: Value) -> Value:
+def position(parameter: Parameter, value: Value) -> Value:
+    """A value as Optuna is told it: that of a list by its place."""
     return parameter.index(value) if isinstance(parameter, Categorical | Ordinal) else value
 
 
@@ -189,7 +190,7 @@ def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence Optuna's log lines and its notes on experimental samplers, then restore both."""
     import optuna
 

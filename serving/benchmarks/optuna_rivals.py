@@ -6,9 +6,7 @@ objective. Categoricals and ordinals are suggested by position: unordered, and a
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 import optuna
 from optuna.distributions import (
@@ -17,14 +15,13 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
 from optformer.data.errors import ConfigError
+from optformer.data.methods.optuna_samplers import position, quiet
 from optformer.data.methods.points import point_key
 from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
-from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
@@ -78,7 +75,7 @@ class OptunaRival:
                 optuna.create_trial(
                     state=state,
                     value=value,
-                    params={name: _position(self._space[name], v) for name, v in params.items()},
+                    params={name: position(self._space[name], v) for name, v in params.items()},
                     distributions={name: distribution(self._space[name]) for name in params},
                 )
             )
@@ -111,11 +108,6 @@ def distribution(parameter: Parameter) -> BaseDistribution:
             return CategoricalDistribution(tuple(range(parameter.num_levels)))
 
 
-def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Every parameter of the space as Optuna sees it, conditions left out."""
-    return {name: distribution(parameter) for name, parameter in space.items()}
-
-
 def _suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
     match parameter:
         case Float(low=low, log=log, step=step):
@@ -129,23 +121,6 @@ def _suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
             return choices[trial.suggest_categorical(name, positions)]
 
 
-def _position(parameter: Parameter, value: Value) -> Value:
-    return parameter.index(value) if isinstance(parameter, Categorical | Ordinal) else value
-
-
 def _highest(parameter: Float | Int) -> float:
     """The highest legal value: Optuna warns when `high` is off the step's grid."""
     return parameter.high if parameter.step is None else parameter.from_unit(1.0)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence Optuna's log lines and its notes on experimental samplers, then restore both."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

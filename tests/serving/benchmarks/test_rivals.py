@@ -22,7 +22,7 @@ from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
 from optformer.serving.benchmarks import rivals
-from optformer.serving.benchmarks.optuna_rivals import SAMPLERS, OptunaRival, distributions
+from optformer.serving.benchmarks.optuna_rivals import SAMPLERS, OptunaRival, distribution
 
 SPACE = SearchSpace(
     {
@@ -135,7 +135,7 @@ def test_optuna_rival__pending_points__are_running_trials_until_told() -> None:
 
 
 def test_distributions__every_type__as_optuna_sees_it() -> None:
-    seen = distributions(SPACE)
+    seen = {name: distribution(parameter) for name, parameter in SPACE.items()}
     assert seen["lr"] == FloatDistribution(1e-5, 1e-1, log=True)
     assert seen["drop.rate"] == FloatDistribution(0.0, 0.4, step=0.2)
     assert seen["layers"] == IntDistribution(1, 7, step=3)
