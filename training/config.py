@@ -136,6 +136,11 @@ class TrainingConfig:
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between log entries.
         workers: Processes that draw batches; 0 draws in the training process.
+        batches_per_step: Batches whose gradients are averaged in a step; the training processes
+            share them, so their number does not change the result.
+        validate_every: Steps between validations; 0 for none.
+        peak_teraflops: What a process's device can do in bf16, in 10^12 operations a second; 0
+            measures it.
     """
 
     model: str
@@ -153,10 +158,13 @@ class TrainingConfig:
     checkpoint_every: int = 250
     log_every: int = 20
     workers: int = 1
+    batches_per_step: int = 1
+    validate_every: int = 500
+    peak_teraflops: float = 0.0
 
     def __post_init__(self) -> None:
         _check_numbers(self)
-        for name in ("steps", "warmup", "checkpoint_every", "log_every"):
+        for name in ("steps", "warmup", "checkpoint_every", "log_every", "batches_per_step"):
             _check_positive(self, name)
         if (self.prior.emulated > 0) != bool(self.tables):
             raise ConfigError(
