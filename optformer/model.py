@@ -406,7 +406,8 @@ class OptFormerModel(nn.Module):
             own = layer.keys_values(x)
             keys.append(torch.cat([past[0], own[0]], 2))
             values.append(torch.cat([past[1], own[1]], 2))
-            x = layer(x, keys[i], values[i], biases[i], see_self=False)
+            if i + 1 < len(self.layers):  # nothing reads what the last layer makes of a trial
+                x = layer(x, keys[i], values[i], biases[i], see_self=False)
         return Cache(points, tuple(keys), tuple(values))
 
     def metric_logits(
