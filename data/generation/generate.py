@@ -33,6 +33,7 @@ class GenerationConfig:
         trials: Trials a study, at least 1.
         seeds: Studies a method and objective, with the seeds 0 to `seeds` - 1.
         workers: Processes, at least 1; they do not change what comes out.
+        generated: Generated data sets of each kind that patterns are matched against.
         allow_reserved: Take objectives that nothing may be trained on, too.
 
     Raises:
@@ -45,12 +46,15 @@ class GenerationConfig:
     trials: int = 50
     seeds: int = 1
     workers: int = 1
+    generated: int = 0
     allow_reserved: bool = False
 
     def __post_init__(self) -> None:
         for field in ("trials", "seeds", "workers"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
+        if self.generated < 0:
+            raise ConfigError(f"generated must be at least 0, got {self.generated}")
         for field in ("methods", "objectives"):
             if not getattr(self, field):
                 raise ConfigError(f"{field} must name at least one, got none")
@@ -96,7 +100,7 @@ def generate(config: GenerationConfig, *, progress: bool = False) -> GenerationS
         MissingExtraError: A method needs a package that is not installed; nothing was run.
     """
     objectives, left_out = select_objectives(
-        config.objectives, allow_reserved=config.allow_reserved
+        config.objectives, generated=config.generated, allow_reserved=config.allow_reserved
     )
     _check_spaces(config.methods, objectives)
     versions = _versions()

@@ -84,6 +84,46 @@ def log_loss(model: Any, inputs: Array, targets: Array) -> float:
     return float(metrics.log_loss(targets, probabilities, labels=model.classes_))
 
 
+def balanced_accuracy(model: Any, inputs: Array, targets: Array) -> float:
+    """Mean over the classes of the share of their examples that are recognized."""
+    right = model.predict(inputs) == targets
+    return float(np.mean([np.mean(right[targets == label]) for label in np.unique(targets)]))
+
+
+def f1_macro(model: Any, inputs: Array, targets: Array) -> float:
+    """Mean over the classes of the harmonic mean of precision and recall."""
+    predicted = model.predict(inputs)
+    shares = [
+        2
+        * np.sum((predicted == label) & (targets == label))
+        / (np.sum(predicted == label) + np.sum(targets == label))
+        for label in np.unique(targets)
+    ]
+    return float(np.mean(shares))
+
+
+def roc_auc(model: Any, inputs: Array, targets: Array) -> float:
+    """Area under the ROC curve; with more than two classes the mean of one against the rest."""
+    from scipy.stats import rankdata
+
+    probabilities = np.asarray(model.predict_proba(inputs), dtype=np.float64)
+    if not np.isfinite(probabilities).all():
+        raise ValueError("a predicted probability is not finite")
+    columns = range(1, 2) if len(model.classes_) == 2 else range(len(model.classes_))
+    areas = []
+    for column in columns:
+        positive = targets == model.classes_[column]
+        ranks, count = rankdata(probabilities[:, column]), int(positive.sum())
+        above = ranks[positive].sum() - count * (count + 1) / 2
+        areas.append(above / (count * (len(targets) - count)))
+    return float(np.mean(areas))
+
+
+def mae(model: Any, inputs: Array, targets: Array) -> float:
+    """Mean absolute error, in the target's units."""
+    return float(np.mean(np.abs(model.predict(inputs) - targets)))
+
+
 def rmse(model: Any, inputs: Array, targets: Array) -> float:
     """Root mean squared error, in the target's units."""
     return float(np.sqrt(np.mean((model.predict(inputs) - targets) ** 2)))
@@ -114,7 +154,11 @@ def scaled_target(model: Any) -> Any:
 @contextmanager
 def _one_quiet_thread() -> Iterator[None]:
     """One thread, so that sums round alike everywhere; odd settings are no reason to warn."""
-    with warnings.catch_warnings(), _thread_pools().limit(limits=1):
+    from sklearn import config_context
+
+    # The space has checked the parameters already.
+    checked = config_context(skip_parameter_validation=True)
+    with warnings.catch_warnings(), _thread_pools().limit(limits=1), checked:
         warnings.simplefilter("ignore")
         yield
 

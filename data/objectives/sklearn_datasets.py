@@ -5,71 +5,28 @@ None is reserved: see `RESERVED_DATASETS` in `sklearn_tasks`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 
-from optformer.data.objectives.fitting import (
-    Array,
-    Score,
-    Split,
-    accuracy,
-    folds,
-    holdout,
-    log_loss,
-    r2,
-    rmse,
-)
-from optformer.data.studies import Goal
-
-Kind = Literal["classification", "regression"]
+from optformer.data.objectives.fitting import Array, Split, accuracy, log_loss, r2, rmse
+from optformer.data.objectives.sklearn_data import DataSet
+from optformer.data.objectives.sklearn_generated import generated_dataset, is_generated
 
 _GENERATED_TRAIN, _GENERATED_TEST = 300, 1000
 _GENERATED = _GENERATED_TRAIN + _GENERATED_TEST
-_FOLDS = 3
 
 
-@dataclass(frozen=True)
-class DataSet:
-    """A data set with the way models are scored on it.
-
-    Attributes:
-        kind: What is learned.
-        text: The data set's name as an engineer would write it.
-        size: Examples, features and classes in words.
-        metric: Name of the metric.
-        goal: Its direction.
-        score: The metric itself.
-        load: Inputs (N, features) and targets (N,); bundled sets are scored by three-fold
-            cross-validation, generated ones on 1,000 examples after training on 300.
-        generated: Whether it is a generated one.
-    """
-
-    kind: Kind
-    text: str
-    size: str
-    metric: str
-    goal: Goal
-    score: Score
-    load: Callable[[], tuple[Array, Array]]
-    generated: bool
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What an engineer would tell about the data."""
-        return {"task": self.kind, "dataset": self.text, "dataset size": self.size}
+@cache
+def dataset(name: str) -> DataSet:
+    """One of `DATASETS`, or a generated one by its seed."""
+    return generated_dataset(name) if is_generated(name) else DATASETS[name]
 
 
 @cache
 def splits(name: str) -> tuple[Split, ...]:
-    """The fixed splits of one of `DATASETS`."""
-    inputs, targets = DATASETS[name].load()
-    if DATASETS[name].generated:
-        return (holdout(inputs, targets, _GENERATED_TRAIN, _GENERATED_TEST),)
-    return folds(inputs, targets, _FOLDS)
+    """The fixed splits of the data set of that name."""
+    return dataset(name).split()
 
 
 def _iris() -> tuple[Array, Array]:
@@ -149,7 +106,7 @@ DATASETS: dict[str, DataSet] = {
         goal="minimize",
         score=log_loss,
         load=_iris,
-        generated=False,
+        holdout=None,
     ),
     "wine": DataSet(
         kind="classification",
@@ -159,7 +116,7 @@ DATASETS: dict[str, DataSet] = {
         goal="minimize",
         score=log_loss,
         load=_wine,
-        generated=False,
+        holdout=None,
     ),
     "breast-cancer": DataSet(
         kind="classification",
@@ -169,7 +126,7 @@ DATASETS: dict[str, DataSet] = {
         goal="maximize",
         score=accuracy,
         load=_breast_cancer,
-        generated=False,
+        holdout=None,
     ),
     "moons": DataSet(
         kind="classification",
@@ -179,7 +136,7 @@ DATASETS: dict[str, DataSet] = {
         goal="maximize",
         score=accuracy,
         load=_moons,
-        generated=True,
+        holdout=(_GENERATED_TRAIN, _GENERATED_TEST),
     ),
     "shells": DataSet(
         kind="classification",
@@ -189,7 +146,7 @@ DATASETS: dict[str, DataSet] = {
         goal="minimize",
         score=log_loss,
         load=_shells,
-        generated=True,
+        holdout=(_GENERATED_TRAIN, _GENERATED_TEST),
     ),
     "impedance": DataSet(
         kind="regression",
@@ -199,7 +156,7 @@ DATASETS: dict[str, DataSet] = {
         goal="maximize",
         score=r2,
         load=_circuit,
-        generated=True,
+        holdout=(_GENERATED_TRAIN, _GENERATED_TEST),
     ),
     "phase": DataSet(
         kind="regression",
@@ -209,7 +166,7 @@ DATASETS: dict[str, DataSet] = {
         goal="minimize",
         score=rmse,
         load=_phase,
-        generated=True,
+        holdout=(_GENERATED_TRAIN, _GENERATED_TEST),
     ),
     "swiss-roll": DataSet(
         kind="regression",
@@ -219,7 +176,7 @@ DATASETS: dict[str, DataSet] = {
         goal="maximize",
         score=r2,
         load=_swiss_roll,
-        generated=True,
+        holdout=(_GENERATED_TRAIN, _GENERATED_TEST),
     ),
     "low-rank": DataSet(
         kind="regression",
@@ -229,7 +186,7 @@ DATASETS: dict[str, DataSet] = {
         goal="minimize",
         score=rmse,
         load=_sparse_linear,
-        generated=True,
+        holdout=(_GENERATED_TRAIN, _GENERATED_TEST),
     ),
 }
 """The data sets by name."""

@@ -35,6 +35,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     parser.add_argument(
+        "--generated",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also match patterns against N generated data sets of each kind, "
+        "<family>-classification-<seed> and <family>-regression-<seed> (default 0)",
+    )
+    parser.add_argument(
         "--allow-reserved",
         action="store_true",
         help="also run objectives that are kept for evaluation; never train on their histories",
@@ -55,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         trials=args.trials,
         seeds=args.seeds,
         workers=args.workers,
+        generated=args.generated,
         allow_reserved=args.allow_reserved,
     )
     summary = generate(config, progress=True)
