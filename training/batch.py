@@ -38,6 +38,8 @@ class StudyBatch:
         metrics: Questions about the metric.
         values: Questions about parameters' values.
         value_slots: Parameter that each value question asks for, int64, (N,).
+        value_weights: Weight of each value question in the policy's loss, float32, (B, N); None for
+            equal ones.
         spare: Further questions about the metric after the prefix, to choose from; None for none.
     """
 
@@ -47,6 +49,7 @@ class StudyBatch:
     metrics: Questions
     values: Questions
     value_slots: Tensor
+    value_weights: Tensor | None = None
     spare: Questions | None = None
 
     @property

@@ -14,6 +14,12 @@ from optformer.data.errors import ConfigError
 from optformer.data.studies import Goal
 from optformer.tokenization.symbols import MAX_PARAMETERS
 
+SOURCES = ("synthetic", "emulated", "histories")
+"""Where a batch may come from."""
+
+OBJECTIVES = ("imitation", "returns", "advantages")
+"""What the policy may learn from recorded trials."""
+
 _Section = TypeVar("_Section")
 
 
@@ -34,7 +40,8 @@ class PriorConfig:
         methods: Probability of each method of `optformer.data.synthetic.histories`.
         random_slots: Share of batches whose slot vectors are a random subset.
         named_algorithm: Share of spaces whose metadata names the method.
-        emulated: Share of batches whose functions emulate the run's tables.
+        emulated: Share of batches whose functions emulate the run's tables, in a run without a
+            mixture.
     """
 
     parameters: Mapping[int, float]
@@ -63,6 +70,7 @@ class PriorConfig:
         _check_numbers(self)
         for name in ("studies_per_space", "tokens", "probes", "tail", "mined"):
             _check_positive(self, name)
+        _check_share(self, "emulated")
         if self.mined > self.spare:
             raise ConfigError(f"mined must be at most spare={self.spare}, got {self.mined}")
         if self.max_trials <= self.tail:
@@ -117,13 +125,111 @@ class TableConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HistoriesConfig:
+    """Recorded studies to learn from, see `optformer.training.recorded`.
+
+    Attributes:
+        path: Folder that `optformer generate` wrote; or, with `goals`, a table of one's own trials
+            or a folder of them (see `optformer.data.objectives.logged`). Relative to the run's
+            `tables` folder.
+        goals: The metrics of one's own tables, with their goals; none for a generated folder.
+        weight: How often its studies are drawn, relative to those of the other folders.
+        reordered: Share of the studies whose parameters and choices change their order.
+        unnamed: Share of the studies that are told without names, metadata and descriptions, half
+            of their numeric axes mirrored.
+        left_out: Share of the entries of metadata, and of the descriptions, that the others are
+            told without.
+    """
+
+    path: str
+    goals: Mapping[str, Goal] = field(default_factory=dict)
+    weight: float = 1.0
+    reordered: float = 0.75
+    unnamed: float = 0.25
+    left_out: float = 0.25
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+        if not isinstance(self.goals, Mapping):
+            raise ConfigError(f"goals of {self.path!r} must name metrics, got {self.goals!r}")
+        for metric, goal in self.goals.items():
+            if goal not in ("maximize", "minimize"):
+                raise ConfigError(f"goal of {metric!r} must be maximize or minimize, got {goal!r}")
+        if not self.weight:
+            raise ConfigError(f"weight of {self.path!r} must be above 0, got {self.weight}")
+        for name in ("reordered", "unnamed", "left_out"):
+            _check_share(self, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureConfig:
+    """Which share of the batches comes from where: `synthetic`, `emulated` or `histories`.
+
+    Attributes:
+        start: Weight of each source at the first step; sources left out have none.
+        end: Weights at the last step, which they reach linearly; those of the start when absent.
+    """
+
+    start: Mapping[str, float]
+    end: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            weights = getattr(self, name)
+            if weights is None and name == "end":
+                continue
+            if not isinstance(weights, Mapping) or not _shares(weights):
+                raise ConfigError(f"{name} must give sources a weight each, got {weights!r}")
+            unknown = sorted(weights.keys() - set(SOURCES))
+            if unknown:
+                raise ConfigError(f"unknown source {unknown[0]!r} in {name}; known: {SOURCES}")
+
+    def shares(self, done: float) -> dict[str, float]:
+        """Shares of all sources after a part of the run, in [0, 1]; they sum to one."""
+        first, last = _normalized(self.start), _normalized(self.end or self.start)
+        mixed = {name: (1 - done) * first[name] + done * last[name] for name in SOURCES}
+        return _normalized(mixed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """What the policy learns from trials, see `optformer.training.offline_rl`.
+
+    Attributes:
+        objective: "imitation" of the trials as they are, "returns" told in the metadata, or
+            imitation weighted by "advantages".
+        marked: Share of the studies whose metadata tell their return ("returns").
+        temperature: Advantage, on the unit interval, that multiplies a weight by e ("advantages").
+        largest_weight: Where weights are clipped ("advantages").
+    """
+
+    objective: str = "imitation"
+    marked: float = 0.8
+    temperature: float = 0.1
+    largest_weight: float = 10.0
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+        if self.objective not in OBJECTIVES:
+            raise ConfigError(f"objective must be one of {OBJECTIVES}, got {self.objective!r}")
+        _check_share(self, "marked")
+        for name in ("temperature", "largest_weight"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """A training run.
 
     Attributes:
         model: Size of the model: tiny, small or base.
         prior: What it is trained on.
-        tables: Tables of real evaluations; `prior.emulated` of the batches come from them.
+        tables: Tables of real evaluations, which emulated batches come from.
+        histories: Folders of recorded studies.
+        mixture: Shares of the sources; without it, `prior.emulated` of the batches are emulated and
+            the others synthetic.
+        policy: What the policy learns from trials.
         seed: Seed of weights and data.
         steps: Length of the schedule.
         warmup: Steps until the full learning rate.
@@ -146,6 +252,9 @@ class TrainingConfig:
     model: str
     prior: PriorConfig
     tables: Sequence[TableConfig] = ()
+    histories: Sequence[HistoriesConfig] = ()
+    mixture: MixtureConfig | None = None
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
     seed: int = 0
     steps: int = 10_000
     warmup: int = 200
@@ -166,15 +275,39 @@ class TrainingConfig:
         _check_numbers(self)
         for name in ("steps", "warmup", "checkpoint_every", "log_every", "batches_per_step"):
             _check_positive(self, name)
-        if (self.prior.emulated > 0) != bool(self.tables):
-            raise ConfigError(
-                "tables and prior.emulated belong together, got "
-                f"{len(self.tables)} tables and emulated={self.prior.emulated}"
-            )
+        self._check_sources()
         if not self.ema < 1:
             raise ConfigError(f"ema must be in [0, 1), got {self.ema}")
         if not 0.5 <= self.metric_share <= 1:
             raise ConfigError(f"metric_share must be in [0.5, 1], got {self.metric_share}")
+
+    def _check_sources(self) -> None:
+        """Every source that is drawn from is there, and every one that is there is drawn from."""
+        if self.mixture is not None and self.prior.emulated:
+            raise ConfigError(
+                f"prior.emulated={self.prior.emulated} and mixture both say how many batches are "
+                "emulated; leave prior.emulated out"
+            )
+        ends = (self.shares(0), self.shares(self.steps))
+        for source, given in (("emulated", "tables"), ("histories", "histories")):
+            wanted = any(shares[source] for shares in ends)
+            if wanted != bool(getattr(self, given)):
+                raise ConfigError(
+                    f"{given} and the share of {source!r} batches belong together, got "
+                    f"{len(getattr(self, given))} {given} and shares from {ends[0][source]:g} to "
+                    f"{ends[1][source]:g}"
+                )
+        if self.policy.objective == "returns" and self.prior.studies_per_space != 1:
+            raise ConfigError(
+                "policy.objective='returns' tells each study's return in its metadata and needs "
+                f"prior.studies_per_space=1, got {self.prior.studies_per_space}"
+            )
+
+    def shares(self, step: float) -> dict[str, float]:
+        """Share of the batches at a step that comes from each of `SOURCES`."""
+        emulated = self.prior.emulated
+        plain = MixtureConfig(start={"synthetic": 1 - emulated, "emulated": emulated})
+        return (self.mixture or plain).shares(min(step / self.steps, 1.0))
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain values."""
@@ -187,9 +320,18 @@ class TrainingConfig:
         if not isinstance(settings.get("prior"), Mapping):
             raise ConfigError("a training configuration needs a 'prior' section")
         settings["prior"] = _section(PriorConfig, settings["prior"])
-        settings["tables"] = tuple(
-            _section(TableConfig, table) for table in settings.get("tables", ())
-        )
+        for name, section in (("tables", TableConfig), ("histories", HistoriesConfig)):
+            listed = settings.get(name, ())
+            if not isinstance(listed, Sequence) or not all(isinstance(i, Mapping) for i in listed):
+                raise ConfigError(f"{name} must list mappings of settings, got {listed!r}")
+            settings[name] = tuple(_section(section, item) for item in listed)
+        for name, section in (("mixture", MixtureConfig), ("policy", PolicyConfig)):
+            if settings.get(name) is None:
+                settings.pop(name, None)
+            elif isinstance(settings[name], Mapping):
+                settings[name] = _section(section, settings[name])
+            else:
+                raise ConfigError(f"{name} must be a mapping of settings, got {settings[name]!r}")
         return _section(cls, settings)
 
     @classmethod
@@ -228,6 +370,17 @@ def _is_number(value: Any) -> bool:
 def _check_positive(section: Any, name: str) -> None:
     if getattr(section, name) < 1:
         raise ConfigError(f"{name} must be at least 1, got {getattr(section, name)}")
+
+
+def _check_share(section: Any, name: str) -> None:
+    if getattr(section, name) > 1:
+        raise ConfigError(f"{name} must be a share in [0, 1], got {getattr(section, name)}")
+
+
+def _normalized(weights: Mapping[str, float]) -> dict[str, float]:
+    """Weights of all sources that sum to one."""
+    total = sum(weights.values())
+    return {name: weights.get(name, 0.0) / total for name in SOURCES}
 
 
 def _shares(table: Mapping[Any, Any]) -> bool:

@@ -17,7 +17,8 @@ class Losses:
     Attributes:
         total: What is minimized: the weighted sum.
         metric: Mean over the metric questions.
-        value: Mean over the value questions that have an answer; zero when none has.
+        value: Mean over the value questions that have an answer, with the batch's weights; zero
+            when none has.
     """
 
     total: Tensor
@@ -29,7 +30,8 @@ def study_losses(model: nn.Module, batch: StudyBatch, metric_share: float) -> Lo
     """Run the model on a batch and weigh its losses.
 
     Separators and metadata carry no loss. Value questions come from a sample of the trials, one for
-    each parameter, and are averaged, so that a trial's policy loss does not grow with P.
+    each parameter, and are averaged, so that a trial's policy loss does not grow with P. The
+    batch's weights, if it has any, lean the policy towards good trials.
 
     Args:
         model: An `OptFormerModel`, maybe wrapped for several devices.
@@ -47,14 +49,28 @@ def study_losses(model: nn.Module, batch: StudyBatch, metric_share: float) -> Lo
         batch.values.position,
     )
     metric = negative_log_likelihood(metric_logits, batch.metrics.target)
-    value = negative_log_likelihood(value_logits, batch.values.target)
+    value = negative_log_likelihood(value_logits, batch.values.target, batch.value_weights)
     return Losses(metric_share * metric + (1 - metric_share) * value, metric, value)
 
 
-def negative_log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean negative log-likelihood, in nats, of the targets (B, N) that are not IGNORED."""
-    counted = (target != IGNORED).sum().clamp(min=1)
-    total = F.cross_entropy(
-        logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
-    return total / counted
+def negative_log_likelihood(
+    logits: Tensor, target: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Mean negative log-likelihood, in nats, of the targets that are not IGNORED.
+
+    Args:
+        logits: (B, N, V).
+        target: (B, N).
+        weights: Of each target, (B, N), not negative; equal ones when absent.
+    """
+    if weights is None:
+        counted = (target != IGNORED).sum().clamp(min=1)
+        total = F.cross_entropy(
+            logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        return total / counted
+    losses = F.cross_entropy(
+        logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED, reduction="none"
+    ).view_as(weights)
+    weights = weights * (target != IGNORED)
+    return (weights * losses).sum() / weights.sum().clamp(min=1e-6)

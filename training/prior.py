@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.batch import UNSET, History, Metadata, Points, metadata_batch
+from optformer.batch import History, Metadata, Points, metadata_batch
 from optformer.data.emulation.functions import EmulatedFunctions, EmulatedTable
 from optformer.data.errors import ConfigError
 from optformer.data.studies import Goal, StudyConfig
@@ -21,11 +21,24 @@ from optformer.tokenization.binning import quantize_tensor
 from optformer.tokenization.history import MetricKind, ValueKind
 from optformer.tokenization.legality import legal_values
 from optformer.tokenization.metadata import encode_metadata
-from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
-from optformer.tokenization.symbols import MAX_PARAMETERS, NUM_BINS, SYMBOLS
+from optformer.tokenization.objective_scale import ObjectiveScale
+from optformer.tokenization.symbols import NUM_BINS, SYMBOLS
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.batch import IGNORED, Questions, StudyBatch
-from optformer.training.config import PriorConfig
+from optformer.training.config import PolicyConfig, PriorConfig
+from optformer.training.offline_rl import guide, scaled_outcome
+from optformer.training.questions import (
+    draw_asked,
+    draw_pending,
+    draw_positions,
+    draw_prefix,
+    draw_scale,
+    draw_slots,
+    ignore_illegal,
+    metric_targets,
+    partial_points,
+    told_metric,
+)
 
 _GOALS: tuple[Goal, Goal] = ("maximize", "minimize")
 _METRICS = ("accuracy", "validation accuracy", "auc", "f1", "loss", "rmse", "score", "objective")
@@ -74,7 +87,8 @@ class SyntheticPrior:
         vocabulary: Encodes the metadata.
         seed: Seed of the run.
         device: Where functions and histories are drawn.
-        tables: Tables that `config.emulated` of the batches come from.
+        tables: Tables that emulated batches come from.
+        policy: How the policy learns from the histories.
 
     Raises:
         ConfigError: A method is unknown, or there are no tables to emulate.
@@ -87,6 +101,7 @@ class SyntheticPrior:
         seed: int,
         device: torch.device | str = "cpu",
         tables: Sequence[LoggedTable] = (),
+        policy: PolicyConfig | None = None,
     ):
         unknown = sorted(config.methods.keys() - METHODS.keys())
         if unknown:
@@ -96,21 +111,28 @@ class SyntheticPrior:
         self.config, self.vocabulary, self.seed = config, vocabulary, seed
         self.device = torch.device(device)
         self.tables = tables
+        self.policy = policy or PolicyConfig()
         self.words = _plain_words(vocabulary)
 
-    def batch(self, step: int) -> StudyBatch:
-        """The batch of one step."""
+    def batch(self, step: int, emulated: float | None = None) -> StudyBatch:
+        """The batch of one step.
+
+        Args:
+            step: Which step.
+            emulated: Probability of functions that emulate a table; the configuration's when
+                absent.
+        """
         config = self.config
         rng = np.random.default_rng([self.seed, step])
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-        prefix = _draw_prefix(config.max_trials - config.tail, rng)
+        prefix = draw_prefix(config.max_trials - config.tail, rng)
         tail = int(rng.integers(1, config.tail + 1))
         length = prefix + tail
         per_study = length + config.probes
         count = max(1, round(config.tokens / per_study / config.studies_per_space))
 
         drawn = None
-        if rng.random() < config.emulated:
+        if rng.random() < (config.emulated if emulated is None else emulated):
             table = self.tables[int(rng.integers(len(self.tables)))]
             drawn = _draw_emulated(table, count, config.studies_per_space, rng)
         else:
@@ -150,54 +172,56 @@ class SyntheticPrior:
         length, parameters = tried.values.shape[2:]
         points = points_of(spaces, tried.values)
         outcome = tried.outcome.flatten(0, 1)  # (B, T)
-        kinds = _outcome_kinds(outcome, prefix, rng, generator)
-        scale = _scale(outcome, kinds, prefix, generator)
-        metric = torch.where(
-            kinds == MetricKind.VALUE,
-            scale.to_unit(outcome.nan_to_num()),
-            torch.zeros_like(outcome),
-        )
-        position = torch.from_numpy(
-            np.sort(rng.integers(prefix, length + 1, probes.values.shape[2]))
-        )
-        # Half of the probes ask right after the prefix.
-        position[rng.random(len(position)) < 0.5] = prefix
-        # The trials after the prefix are asked as well: points that a method has selected.
-        position = torch.cat([position, torch.arange(prefix, length)])
+        kinds = torch.where(outcome.isnan(), int(MetricKind.FAILED), int(MetricKind.VALUE))
+        kinds = draw_pending(kinds, prefix, rng, generator)
+        scale = draw_scale(outcome, kinds, prefix, generator)
+        position = draw_positions(prefix, length, probes.values.shape[2], rng)
         answers = torch.cat([probes.outcome, tried.outcome[:, :, prefix:]], 2).flatten(0, 1)
         asked_points = torch.cat([probes.values, tried.values[:, :, prefix:]], 2)
-        target = _metric_targets(scale, answers)
 
-        asked = prefix + rng.permutation(length - prefix)[: max(1, 8 // max(parameters, 1))]
-        asked = np.sort(asked[:2])
-        slots = torch.arange(parameters, device=self.device).repeat(len(asked))
-        rows = torch.from_numpy(np.repeat(asked, parameters)).to(self.device)
-        metadata = self._metadata(drawn, names, rng)
+        rows, slots = draw_asked(prefix, length, parameters, rng)
+        rows, slots = rows.to(self.device), slots.to(self.device)
+        measured, others = scaled_outcome(scale, outcome), scaled_outcome(scale, answers)
+        guidance = guide(
+            self.policy,
+            measured,
+            torch.ones_like(measured, dtype=torch.bool),
+            torch.cat([measured, others], 1).amax(-1),
+            rows,
+            rng.spawn(1)[0],  # leaves the batch as it is
+        )
+        metadata = self._metadata(drawn, guidance.told, names, rng)
         targets = _value_targets(spaces, points, rows, slots)
         if isinstance(drawn.functions, EmulatedFunctions):
-            targets = _ignore_illegal(targets, metadata.legal, slots)
+            targets = ignore_illegal(targets, metadata.legal, slots)
         return StudyBatch(
             metadata=metadata,
-            history=History(points, metric, kinds),
+            history=History(points, told_metric(scale, outcome, kinds), kinds),
             prefix=prefix,
-            metrics=Questions(points_of(spaces, asked_points), position.to(self.device), target),
-            values=Questions(
-                partial_points(points, rows, slots),
-                rows,
-                targets,
+            metrics=Questions(
+                points_of(spaces, asked_points),
+                position.to(self.device),
+                metric_targets(scale, answers),
             ),
+            values=Questions(partial_points(points, rows, slots), rows, targets),
             value_slots=slots,
+            value_weights=guidance.weights,
             spare=None if spare is None else _spare_questions(spaces, spare, scale, prefix),
         )
 
-    def _metadata(self, drawn: _Drawn, names: Sequence[str], rng: np.random.Generator) -> Metadata:
+    def _metadata(
+        self,
+        drawn: _Drawn,
+        told: Sequence[Mapping[str, str]],
+        names: Sequence[str],
+        rng: np.random.Generator,
+    ) -> Metadata:
         algorithms = [
             name if rng.random() < self.config.named_algorithm else None for name in names
         ]
-        slots = None
-        if rng.random() < self.config.random_slots:
-            parameters = drawn.functions.spaces.choices.shape[1]
-            slots = np.stack([np.sort(rng.permutation(MAX_PARAMETERS)[:parameters]) for _ in names])
+        parameters = drawn.functions.spaces.choices.shape[1]
+        per_space = drawn.functions.per_space
+        slots = draw_slots(len(names), parameters, self.config.random_slots, rng)
         return describe_spaces(
             drawn.functions.spaces,
             drawn.metrics,
@@ -205,7 +229,8 @@ class SyntheticPrior:
             self.vocabulary,
             slots,
             drawn.goals,
-            drawn.metadata,
+            # A study's own mark is told where it has a space of its own, see `PolicyConfig`.
+            [{**free, **told[s * per_space]} for s, free in enumerate(drawn.metadata)],
         )
 
 
@@ -248,16 +273,6 @@ def _pick(weights: Mapping[_Name, float], rng: np.random.Generator) -> _Name:
     names = list(weights)
     chances = np.array([weights[name] for name in names])
     return names[int(rng.choice(len(names), p=chances / chances.sum()))]
-
-
-def _draw_prefix(longest: int, rng: np.random.Generator) -> int:
-    """A fifth of the prefixes is very short, half is 16 to 56, the rest reaches the longest."""
-    kind = rng.random()
-    if kind < 0.2:
-        return int(rng.integers(0, min(5, longest) + 1))
-    if kind < 0.7:
-        return int(rng.integers(min(16, longest), min(56, longest) + 1))
-    return int(rng.integers(min(3, longest), longest + 1))
 
 
 def _draw_emulated(
@@ -320,65 +335,12 @@ def points_of(spaces: SyntheticSpaces, values: Tensor) -> Points:
     return Points((values * active).flatten(0, 1), kinds.flatten(0, 1))
 
 
-def _outcome_kinds(
-    outcome: Tensor, prefix: int, rng: np.random.Generator, generator: torch.Generator
-) -> Tensor:
-    """Failed where NaN; some of the last and a few random trials pending."""
-    studies, length = outcome.shape
-    kinds = torch.where(outcome.isnan(), int(MetricKind.FAILED), int(MetricKind.VALUE))
-    draw = torch.rand(studies, length, generator=generator, device=outcome.device)
-    place = torch.arange(length, device=outcome.device)
-    pending = torch.zeros_like(draw, dtype=torch.bool)
-    if rng.random() < 0.3:
-        last = int(rng.integers(1, 17))
-        pending |= (place >= prefix - last) & (place < prefix) & (place > 0)
-    if rng.random() < 0.2:
-        pending |= draw < 0.05
-    # After the prefix: whole studies either know the results, or wait for all of them.
-    waiting = torch.rand(studies, 1, generator=generator, device=outcome.device) < 0.5
-    pending |= waiting & (place >= prefix)
-    return torch.where(pending, int(MetricKind.PENDING), kinds)
-
-
-def _scale(
-    outcome: Tensor, kinds: Tensor, prefix: int, generator: torch.Generator
-) -> ObjectiveScale:
-    """The scale of the prefix, jittered; random where it says nothing about the spread."""
-    studies = outcome.shape[0]
-
-    def normal() -> Tensor:
-        return torch.randn(studies, 1, generator=generator, device=outcome.device)
-
-    known = kinds[:, :prefix] == MetricKind.VALUE
-    scale = fit_scale(outcome[:, :prefix].nan_to_num(), known, torch.exp(0.7 * normal()))
-    anchor = torch.where(known.any(-1, keepdim=True), 0.02, 0.15)
-    return ObjectiveScale(
-        scale.median,
-        scale.spread,
-        scale.slope * torch.exp(0.05 * normal()),
-        scale.offset + anchor * normal(),
-    )
-
-
-def _metric_targets(scale: ObjectiveScale, outcome: Tensor) -> Tensor:
-    """Bin of each outcome, or Q where it failed, (B, N)."""
-    bins = (scale.to_unit(outcome.nan_to_num()) * NUM_BINS).long().clamp(max=NUM_BINS - 1)
-    return torch.where(outcome.isnan(), NUM_BINS, bins)
-
-
 def _spare_questions(
     spaces: SyntheticSpaces, spare: SyntheticHistory, scale: ObjectiveScale, prefix: int
 ) -> Questions:
     position = torch.full(spare.values.shape[2:3], prefix, device=spare.values.device)
-    target = _metric_targets(scale, spare.outcome.flatten(0, 1))
+    target = metric_targets(scale, spare.outcome.flatten(0, 1))
     return Questions(points_of(spaces, spare.values), position, target)
-
-
-def partial_points(points: Points, rows: Tensor, slots: Tensor) -> Points:
-    """Trials with the asked slot and all later ones unset."""
-    later = torch.arange(points.values.shape[-1], device=slots.device) >= slots[:, None]
-    values = points.values[:, rows].masked_fill(later, 0.0)
-    return Points(values, points.kinds[:, rows].masked_fill(later, UNSET))
 
 
 def _value_targets(spaces: SyntheticSpaces, points: Points, rows: Tensor, slots: Tensor) -> Tensor:
@@ -395,11 +357,3 @@ def _value_targets(spaces: SyntheticSpaces, points: Points, rows: Tensor, slots:
     bins = quantize_tensor(value)  # agrees with the legality mask on values at edges
     target = torch.where(kind == ValueKind.CHOICE, NUM_BINS + value.long(), bins)
     return torch.where(kind == ValueKind.INACTIVE, IGNORED, target)
-
-
-def _ignore_illegal(target: Tensor, legal: Tensor, slots: Tensor) -> Tensor:
-    """Ask for no value that has no token: a number between two logarithmic integers."""
-    studies = target.shape[0] // legal.shape[0]
-    mask = legal.to(target.device)[:, slots].repeat_interleave(studies, 0)  # (B, N, Q + K)
-    possible = torch.gather(mask, -1, target.clamp(min=0)[..., None])[..., 0]
-    return target.masked_fill(~possible, IGNORED)

@@ -25,7 +25,8 @@ from optformer.tokenization.symbols import NUM_BINS
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.batch import IGNORED, StudyBatch
 from optformer.training.config import PriorConfig
-from optformer.training.prior import SyntheticPrior, _draw_prefix, _value_targets, points_of
+from optformer.training.prior import SyntheticPrior, _value_targets, points_of
+from optformer.training.questions import draw_prefix
 
 
 def _tensors(batch: Any) -> list[Tensor]:
@@ -193,7 +194,7 @@ def test_batch__named_algorithm__stands_in_the_metadata(
 @pytest.mark.parametrize("longest", [1, 3, 12, 120])
 def test_draw_prefix__many__stay_within_the_longest(longest: int) -> None:
     rng = np.random.default_rng(0)
-    drawn = [_draw_prefix(longest, rng) for _ in range(400)]
+    drawn = [draw_prefix(longest, rng) for _ in range(400)]
     assert min(drawn) == 0
     assert max(drawn) <= longest
     assert max(drawn) >= min(longest, 100)
