@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,32 +23,8 @@ from tqdm import tqdm
 import optformer as of
 from optformer.data import methods
 from optformer.data.architectures import registry
-from optformer.data.architectures.search import System, evaluate, run_search
-
-
-def search_with_model(
-    system: System, trials: int, seed: int, report: Callable[[of.Trial], None]
-) -> list[of.Trial]:
-    """Let the pretrained language model search the system's space."""
-    config = system.config
-    study = of.create_study(
-        config.space,
-        metric=config.metric,
-        goal=config.goal,
-        metadata=config.metadata,
-        seed=seed,
-    )
-    history = []
-    for _ in range(trials):
-        trial = study.suggest()
-        done = evaluate(config, system.measure, trial)
-        if done.value is None:
-            study.observe(trial, failed=done.reason or "failed")
-        else:
-            study.observe(trial, done.value)
-        history.append(done)
-        report(done)
-    return history
+from optformer.data.architectures.search import run_search
+from optformer.model_search import ModelSearch
 
 
 def compare(args: argparse.Namespace, executor: Executor | None) -> dict[str, list[list[float]]]:
@@ -58,25 +33,22 @@ def compare(args: argparse.Namespace, executor: Executor | None) -> dict[str, li
     searches = {
         args.system: lambda: system.method(system.config, args.trials),
         "random": lambda: methods.create("random", system.config),
-        "optformer": None,
+        "optformer": lambda: ModelSearch(system.config),
     }
     curves: dict[str, list[list[float]]] = {name: [] for name in searches}
     with tqdm(total=len(searches) * args.seeds * args.trials, unit="trial") as bar:
         for seed in range(args.seeds):
             for name, make in searches.items():
                 bar.set_description(f"{name}, seed {seed}")
-                if make is None:
-                    history = search_with_model(system, args.trials, seed, lambda _: bar.update())
-                else:
-                    history = run_search(
-                        system,
-                        make(),
-                        args.trials,
-                        seed=seed,
-                        workers=args.workers,
-                        executor=executor,
-                        report=lambda _: bar.update(),
-                    )
+                history = run_search(
+                    system,
+                    make(),
+                    args.trials,
+                    seed=seed,
+                    workers=args.workers,
+                    executor=executor,
+                    report=lambda _: bar.update(),
+                )
                 values = [math.nan if t.value is None else t.value for t in history]
                 curves[name].append([float(v) for v in np.fmax.accumulate(values)])
     return curves

@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import wilcoxon
+from paired import duel
 from tqdm import tqdm
 
-import optformer as of
 from optformer.data.objectives.torch_classifier import TorchClassifier
 from optformer.data.objectives.torch_images import TorchImageClassifier
 from optformer.data.populations import PopulationRun
@@ -33,41 +31,16 @@ from optformer.data.populations.partitioned import PartitionedPopulations
 from optformer.data.populations.pbt import PopulationBasedTraining
 from optformer.data.populations.progressive import ProgressiveLearning
 from optformer.data.populations.sessions import AsynchronousSessions
+from optformer.model_search import ModelSearch
 
-BASELINE = "random search"
-
-
-class StudySearch:
-    """The language model's study as a search method."""
-
-    def __init__(self, config: of.StudyConfig):
-        self._config = config
-        self._study: of.Study | None = None
-        self._asked: list[of.Trial] = []
-        self._told = 0
-
-    def suggest(
-        self, history: Sequence[of.Trial], count: int, rng: np.random.Generator
-    ) -> list[dict[str, Any]]:
-        """Tell the study what is new in the history, then ask it."""
-        if self._study is None:
-            self._study = of.create_study(
-                self._config.space,
-                metric=self._config.metric,
-                goal=self._config.goal,
-                metadata=self._config.metadata,
-                seed=int(rng.integers(2**31)),
-            )
-        for ended in history[self._told :]:
-            self._study.observe(self._asked[ended.number], ended.value, failed=ended.reason)
-        self._told = len(history)
-        new = self._study.suggest(count)
-        self._asked += new
-        return [dict(trial.params) for trial in new]
+BASELINE = "random"
 
 
-def networks_and_methods(group: str, dataset: str) -> tuple[Any, int, dict[str, PopulationRun]]:
+def networks_and_methods(
+    group: str, dataset: str, model: Path | None = None
+) -> tuple[Any, int, dict[str, PopulationRun]]:
     """What a group trains, the steps of an interval, and its methods by name."""
+    ask_model = partial(ModelSearch, model=model)
     if group == "progressive":
         members, stages, steps = 8, 4, 60
         return (
@@ -75,10 +48,10 @@ def networks_and_methods(group: str, dataset: str) -> tuple[Any, int, dict[str, 
             steps,
             {
                 BASELINE: FixedValues(members, stages, steps),
-                "optformer, fixed values": FixedValues(members, stages, steps, StudySearch),
-                "progressive learning, random": ProgressiveLearning(members, stages, steps),
-                "progressive learning, optformer": ProgressiveLearning(
-                    members, stages, steps, method=StudySearch
+                "optformer": FixedValues(members, stages, steps, ask_model),
+                "progressive-learning": ProgressiveLearning(members, stages, steps),
+                "progressive-learning+optformer": ProgressiveLearning(
+                    members, stages, steps, method=ask_model
                 ),
             },
         )
@@ -88,10 +61,10 @@ def networks_and_methods(group: str, dataset: str) -> tuple[Any, int, dict[str, 
         steps,
         {
             BASELINE: FixedValues(members, intervals, steps),
-            "optformer, fixed values": FixedValues(members, intervals, steps, StudySearch),
-            "population based training": PopulationBasedTraining(members, intervals, steps),
-            "asynchronous sessions": AsynchronousSessions(members, intervals, steps),
-            "partitioned populations": PartitionedPopulations(2, 4, 2, intervals, steps),
+            "optformer": FixedValues(members, intervals, steps, ask_model),
+            "population-based-training": PopulationBasedTraining(members, intervals, steps),
+            "asynchronous-sessions": AsynchronousSessions(members, intervals, steps),
+            "partitioned-populations": PartitionedPopulations(2, 4, 2, intervals, steps),
         },
     )
 
@@ -114,17 +87,15 @@ def run(method: PopulationRun, make: Any, seed: int, file: Path) -> dict[str, An
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
     """Markdown: each method beside random search, by seed; lower is better."""
     lines = [
-        "| Method | validation loss | test loss | better / worse than random | p (Wilcoxon) |",
-        "|---|---|---|---|---|",
+        "| Method | validation loss | test loss | seeds won-lost against random (p) |",
+        "|---|---|---|---|",
     ]
     for name, runs in results.items():
         best = np.array([left["best"] for left in runs])
-        gain = np.array([left["best"] for left in results[BASELINE]]) - best
+        base = np.array([left["best"] for left in results[BASELINE]])
         test = np.mean([left["test"] for left in runs])
-        wins, losses = int((gain > 0).sum()), int((gain < 0).sum())
-        p = f"{wilcoxon(gain).pvalue:.3f}" if wins + losses else ""
-        versus = f"{wins} / {losses}" if name != BASELINE else ""
-        lines.append(f"| {name} | {best.mean():.4f} | {test:.4f} | {versus} | {p} |")
+        versus = duel(best, base, -1.0) if name != BASELINE else ""
+        lines.append(f"| `{name}` | {best.mean():.4f} | {test:.4f} | {versus} |")
     return "\n".join(lines)
 
 
@@ -161,7 +132,7 @@ def main() -> None:
     with tqdm(total=args.seeds * len(methods), unit="run") as bar:
         for seed in range(args.seeds):
             for name, method in methods.items():
-                file = runs_folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}.json"
+                file = runs_folder / f"{name}-{seed}.json"
                 bar.set_description(name)
                 results[name].append(run(method, make, seed, file))
                 bar.update()

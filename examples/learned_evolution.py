@@ -19,18 +19,23 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from scipy.stats import wilcoxon
+from paired import duel
 from tqdm import tqdm
 
 import optformer as of
 from optformer.data.evolution_strategies.ask_tell import LearnedStrategy
 from optformer.data.evolution_strategies.functions import draw_functions
 from optformer.data.evolution_strategies.network import random_weights
-from optformer.data.methods import create
+from optformer.data.methods import SearchMethod, create
 from optformer.data.methods.generations import GenerationalMethod, Strategy
-from optformer.data.methods.random_search import RandomSearch
+from optformer.model_search import ModelSearch
 
-LEARNED, UNTRAINED, CMA, RANDOM = "learned-evolution", "untrained network", "cma-es", "random"
+LEARNED, UNTRAINED, CMA, RANDOM = (
+    "learned-evolution",
+    "untrained-evolution",
+    "relaxed-cma-es",
+    "random",
+)
 MODEL = "optformer"
 HELD_OUT = 1_000_000  # seeds from here on were never drawn from in meta-training
 FLOOR = 1e-8
@@ -61,36 +66,25 @@ def held_out(dimension: int, seed: int) -> tuple[of.StudyConfig, Callable[..., f
     return of.StudyConfig(space, "value", "minimize", metadata), value
 
 
-def search(name: str, dimension: int, seed: int, trials: int) -> np.ndarray:
+def search(
+    name: str, dimension: int, seed: int, trials: int, model: Path | None = None
+) -> np.ndarray:
     """Decimal logarithm of the best value after each trial, shape (trials,)."""
     config, function = held_out(dimension, seed)
     generation = max(4 + int(3 * np.log(dimension)), 6)
-    values: list[float] = []
-    if name == MODEL:
-        study = of.create_study(
-            config.space,
-            metric=config.metric,
-            goal=config.goal,
-            metadata=config.metadata,
-            seed=seed,
-        )
-        while len(values) < trials:
-            for trial in study.suggest(min(generation, trials - len(values))):
-                values.append(function(trial.params))
-                study.observe(trial, values[-1])
-    else:
-        methods: dict[str, Callable[[], Any]] = {
-            LEARNED: lambda: create("learned-evolution", config),
-            UNTRAINED: lambda: UntrainedEvolution(config),
-            CMA: lambda: create("relaxed-cma-es", config),
-            RANDOM: lambda: RandomSearch(config),
-        }
-        method, rng = methods[name](), np.random.default_rng(seed)
-        history: list[of.Trial] = []
-        while len(values) < trials:
-            for params in method.suggest(history, min(generation, trials - len(values)), rng):
-                values.append(function(params))
-                history.append(of.Trial(len(history), params).finish(values[-1]))
+    makers: dict[str, Callable[[], SearchMethod]] = {
+        LEARNED: lambda: create("learned-evolution", config),
+        UNTRAINED: lambda: UntrainedEvolution(config),
+        CMA: lambda: create("relaxed-cma-es", config),
+        RANDOM: lambda: create("random", config),
+        MODEL: lambda: ModelSearch(config, model),
+    }
+    method, rng = makers[name](), np.random.default_rng(seed)
+    history: list[of.Trial] = []
+    while len(history) < trials:
+        for params in method.suggest(history, min(generation, trials - len(history)), rng):
+            history.append(of.Trial(len(history), params).finish(function(params)))
+    values = [trial.value for trial in history]
     return np.log10(np.minimum.accumulate(values) + FLOOR)
 
 
@@ -102,10 +96,7 @@ def row(label: str, curves: dict[str, np.ndarray], at: int) -> str:
     for name in METHODS[1:]:
         if name in curves:
             theirs = curves[name][:, at]
-            pairs = len(theirs)
-            wins = int((ours[:pairs] < theirs).sum())
-            p = wilcoxon(ours[:pairs], theirs).pvalue
-            duels.append(f"{wins}-{pairs - wins} ({p:.1g})")
+            duels.append(duel(ours[: len(theirs)], theirs, -1.0))
         else:
             duels.append("")
     return f"| {label} | " + " | ".join([*cells, *duels]) + " |"
@@ -158,7 +149,7 @@ def main() -> None:
                 if found:
                     curves[dimension][name] = np.stack(found)
     print("| dimensions, trials | " + " | ".join(METHODS), end=" | ")
-    print(" | ".join(f"wins over {name} (p)" for name in METHODS[1:]), "|")
+    print(" | ".join(f"against {name} (p)" for name in METHODS[1:]), "|")
     print("|---" * (2 * len(METHODS)) + "|")
     for dimension, found in curves.items():
         for at in (options.trials // 2, options.trials):

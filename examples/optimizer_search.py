@@ -14,12 +14,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from scipy.stats import wilcoxon
+from paired import duel
 from tqdm import tqdm
 
 import optformer as of
@@ -29,12 +30,14 @@ from optformer.data.optimizer_search.language import KNOWN_RULES, Grammar, Rule
 from optformer.data.optimizer_search.queue import TrainingQueue
 from optformer.data.optimizer_search.search import ROUND
 from optformer.data.optimizer_search.space import rule_config, to_rule
+from optformer.model_search import ModelSearch
 
 RANDOM, MODEL = "random-rules", "optformer"
 CONFIRMED, CONFIRMING_SEEDS, TARGET_SEEDS = 6, (101, 102, 103), (201, 202, 203, 204, 205)
 
 
 def ask_the_model(
+    model: Path | None,
     queue: TrainingQueue,
     grammar: Grammar,
     trainings: int,
@@ -42,16 +45,15 @@ def ask_the_model(
     report: Callable[[of.Trial], None],
 ) -> list[of.Trial]:
     """The language model on the space of rules, in rounds as large as the controller's."""
-    config = rule_config(grammar, queue.task)
-    study = of.create_study(
-        config.space, metric=config.metric, goal=config.goal, metadata=config.metadata, seed=seed
-    )
-    while (left := trainings - len(study.trials)) > 0:
-        asked = study.suggest(min(ROUND, left))
-        accuracies = queue.accuracies([to_rule(trial.params) for trial in asked])
-        for trial, accuracy in zip(asked, accuracies, strict=True):
-            report(study.observe(trial, accuracy))
-    return list(study.trials)
+    search, rng = ModelSearch(rule_config(grammar, queue.task), model), np.random.default_rng(seed)
+    history: list[of.Trial] = []
+    while (left := trainings - len(history)) > 0:
+        points = search.suggest(history, min(ROUND, left), rng)
+        accuracies = queue.accuracies([to_rule(params) for params in points])
+        for params, accuracy in zip(points, accuracies, strict=True):
+            history.append(of.Trial(len(history), params).finish(accuracy))
+            report(history[-1])
+    return history
 
 
 def advance(bar: tqdm) -> None:
@@ -66,28 +68,19 @@ def mean_accuracy(task: NetworkTask, rule: Rule, seeds: tuple[int, ...]) -> floa
 
 def compare(values: dict[str, np.ndarray]) -> None:
     """Print a table; `values` are accuracies of every trial, shape (seeds, trainings), by name."""
-    print("\n| search | all rules | last quarter | wins over random, p | best | wins, p |")
+    print("\n| search | all rules | last quarter | won-lost (p) | best | won-lost (p) |")
     print("|---|---|---|---|---|---|")
     for name, found in values.items():
         late, best = found[:, -(found.shape[1] // 4) :].mean(1), found.max(1)
         base = values[RANDOM]
         against = [
-            paired(late, base[:, -(base.shape[1] // 4) :].mean(1)),
-            paired(best, base.max(1)),
+            duel(late, base[:, -(base.shape[1] // 4) :].mean(1)),
+            duel(best, base.max(1)),
         ]
         print(
             f"| `{name}` | {found.mean():.3f} | {late.mean():.3f} | {against[0]} | "
             f"{best.mean():.4f} | {against[1]} |"
         )
-
-
-def paired(ours: np.ndarray, theirs: np.ndarray) -> str:
-    """Wins, losses and ties over seeds, with Wilcoxon's two-sided p where it is defined."""
-    difference = ours - theirs
-    if not difference.any():
-        return "all ties"
-    counts = f"{(difference > 0).sum()}-{(difference < 0).sum()}-{(difference == 0).sum()}"
-    return f"{counts}, {wilcoxon(ours, theirs).pvalue:.3f}"
 
 
 def plot(values: dict[str, np.ndarray], path: Path) -> None:
@@ -133,7 +126,8 @@ def main() -> None:
         for name in names:
             for seed in range(options.seeds):
                 bar.set_description(f"{name}, seed {seed}", refresh=False)
-                search = ask_the_model if name == MODEL else registry.create(name)
+                model = partial(ask_the_model, None)
+                search = model if name == MODEL else registry.create(name)
                 found = search(*budget, seed, lambda trial: advance(bar))
                 histories.setdefault(name, []).append(found)
     values = {
