@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from optformer.training.batch import IGNORED, StudyBatch
 
@@ -26,7 +27,9 @@ class Losses:
     value: Tensor
 
 
-def study_losses(model: nn.Module, batch: StudyBatch, metric_share: float) -> Losses:
+def study_losses(
+    model: Callable[..., tuple[Tensor, Tensor]], batch: StudyBatch, metric_share: float
+) -> Losses:
     """Run the model on a batch and weigh its losses.
 
     Separators and metadata carry no loss. Value questions come from a sample of the trials, one for
@@ -34,7 +37,7 @@ def study_losses(model: nn.Module, batch: StudyBatch, metric_share: float) -> Lo
     batch's weights, if it has any, lean the policy towards good trials.
 
     Args:
-        model: An `OptFormerModel`, maybe wrapped for several devices.
+        model: An `OptFormerModel`, maybe wrapped for several devices, or what answers in its place.
         batch: Studies and questions.
         metric_share: Weight of the metric's loss in [0.5, 1].
     """
