@@ -92,36 +92,48 @@ class PriorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TableConfig:
-    """A table of real evaluations to learn from, see `optformer.data.emulation.tables`.
+    """Real evaluations to emulate: a table, or generated histories.
 
     Attributes:
-        path: Parquet file with its space beside it; relative to the run's `tables` folder.
-        tasks: Ways to say what is learned; metadata of a study has one, or none.
-        models: Ways to say what is tuned.
-        goals: The metrics to learn, with their goals.
+        path: Parquet file with its space beside it (see `optformer.data.emulation.tables`), or a
+            folder of histories (see `optformer.data.emulation.histories`), which makes a table of
+            each model and kind of data; relative to the run's `tables` folder.
+        goals: The metrics to learn, with their goals; none for histories, which tell them.
+        tasks: Ways to say what is learned; metadata of a study has one, or none. Histories tell it.
+        models: Ways to say what is tuned; likewise.
         held_out: Share of the data sets that training never sees.
+        weight: How often its functions are drawn, relative to those of the other entries; the
+            tables of a folder share it.
     """
 
     path: str
-    tasks: Sequence[str]
-    models: Sequence[str]
-    goals: Mapping[str, Goal]
+    goals: Mapping[str, Goal] = field(default_factory=dict)
+    tasks: Sequence[str] = ()
+    models: Sequence[str] = ()
     held_out: float = 0.15
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         _check_numbers(self)
+        if not isinstance(self.goals, Mapping):
+            raise ConfigError(f"goals of table {self.path!r} must name metrics, got {self.goals!r}")
         for name in ("tasks", "models"):
             texts = getattr(self, name)
-            if isinstance(texts, str) or not all(isinstance(t, str) for t in texts) or not texts:
+            if isinstance(texts, str) or not all(isinstance(t, str) for t in texts):
                 raise ConfigError(f"{name} of table {self.path!r} must list texts, got {texts!r}")
+            if bool(texts) != bool(self.goals):
+                raise ConfigError(
+                    f"a table has goals, tasks and models, a folder of histories none of them; "
+                    f"{self.path!r} has goals {dict(self.goals)} and {name} {list(texts)}"
+                )
             object.__setattr__(self, name, list(texts))
-        if not isinstance(self.goals, Mapping) or not self.goals:
-            raise ConfigError(f"goals of table {self.path!r} must name metrics, got {self.goals!r}")
         for metric, goal in self.goals.items():
             if goal not in ("maximize", "minimize"):
                 raise ConfigError(f"goal of {metric!r} must be maximize or minimize, got {goal!r}")
         if self.held_out >= 1:
             raise ConfigError(f"held_out must be in [0, 1), got {self.held_out}")
+        if not self.weight:
+            raise ConfigError(f"weight of {self.path!r} must be above 0, got {self.weight}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +141,9 @@ class HistoriesConfig:
     """Recorded studies to learn from, see `optformer.training.recorded`.
 
     Attributes:
-        path: Folder that `optformer generate` wrote; or, with `goals`, a table of one's own trials
-            or a folder of them (see `optformer.data.objectives.logged`). Relative to the run's
-            `tables` folder.
+        path: Folder that `optformer generate` wrote, or one of such folders; or, with `goals`, a
+            table of one's own trials or a folder of them (see `optformer.data.objectives.logged`).
+            Relative to the run's `tables` folder.
         goals: The metrics of one's own tables, with their goals; none for a generated folder.
         weight: How often its studies are drawn, relative to those of the other folders.
         reordered: Share of the studies whose parameters and choices change their order.

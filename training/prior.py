@@ -47,6 +47,14 @@ _SYNONYMS = {
     "auc": ("auc", "roc auc", "area under the curve"),
     "logloss": ("logloss", "log loss", "cross entropy", "negative log likelihood", "loss"),
     "timetrain": ("timetrain", "training time", "training seconds"),
+    "accuracy": ("accuracy", "acc", "validation accuracy"),
+    "balanced_accuracy": ("balanced_accuracy", "balanced accuracy", "mean recall"),
+    "log_loss": ("log_loss", "log loss", "cross entropy", "validation loss"),
+    "roc_auc": ("roc_auc", "roc auc", "auc"),
+    "f1_macro": ("f1_macro", "macro f1", "f1"),
+    "rmse": ("rmse", "root mean squared error", "validation rmse"),
+    "mae": ("mae", "mean absolute error", "validation error"),
+    "r2": ("r2", "explained variance", "validation r2"),
 }
 WHOLE_SHARE = 0.4  # of the batches of a table, searches of its whole space
 FILLED_SHARE = 0.3  # of the entries of a synthetic study's metadata
@@ -60,13 +68,15 @@ class LoggedTable:
 
     Attributes:
         functions: Where its functions come from.
-        tasks: Ways to say what is learned.
-        models: Ways to say what is tuned.
+        tasks: Ways to say what is learned; what the table itself tells when empty.
+        models: Ways to say what is tuned; what the table itself tells when empty.
+        weight: How often it is drawn, relative to the other tables.
     """
 
     functions: EmulatedTable
     tasks: Sequence[str]
     models: Sequence[str]
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,8 @@ class SyntheticPrior:
 
         drawn = None
         if rng.random() < (config.emulated if emulated is None else emulated):
-            table = self.tables[int(rng.integers(len(self.tables)))]
+            weights = {number: table.weight for number, table in enumerate(self.tables)}
+            table = self.tables[_pick(weights, rng)]
             drawn = _draw_emulated(table, count, config.studies_per_space, rng)
         else:
             drawn = self._draw_synthetic(count, rng, generator)
@@ -281,18 +292,21 @@ def _draw_emulated(
     """Functions on the table's whole space or on a part of it."""
     whole = len(table.functions.space)
     parameters = whole if rng.random() < WHOLE_SHARE else int(rng.integers(1, whole + 1))
-    drawn, metrics, goals = table.functions.draw(count, parameters, functions, rng)
+    drawn, metrics, goals, told = table.functions.draw(count, parameters, functions, rng)
     return _Drawn(
         functions=drawn,
         metrics=[str(rng.choice(_SYNONYMS.get(metric, (metric,)))) for metric in metrics],
         goals=goals,
-        metadata=[_described(table, rng) for _ in range(count)],
+        metadata=[_described(table, about, rng) for about in told],
     )
 
 
-def _described(table: LoggedTable, rng: np.random.Generator) -> dict[str, str]:
+def _described(
+    table: LoggedTable, about: Mapping[str, str], rng: np.random.Generator
+) -> dict[str, str]:
     """What an engineer may tell: sometimes all, often a part."""
-    told = {"task": str(rng.choice(table.tasks)), "model": str(rng.choice(table.models))}
+    ways = {"task": table.tasks, "model": table.models}
+    told = {**about, **{key: str(rng.choice(texts)) for key, texts in ways.items() if texts}}
     return {key: text for key, text in told.items() if rng.random() < TOLD_SHARE}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from scipy.stats import rankdata
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -19,6 +20,7 @@ EMBEDDING = 16  # numbers that tell a data set
 HIDDEN = 160
 KNOTS = 33  # points of the map from normal scores to values
 BATCH, RATE = 512, 3e-3
+LEAST_STEPS = 500  # for small tables
 
 
 class Emulator(nn.Module):
@@ -104,14 +106,14 @@ def fit_emulator(
 
     Args:
         table: Evaluations of at least one data set.
-        passes: How often each row is seen, about.
+        passes: How often each row is seen at least, about.
         seed: Seed of weights and batches.
         progress: Show a progress bar.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         emulator = _untrained(table)
-    steps = max(1, passes * len(table.values) // BATCH)
+    steps = max(LEAST_STEPS, passes * len(table.values) // BATCH)
     scores, knots = _normal_scores(table)
     emulator.knots.copy_(knots)
     values = torch.from_numpy(table.values).float()
@@ -123,8 +125,8 @@ def fit_emulator(
     for _ in tqdm(range(steps), desc="emulator", unit="step", disable=not progress):
         rows = torch.randint(len(values), (BATCH,), generator=generator)
         embedding = emulator.embedding(dataset[rows])
-        predicted = emulator(values[rows], active[rows], embedding)
-        loss = (predicted - scores[rows]).square().mean() + 1e-4 * embedding.square().mean()
+        error = emulator(values[rows], active[rows], embedding) - scores[rows]
+        loss = error[~error.isnan()].square().mean() + 1e-4 * embedding.square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -157,17 +159,22 @@ def _untrained(table: EvaluationTable) -> Emulator:
 
 
 def _normal_scores(table: EvaluationTable) -> tuple[Tensor, Tensor]:
-    """Scores of all rows, (N, M), and knots of all data sets, (D, M, KNOTS)."""
-    scores = torch.zeros(len(table.values), len(table.gains))
+    """Scores of all rows, NaN where not measured, (N, M), and all data sets' knots, (D, M, KNOTS).
+
+    Equal values have equal scores.
+    """
+    scores = torch.full((len(table.values), len(table.gains)), torch.nan)
     knots = torch.zeros(len(table.datasets), len(table.gains), KNOTS)
     for number in range(len(table.datasets)):
-        rows = torch.from_numpy(np.flatnonzero(table.dataset == number))
         for column, gains in enumerate(table.gains.values()):
-            gain = torch.from_numpy(gains)[rows]
+            rows = np.flatnonzero((table.dataset == number) & np.isfinite(gains))
+            if not len(rows):
+                continue
+            gain = gains[rows]
+            chance = torch.from_numpy((rankdata(gain) - 0.5) / len(rows)).float()
+            scores[rows, column] = math.sqrt(2) * torch.erfinv(2 * chance - 1)
             scale = float(gain.std()) or 1.0
-            ordered, order = ((gain - gain.median()) / scale).float().sort()
-            chance = (torch.arange(len(rows)) + 0.5) / len(rows)
-            scores[rows[order], column] = math.sqrt(2) * torch.erfinv(2 * chance - 1)
+            ordered = torch.from_numpy(np.sort(gain - np.median(gain)) / scale).float()
             at = 0.5 * (1 + torch.erf(knot_scores(ordered) / math.sqrt(2)))
             knots[number, column] = torch.quantile(ordered, at)
     return scores, knots

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from optformer.data.emulation.emulator import Emulator, from_scores
@@ -18,6 +19,9 @@ from optformer.data.synthetic.spaces import MAX_CHOICES, SyntheticSpaces
 
 MAX_LEVELS = 200  # integers with more levels count as continuous
 UNNAMED = 0.3  # share of the spaces whose parameters get neutral names and maybe mirrored axes
+UNDESCRIBED = 0.5  # share of the other spaces whose parameters lose their descriptions
+ONE_DATA_SET = 0.3  # share of the spaces whose functions are all nearest to one data set
+TRIED = 3  # evaluated points of which the best gives the values of what is not searched
 BLENDED = 0.6  # share of the functions between two data sets
 NOISY = 0.35  # share of the functions with noise
 
@@ -98,12 +102,15 @@ class EmulatedTable:
         self.device = torch.device(device)
         self.emulator = emulator.to(self.device)
         self.points = torch.from_numpy(table.values).float()
+        self.ranks = _ranks(table)
+        self.measured = table.measured
+        self.texts = table.texts or ({},) * len(table.datasets)
         self.whole = _as_synthetic([table.space])
         self.parents = {parent for parent in self.whole.parent[0].tolist() if parent >= 0}
 
     def draw(
         self, count: int, parameters: int, functions: int, rng: np.random.Generator
-    ) -> tuple[EmulatedFunctions, list[str], list[Goal]]:
+    ) -> tuple[EmulatedFunctions, list[str], list[Goal], list[dict[str, str]]]:
         """Draw functions on random sub-spaces; the other parameters keep an evaluated point.
 
         Args:
@@ -113,21 +120,28 @@ class EmulatedTable:
             rng: Source of randomness.
 
         Returns:
-            The functions, and each space's metric and goal.
+            The functions, and each space's metric, goal and metadata; the metadata tell the data
+            set only where all functions of the space belong to it.
         """
         found = [self._sub_space(parameters, rng) for _ in range(count)]
         names = list(self.goals)
-        metric = rng.integers(len(names), size=count)
+        chances = self.measured.sum(0) / self.measured.sum()
+        metric = rng.choice(len(names), size=count, p=chances)
+        one, other = (
+            np.stack([rng.choice(np.flatnonzero(self.measured[:, m]), functions) for m in metric])
+            for _ in range(2)
+        )
         shape = (count, functions)
-        datasets = self.emulator.embedding.num_embeddings
+        blend = rng.random(shape) * (rng.random(shape) < BLENDED)
+        together = rng.random(count) < ONE_DATA_SET
+        one[together] = one[together, :1]
+        blend[together] /= 2
 
         def place(array: np.ndarray) -> Tensor:
             return torch.from_numpy(array).to(self.device)
 
-        one, other = (place(rng.integers(datasets, size=shape)) for _ in range(2))
-        blend = place(rng.random((*shape, 1)) * (rng.random((*shape, 1)) < BLENDED)).float()
         weight, knots = self.emulator.embedding.weight, self.emulator.knots
-        which = place(metric)[:, None].expand(shape)
+        which, share = place(metric)[:, None].expand(shape), place(blend)[..., None].float()
         noise = np.exp(rng.uniform(np.log(0.01), np.log(0.3), (*shape, 1)))
         drawn = EmulatedFunctions(
             spaces=_as_synthetic([space for space, *_ in found]).to(self.device),
@@ -137,19 +151,32 @@ class EmulatedTable:
             mirrored=torch.tensor([mirrored for *_, mirrored, _ in found], device=self.device),
             base=torch.stack([base for *_, base in found]).to(self.device),
             metric=place(metric),
-            embedding=torch.lerp(weight[one], weight[other], blend),
-            knots=torch.lerp(knots[one, which], knots[other, which], blend),
+            embedding=torch.lerp(weight[place(one)], weight[place(other)], share),
+            knots=torch.lerp(knots[place(one), which], knots[place(other), which], share),
             noise=place(noise * (rng.random((*shape, 1)) < NOISY)).float(),
         )
         metrics = [names[number] for number in metric]
-        return drawn, metrics, [self.goals[name] for name in metrics]
+        told = [
+            self._told(int(first), bool(whole))
+            for first, whole in zip(one[:, 0], together, strict=True)
+        ]
+        return drawn, metrics, [self.goals[name] for name in metrics], told
+
+    def _told(self, dataset: int, whole: bool) -> dict[str, str]:
+        """The metadata of a data set's study, or what all of the table have in common."""
+        return {
+            key: text
+            for key, text in self.texts[dataset].items()
+            if whole or all(other.get(key) == text for other in self.texts)
+        }
 
     def _sub_space(
         self, parameters: int, rng: np.random.Generator
     ) -> tuple[SearchSpace, list[int], list[bool], Tensor]:
         """A space, its columns, which of them are mirrored, and the values of the others."""
         while True:
-            base = self.points[int(rng.integers(len(self.points)))]
+            rows = rng.integers(len(self.points), size=TRIED)
+            base = self.points[int(rows[self.ranks[rows].argmax()])]
             searched: set[int] = set()
             for column in sorted(self.parents):
                 if rng.random() < parameters / len(self.space):
@@ -188,6 +215,7 @@ class EmulatedTable:
         self, columns: list[int], base: Tensor, rng: np.random.Generator
     ) -> tuple[SearchSpace, list[int], list[bool], Tensor]:
         unnamed = rng.random() < UNNAMED
+        bare = unnamed or rng.random() < UNDESCRIBED
         originals = [self.space.names[column] for column in columns]
         renamed = {name: f"x{i}" if unnamed else name for i, name in enumerate(originals)}
         described: dict[str, Parameter] = {}
@@ -196,10 +224,24 @@ class EmulatedTable:
             parameter = self.space[name]
             above = {} if parameter.when is None else parameter.when
             when = {renamed[key]: list(allowed) for key, allowed in above.items() if key in renamed}
-            described[renamed[name]] = replace(parameter, when=when or None)
+            described[renamed[name]] = replace(
+                parameter,
+                when=when or None,
+                description="" if bare else parameter.description,
+            )
             number = not isinstance(parameter, Categorical)
             mirrored.append(unnamed and number and rng.random() < 0.5)
         return SearchSpace(described), columns, mirrored, base
+
+
+def _ranks(table: EvaluationTable) -> np.ndarray:
+    """Rank of each row's first measured metric in its data set, in (0, 1], (N,)."""
+    ranks = np.zeros(len(table.dataset))
+    for number, measured in enumerate(table.measured):
+        rows = table.dataset == number
+        gains = list(table.gains.values())[int(measured.argmax())][rows]
+        ranks[rows] = rankdata(gains) / len(gains)
+    return ranks
 
 
 def _as_synthetic(spaces: list[SearchSpace]) -> SyntheticSpaces:

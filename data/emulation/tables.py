@@ -30,8 +30,10 @@ class EvaluationTable:
         active: Which parameters take part, bool, (N, P).
         dataset: Number of each row's data set, int64, (N,).
         datasets: Names of the data sets.
-        gains: Metric name to its values with the goal's sign, larger is better, (N,) each.
+        gains: Metric name to its values with the goal's sign, larger is better, NaN on data sets
+            where it was not measured, (N,) each.
         goals: Metric name to its goal.
+        texts: Metadata of each data set's study, where they are known.
     """
 
     space: SearchSpace
@@ -41,6 +43,15 @@ class EvaluationTable:
     datasets: tuple[str, ...]
     gains: Mapping[str, Numbers]
     goals: Mapping[str, Goal]
+    texts: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """Which metrics M were measured on which data sets, (D, M)."""
+        measured = np.zeros((len(self.datasets), len(self.gains)), dtype=np.bool_)
+        for column, gains in enumerate(self.gains.values()):
+            measured[self.dataset[np.isfinite(gains)], column] = True
+        return measured
 
     def split(self, held_out: float) -> tuple[EvaluationTable, EvaluationTable]:
         """Divide the data sets by a hash of their names, about `held_out` of them to the second."""
@@ -57,6 +68,7 @@ class EvaluationTable:
             dataset=number[self.dataset[rows]],
             datasets=tuple(name for name, keep in zip(self.datasets, kept, strict=True) if keep),
             gains={metric: gains[rows] for metric, gains in self.gains.items()},
+            texts=tuple(text for text, keep in zip(self.texts, kept, strict=False) if keep),
         )
 
 
