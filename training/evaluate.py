@@ -84,22 +84,11 @@ def prediction_scores(
         studies: Studies of each kind, dimension and context length.
         seed: Seed of the samples.
     """
-    scores = []
-    for kind in contexts:
-        for count in dimensions:
-            gp, ours, marginal = [], [], []
-            for context in CONTEXTS:
-                samples = draw_samples(kind, count, context, studies, _TARGETS, seed + context)
-                scale = _fit(samples)
-                target = value_bins(scale, samples.target_values)
-                _, exact = binned_normal(scale, samples.mean, samples.deviation, target)
-                gp.append(-exact.log().mean(-1))
-                ours.append(_model(checkpoint, scale, samples, target))
-                marginal.append(_marginal(kind, count, context, target, seed))
-            scores.append(
-                _summary(kind, count, torch.cat(marginal), torch.cat(ours), torch.cat(gp))
-            )
-    return scores
+    return [
+        draw_prediction_task(kind, count, CONTEXTS, studies, seed).score(checkpoint)
+        for kind in contexts
+        for count in dimensions
+    ]
 
 
 @torch.no_grad()
@@ -146,23 +135,64 @@ def policy_scores(
     return scores
 
 
-def _summary(
-    kind: ContextKind, count: int, marginal: Tensor, ours: Tensor, gp: Tensor
-) -> PredictionScore:
-    """Scores from each study's mean negative log-likelihoods."""
-    known = float((marginal - gp).mean())
-    share = float((marginal - ours).mean()) / known
-    # Of a ratio of means, by linearisation.
-    spread = (marginal - ours) - share * (marginal - gp)
-    return PredictionScore(
-        contexts=kind,
-        dimensions=count,
-        marginal=float(marginal.mean()),
-        ours=float(ours.mean()),
-        gp=float(gp.mean()),
-        share=share,
-        share_error=float(spread.std()) / (known * len(spread) ** 0.5),
-    )
+@dataclass(frozen=True)
+class PredictionTask:
+    """Fixed samples of one kind and dimension, and what is known without the model.
+
+    Attributes:
+        kind: "uniform" or "gp-ei".
+        dimensions: Number of parameters.
+        samples: Studies, one batch a context length.
+        marginal: Each study's negative log-likelihood under the histogram of all, in nats.
+        gp: Likewise under the exact process.
+    """
+
+    kind: ContextKind
+    dimensions: int
+    samples: Sequence[GPSamples]
+    marginal: Tensor
+    gp: Tensor
+
+    def score(self, checkpoint: Checkpoint) -> PredictionScore:
+        """Score a checkpoint's predictions."""
+        ours = torch.cat([_model(checkpoint, samples) for samples in self.samples])
+        known = float((self.marginal - self.gp).mean())
+        share = float((self.marginal - ours).mean()) / known
+        # Of a ratio of means, by linearisation.
+        spread = (self.marginal - ours) - share * (self.marginal - self.gp)
+        return PredictionScore(
+            contexts=self.kind,
+            dimensions=self.dimensions,
+            marginal=float(self.marginal.mean()),
+            ours=float(ours.mean()),
+            gp=float(self.gp.mean()),
+            share=share,
+            share_error=float(spread.std()) / (known * len(spread) ** 0.5),
+        )
+
+
+def draw_prediction_task(
+    kind: ContextKind, dimensions: int, contexts: Sequence[int], studies: int, seed: int
+) -> PredictionTask:
+    """Draw samples and work out what the histogram and the exact process say about them.
+
+    Args:
+        kind: Kind of contexts.
+        dimensions: Number of parameters.
+        contexts: Numbers of trials in a context.
+        studies: Studies of each length.
+        seed: Seed of the samples.
+    """
+    drawn, gp, marginal = [], [], []
+    for context in contexts:
+        samples = draw_samples(kind, dimensions, context, studies, _TARGETS, seed + context)
+        scale = _fit(samples)
+        target = value_bins(scale, samples.target_values)
+        _, exact = binned_normal(scale, samples.mean, samples.deviation, target)
+        drawn.append(samples)
+        gp.append(-exact.log().mean(-1))
+        marginal.append(_marginal(kind, dimensions, context, target, seed))
+    return PredictionTask(kind, dimensions, drawn, torch.cat(marginal), torch.cat(gp))
 
 
 def _fit(samples: GPSamples) -> ObjectiveScale:
@@ -212,10 +242,10 @@ def _marginal(kind: ContextKind, count: int, context: int, target: Tensor, seed:
 
 
 @torch.no_grad()
-def _model(
-    checkpoint: Checkpoint, scale: ObjectiveScale, samples: GPSamples, target: Tensor
-) -> Tensor:
-    model = checkpoint.model
+def _model(checkpoint: Checkpoint, samples: GPSamples) -> Tensor:
+    """Mean negative log-likelihood of each study's targets, (B,)."""
+    model, scale = checkpoint.model, _fit(samples)
+    target = value_bins(scale, samples.target_values)
     studies, context, count = samples.points.shape
     memory = model.encode_metadata(_metadata(checkpoint, count)).repeat(studies)
     history = History(

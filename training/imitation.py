@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -15,25 +14,17 @@ from optformer.checkpoint import Checkpoint
 from optformer.data.errors import ConfigError
 from optformer.data.methods import registry
 from optformer.data.parameters import Value
-from optformer.data.studies import StudyConfig
-from optformer.data.synthetic.functions import SyntheticFunctions, draw_functions
 from optformer.data.synthetic.histories import METHODS
-from optformer.data.synthetic.spaces import draw_spaces
 from optformer.data.trials import Trial
-from optformer.encoded_space import EncodedSpace
 from optformer.generation import draw_trials
 from optformer.scoring import read_study
 from optformer.training.estimates import Array, Estimate, mean, ratio
+from optformer.training.synthetic_tasks import Suggest, SyntheticTask, draw_task, regrets, search
 
 TEACHERS = ("random", "regularized-evolution", "gp-ei")
 
 _BASELINE = "random"
-_PARAMETERS = (2, 3, 4, 6)  # parameters of the tasks, in turn
-_REFERENCE = 1000  # random points whose median and best a regret is measured with
-_ROOM = 20  # least points of a space, in trials of a search
 _TOLD = {name.replace(" ", "-"): name for name in METHODS}  # registered name to trained one
-
-Suggest = Callable[[Sequence[Trial], np.random.Generator], dict[str, Value]]
 
 
 @dataclass(frozen=True)
@@ -83,21 +74,6 @@ class ImitationScore:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One function on one space."""
-
-    config: StudyConfig
-    space: EncodedSpace
-    functions: SyntheticFunctions
-    median: float
-    top: float
-
-    def value(self, point: Mapping[str, Value]) -> float:
-        """The function's value, NaN where the trial fails."""
-        return float(_observe(self.functions, self.space.encode([point]))[0])
-
-
-@dataclass(frozen=True)
 class _Searches:
     """Regrets (K, S, T) and steps (K, S, T - 1) of one searcher."""
 
@@ -140,18 +116,18 @@ def imitation_scores(
             "tasks and trials must be at least 2 and seeds at least 1, "
             f"got {tasks}, {trials} and {seeds}"
         )
-    drawn = [_draw_task(seed, number, trials) for number in range(tasks)]
+    drawn = [draw_task(seed, number, trials) for number in range(tasks)]
     learned = checkpoint.run.get("config", {}).get("prior", {}).get("methods", {})
     with tqdm(total=tasks * (1 + 2 * len(teachers)), unit="task", disable=not progress) as bar:
 
-        def searches(name: str, stream: int, make: Callable[[_Task], Suggest]) -> _Searches:
+        def searches(name: str, stream: int, make: Callable[[SyntheticTask], Suggest]) -> _Searches:
             bar.set_description(name)
             regret, step = np.empty((tasks, seeds, trials)), np.empty((tasks, seeds, trials - 1))
             for k, task in enumerate(drawn):
                 suggest = make(task)
                 for s in range(seeds):
-                    history = _search(task, suggest, trials, [seed, stream, k, s])
-                    regret[k, s], step[k, s] = _regrets(task, history), _steps(task, history)
+                    history = search(task, suggest, trials, [seed, stream, k, s])
+                    regret[k, s], step[k, s] = regrets(task, history), _steps(task, history)
                 bar.update()
             return _Searches(regret, step)
 
@@ -165,33 +141,12 @@ def imitation_scores(
     return scores
 
 
-def _draw_task(seed: int, number: int, trials: int) -> _Task:
-    rng = np.random.default_rng([seed, number])
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    parameters, size = _PARAMETERS[number % len(_PARAMETERS)], 0
-    while size < _ROOM * trials:
-        spaces = draw_spaces(1, parameters, rng)
-        size = spaces.described[0].size or sys.maxsize  # None: a continuum
-    functions = draw_functions(spaces, 1, generator)
-    functions = replace(functions, noise=torch.zeros_like(functions.noise))
-    config = StudyConfig(space=spaces.described[0], metric="objective", goal="maximize")
-    space = EncodedSpace(config.space, {})
-    values = _observe(functions, space.from_uniform(rng.random((_REFERENCE, len(space.names)))))
-    return _Task(config, space, functions, float(np.nanmedian(values)), float(np.nanmax(values)))
-
-
-def _observe(functions: SyntheticFunctions, values: Array) -> Array:
-    """Values of points, (N, P), without noise; NaN where a trial fails."""
-    points = torch.from_numpy(values).float()[None, None]
-    return functions.observe(points, torch.Generator())[0, 0].double().numpy()
-
-
-def _method(name: str, task: _Task) -> Suggest:
+def _method(name: str, task: SyntheticTask) -> Suggest:
     searcher = registry.create(name, task.config)
     return lambda history, rng: searcher.suggest(history, 1, rng)[0]
 
 
-def _policy(checkpoint: Checkpoint, told: str, task: _Task) -> Suggest:
+def _policy(checkpoint: Checkpoint, told: str, task: SyntheticTask) -> Suggest:
     """One sample of the policy a trial, from the first trial on."""
 
     def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
@@ -203,24 +158,7 @@ def _policy(checkpoint: Checkpoint, told: str, task: _Task) -> Suggest:
     return suggest
 
 
-def _search(task: _Task, suggest: Suggest, trials: int, seed: Sequence[int]) -> list[Trial]:
-    history: list[Trial] = []
-    for number in range(trials):
-        point = suggest(history, np.random.default_rng([*seed, number]))
-        trial, value = Trial(number, point), task.value(point)
-        history.append(trial.fail("out of bounds") if np.isnan(value) else trial.finish(value))
-    return history
-
-
-def _regrets(task: _Task, history: Sequence[Trial]) -> Array:
-    """Regret after each trial, (T,)."""
-    values = [-np.inf if trial.value is None else trial.value for trial in history]
-    best = np.maximum.accumulate(np.array(values, dtype=np.float64))
-    scale = max(task.top - task.median, 1e-9)
-    return np.minimum((task.top - best) / scale, 1.0)
-
-
-def _steps(task: _Task, history: Sequence[Trial]) -> Array:
+def _steps(task: SyntheticTask, history: Sequence[Trial]) -> Array:
     """Distance of each trial but the first from the incumbent, NaN while there is none."""
     values = task.space.encode([trial.params for trial in history])
     active = task.space.active(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -37,4 +38,15 @@ def make_optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.opti
             adjust_lr_fn="match_rms_adamw",
         ),
         torch.optim.AdamW(other, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def parameter_names(
+    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> list[list[str]]:
+    """Names of each optimizer's parameters, in the order of its state."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return [
+        [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+        for optimizer in optimizers
     ]

@@ -2,54 +2,52 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from optformer._version import __version__
-from optformer.batch import to_device
-from optformer.checkpoint import load_checkpoint, save_checkpoint
+from optformer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from optformer.config import ModelConfig
-from optformer.data.emulation.emulator import fit_emulator, load_emulator
-from optformer.data.emulation.functions import EmulatedTable
-from optformer.data.emulation.tables import load_table
 from optformer.data.errors import CheckpointError, ConfigError, DivergedError
 from optformer.model import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
 from optformer.training.batch import StudyBatch
-from optformer.training.config import TableConfig, TrainingConfig
-from optformer.training.losses import study_losses
-from optformer.training.mining import mine
-from optformer.training.prior import LoggedTable, SyntheticPrior
+from optformer.training.config import TrainingConfig
+from optformer.training.data_parallel import DataParallel, Parallel
+from optformer.training.mixture import Mixture
+from optformer.training.pipeline import Pipeline
+from optformer.training.run_log import RunLog
+from optformer.training.run_state import STATE, read_state, write_state
 from optformer.training.schedule import make_optimizers, rate_at
+from optformer.training.speed import SpeedMeter, measure_peak, work_of
+from optformer.training.stability import DivergenceWatch
+from optformer.training.tables import describe_table, load_tables
+from optformer.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
-STATE = "state.pt"
 CHECKPOINT = "checkpoint"
 
 
 class Trainer:
     """A training run in a directory: weights, averages, optimizers and the step reached.
 
-    A batch is a function of the seed and the step, so the step is the data position, and N + N
-    resumed steps equal 2 N straight ones.
+    A batch is a function of the seed and its number, and a step takes the next batches, so the step
+    is the data position: N + N resumed steps equal 2 N straight ones. Several processes (started by
+    `torchrun` or `accelerate launch`) share a step's batches and average the gradients, so their
+    number changes a run by no more than rounding does; the first of them writes what is kept.
 
     Args:
         config: The run.
@@ -57,6 +55,11 @@ class Trainer:
         vocabulary: Vocabulary of the metadata; the default one when absent.
         cpu: Train on the CPU even where there is an accelerator.
         tables: Folder of the tables of real evaluations.
+        micro_batches: Cut the model into a stage for each process, and each batch into so many
+            parts that flow through them; when absent, every process holds the model.
+
+    Raises:
+        ConfigError: The processes cannot share a step's work as asked.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Trainer:
         vocabulary: Vocabulary | None = None,
         cpu: bool = False,
         tables: Path = Path(),
+        micro_batches: int | None = None,
     ):
         self.config, self.directory = config, directory
         self.vocabulary = vocabulary or default_vocabulary()
@@ -74,18 +78,20 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             core = OptFormerModel(ModelConfig.named(config.model, self.vocabulary.size))
-        self.core = core.to(device)
-        self.model = self.accelerator.prepare_model(self.core)
+        self.parameters = sum(weight.numel() for weight in core.parameters())
+        self.parallel: Parallel = (
+            DataParallel(self.accelerator, core, config)
+            if micro_batches is None
+            else Pipeline(self.accelerator, core, config, micro_batches)
+        )
+        self.core = self.parallel.core
         self.optimizers = make_optimizers(self.core, config)
         self.average = {name: w.detach().clone() for name, w in self.core.state_dict().items()}
         drawn_on = device if config.workers == 0 else torch.device("cpu")
-        self.prior = SyntheticPrior(
-            config.prior,
-            self.vocabulary,
-            config.seed,
-            drawn_on,
-            [_logged_table(table, tables, directory, drawn_on) for table in config.tables],
-        )
+        with self.accelerator.main_process_first():  # which fits the emulators
+            logged = load_tables(config.tables, tables, directory, drawn_on)
+        self.prior = Mixture(config, self.vocabulary, drawn_on, logged, tables)
+        self.validation: Validation | None = None  # drawn when it is first due
         self.earlier: list[dict[str, Any]] = []  # runs whose weights this one started from
         self.step = 0
         self.seconds = 0.0
@@ -98,84 +104,88 @@ class Trainer:
             DivergedError: The loss or its gradient is not finite; the last checkpoint stays whole.
             CheckpointError: The directory cannot be written.
         """
-        until = min(until or self.config.steps, self.config.steps)
+        config, main = self.config, self.accelerator.is_main_process
+        until = min(until or config.steps, config.steps)
         started = time.monotonic()
         before = self.seconds
-        self.model.train()
-        writer = SummaryWriter(str(self.directory / "logs"))
-        progress = tqdm(total=until, initial=self.step, unit="step", smoothing=0.05)
-        sums = {"metric": 0.0, "value": 0.0, "norm": 0.0}
-        for batch in self._batches(until):
-            losses = self._update(batch)
+        self.core.train()
+        log = RunLog(self.directory, main)
+        watch = DivergenceWatch()
+        speed = SpeedMeter(self._peak())
+        progress = tqdm(
+            total=until, initial=self.step, unit="step", smoothing=0.05, disable=not main
+        )
+        sums = dict.fromkeys(("metric", "value", "norm"), 0.0)
+        for batches in self._batches(until):
+            found, work = self._update(batches)
             self.step += 1
-            self.trials += batch.trials
+            self.trials += int(work[0])
             self.seconds = before + time.monotonic() - started
-            for name, value in losses.items():
-                sums[name] += value / self.config.log_every
+            speed.add(work)
+            warning = watch.see(found["loss"], found["norm"])
+            if warning is not None and main:
+                logger.warning("step %d: %s", self.step, warning)
+                log.write("warning", self.step, self.seconds, {"text": warning})
+            for name in sums:
+                sums[name] += found[name] / config.log_every
             progress.update()
-            if self.step % self.config.log_every == 0:
-                for name, value in sums.items():
-                    writer.add_scalar(f"train/{name}", value, self.step)
-                writer.add_scalar("speed/trials_per_second", self.trials / self.seconds, self.step)
+            if self.step % config.log_every == 0:
                 progress.set_postfix({name: f"{value:.3f}" for name, value in sums.items()})
-                self._record({"step": self.step, "seconds": round(self.seconds, 1), **sums})
+                log.write("train", self.step, self.seconds, sums)
+                log.write("speed", self.step, self.seconds, speed.rates())
                 sums = dict.fromkeys(sums, 0.0)
-            out_of_time = time.monotonic() - started > max_seconds
-            if self.step % self.config.checkpoint_every == 0 or self.step == until or out_of_time:
+            out_of_time = self._any(time.monotonic() - started > max_seconds)
+            if self.step % config.checkpoint_every == 0 or self.step == until or out_of_time:
                 self.save()
+            if config.validate_every and self.step % config.validate_every == 0:
+                scores = self._validate()
+                log.write("validation", self.step, self.seconds, scores)
+                speed.restart()
             if out_of_time:
                 break
         progress.close()
-        writer.close()
+        log.close()
 
     def save(self) -> None:
         """Write the published checkpoint (averaged weights) and the state to resume from."""
-        published = OptFormerModel(self.core.config)
-        published.load_state_dict(self.average)
+        average = self.parallel.whole(self.average)
+        weights = self.parallel.whole(self.core.state_dict())
+        optimizers = self.parallel.whole_optimizers(self.optimizers)
+        if not self.accelerator.is_main_process:
+            return
         save_checkpoint(
-            self.directory / CHECKPOINT, published, self.vocabulary, self.record(), torch.float16
+            self.directory / CHECKPOINT,
+            self._published(average),
+            self.vocabulary,
+            self.record(),
+            torch.float16,
         )
         state = {
             "config": self.config.to_dict(),
-            "weights": self.core.state_dict(),
-            "average": self.average,
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "vocabulary_hash": self.vocabulary.hash,
+            "weights": weights,
+            "average": average,
+            "optimizers": optimizers,
             "step": self.step,
             "seconds": self.seconds,
             "trials": self.trials,
             "earlier": self.earlier,
         }
-        fresh = self.directory / (STATE + ".new")
-        try:
-            torch.save(state, fresh)
-            os.replace(fresh, self.directory / STATE)
-        except (OSError, RuntimeError) as error:
-            raise CheckpointError(
-                f"cannot write {fresh}: {error}; the previous state is whole"
-            ) from error
+        write_state(self.directory, state)
 
     def resume(self) -> None:
         """Go on from the state in the directory.
 
         Raises:
-            CheckpointError: There is no state, or it belongs to another configuration.
+            CheckpointError: There is no state, or it belongs to another configuration or
+                vocabulary.
         """
-        path = self.directory / STATE
-        try:
-            state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-            raise CheckpointError(f"cannot resume from {path}: {error}") from error
-        if state["config"] != self.config.to_dict():
-            changed = sorted(
-                name
-                for name, value in self.config.to_dict().items()
-                if state["config"].get(name) != value
-            )
-            raise CheckpointError(f"{path} belongs to another configuration: {changed} differ")
-        self.core.load_state_dict(state["weights"])
-        self.average = state["average"]
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        device = self.accelerator.device
+        state = read_state(self.directory, self.config, self.vocabulary, device)
+        self._load(state["weights"], state["average"])
+        saved = self.parallel.own_optimizers(state["optimizers"])
+        for optimizer, own in zip(self.optimizers, saved, strict=True):
+            optimizer.load_state_dict(own)
         self.step, self.seconds = state["step"], state["seconds"]
         self.trials, self.earlier = state["trials"], state["earlier"]
 
@@ -186,12 +196,19 @@ class Trainer:
             CheckpointError: They are of another size or vocabulary.
         """
         found = load_checkpoint(checkpoint)
-        if found.model.config != self.core.config or found.vocabulary.hash != self.vocabulary.hash:
+        if found.vocabulary.hash != self.vocabulary.hash:
             raise CheckpointError(
-                f"{checkpoint} holds another model or vocabulary than {self.config.model!r} needs"
+                f"vocabulary_hash of {checkpoint} is {found.vocabulary.hash!r}, this run's "
+                f"vocabulary has {self.vocabulary.hash!r}; start from weights of this vocabulary"
             )
-        self.core.load_state_dict(found.model.state_dict())
-        self.average = {name: w.detach().clone() for name, w in self.core.state_dict().items()}
+        asked, has = self.core.config.to_dict(), found.model.config.to_dict()
+        other = [f"{name}={has[name]}" for name in asked if has[name] != asked[name]]
+        if other:
+            raise CheckpointError(
+                f"{checkpoint} holds another model than {self.config.model!r} needs: "
+                f"{', '.join(other)}"
+            )
+        self._load(found.model.state_dict(), found.model.state_dict())
         described = {key: found.run.get(key) for key in ("config", "steps", "trials", "seconds")}
         self.earlier = [*found.run.get("earlier", []), described]
 
@@ -204,10 +221,11 @@ class Trainer:
             "device": str(self.accelerator.device),
             "date": datetime.now(UTC).date().isoformat(),
             "vocabulary_hash": self.vocabulary.hash,
-            "parameters": sum(weight.numel() for weight in self.core.parameters()),
+            "parameters": self.parameters,
             "data": {
                 "synthetic prior": "drawn on the fly, see optformer.data.synthetic",
-                "tables": [_describe_table(table) for table in self.config.tables],
+                "tables": [describe_table(table) for table in self.config.tables],
+                "histories": [source.path for source in self.config.histories],
                 "tasks": [f"logs/{Path(table.path).stem}*" for table in self.config.tables],
             },
             **({"earlier": self.earlier} if self.earlier else {}),
@@ -217,40 +235,49 @@ class Trainer:
             "seconds": round(self.seconds),
         }
 
-    def _batches(self, until: int) -> Iterator[StudyBatch]:
+    def _load(self, weights: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> None:
+        self.core.load_state_dict(self.parallel.own(weights))
+        with torch.no_grad():
+            for name, weight in self.parallel.own(average).items():
+                self.average[name].copy_(weight)
+
+    def _batches(self, until: int) -> Iterator[Sequence[StudyBatch]]:
+        """This process's batches of each step."""
+        shared, (place, processes) = self.config.batches_per_step, self.parallel.place
+        own = shared // processes
+        numbers = [
+            step * shared + place * own + i for step in range(self.step, until) for i in range(own)
+        ]
         loader: DataLoader[StudyBatch] = DataLoader(
-            _Steps(self.prior),
+            _Batches(self.prior),
             batch_size=None,
-            sampler=range(self.step, until),
+            sampler=numbers,
             num_workers=self.config.workers,
             prefetch_factor=4 if self.config.workers else None,
             multiprocessing_context="spawn" if self.config.workers else None,
             worker_init_fn=_one_thread,
         )
-        return iter(loader)
+        return zip(*[iter(loader)] * own, strict=True)
 
-    def _update(self, batch: StudyBatch) -> dict[str, float]:
+    def _update(self, batches: Sequence[StudyBatch]) -> tuple[dict[str, float], Tensor]:
+        """One step: losses and gradient norm, and the work it took (see `work_of`)."""
         rate = rate_at(self.step, self.config)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.setdefault("peak", group["lr"])
-        batch = to_device(batch, self.accelerator.device)
-        with self.accelerator.autocast():
-            batch = mine(self.core, batch, self.config.prior.mined)
-            losses = study_losses(self.model, batch, self.config.metric_share)
-        self._check_finite("loss", losses.total.detach())
-        self.accelerator.backward(losses.total)
-        norm = self.accelerator.clip_grad_norm_(self.core.parameters(), self.config.clip)
+        losses = self.parallel.gradients(batches)
+        self._check_finite("loss", losses[0])
+        norm = self.parallel.clip()
         self._check_finite("gradient's norm", norm)  # clipping would spread it to all weights
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self._average()
-        return {
-            "metric": float(losses.metric.detach()),
-            "value": float(losses.value.detach()),
-            "norm": float(norm),
-        }
+        work = torch.stack([work_of(self.core.config, batch) for batch in batches]).sum(0)
+        total, metric, value = losses.tolist()
+        return {"loss": total, "metric": metric, "value": value, "norm": float(norm)}, (
+            self.parallel.total(work)
+        )
 
     def _check_finite(self, what: str, number: Tensor) -> None:
         if not math.isfinite(float(number)):
@@ -267,9 +294,32 @@ class Trainer:
             list(self.average.values()), [current[name] for name in self.average], 1 - decay
         )
 
-    def _record(self, entry: dict[str, float]) -> None:
-        with (self.directory / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(entry) + "\n")
+    def _published(self, average: Mapping[str, Tensor]) -> OptFormerModel:
+        """The whole model with averaged weights, on the CPU."""
+        with torch.random.fork_rng(devices=[]):
+            model = OptFormerModel(self.core.config)
+        model.load_state_dict(average)
+        return model.eval().requires_grad_(False)
+
+    def _validate(self) -> dict[str, float]:
+        """Measure the averaged weights on the first process; the others go on, and wait."""
+        average = self.parallel.whole(self.average)
+        if not self.accelerator.is_main_process:
+            return {}
+        if self.validation is None:
+            self.validation = Validation(self.config.prior, self.vocabulary)
+        return self.validation.scores(Checkpoint(self._published(average), self.vocabulary, {}))
+
+    def _peak(self) -> float:
+        """Operations a second of all devices."""
+        device = self.accelerator.device
+        own = 1e12 * self.config.peak_teraflops or measure_peak(device)
+        return float(self.accelerator.reduce(torch.tensor(own, device=device), "sum"))
+
+    def _any(self, flag: bool) -> bool:
+        """Whether it holds in any process."""
+        raised = torch.tensor(float(flag), device=self.accelerator.device)
+        return float(self.accelerator.reduce(raised, "sum")) > 0
 
 
 def train(
@@ -322,35 +372,14 @@ def train(
     return out / CHECKPOINT
 
 
-def _logged_table(
-    config: TableConfig, folder: Path, directory: Path, device: torch.device
-) -> LoggedTable:
-    """A table with its emulator, which is fitted once a run."""
-    table, _ = load_table(folder / config.path, config.goals).split(config.held_out)
-    fitted = directory / f"emulator-{Path(config.path).stem}.safetensors"
-    if fitted.exists():
-        emulator = load_emulator(table, fitted)
-    else:
-        emulator = fit_emulator(table, progress=True)
-        save_file(emulator.state_dict(), fitted)
-    return LoggedTable(EmulatedTable(table, emulator, device), config.tasks, config.models)
+class _Batches(Dataset[StudyBatch]):
+    """Batches by number."""
 
-
-def _describe_table(config: TableConfig) -> str:
-    return (
-        f"{Path(config.path).stem}: emulated, {100 * config.held_out:.0f} % of its data sets "
-        "held out by a hash of their names"
-    )
-
-
-class _Steps(Dataset[StudyBatch]):
-    """Batches by step."""
-
-    def __init__(self, prior: SyntheticPrior):
+    def __init__(self, prior: Mixture):
         self.prior = prior
 
-    def __getitem__(self, step: int) -> StudyBatch:
-        return self.prior.batch(step)
+    def __getitem__(self, number: int) -> StudyBatch:
+        return self.prior.batch(number)
 
 
 def _one_thread(worker: int) -> None:

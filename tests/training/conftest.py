@@ -43,6 +43,8 @@ def training_config(prior_config: PriorConfig) -> TrainingConfig:
         checkpoint_every=3,
         log_every=2,
         workers=0,
+        validate_every=0,
+        peak_teraflops=1.0,
     )
 
 

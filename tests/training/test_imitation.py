@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 import optformer.training.imitation as imitation
+import optformer.training.synthetic_tasks as synthetic_tasks
 from optformer.checkpoint import Checkpoint
 from optformer.data.errors import ConfigError
 from optformer.data.methods import registry
 from optformer.data.parameters import Value
 from optformer.data.trials import Trial
 from optformer.training.imitation import imitation_scores
+from optformer.training.synthetic_tasks import Suggest, draw_task, regrets
 
 SMALL: dict[str, Any] = {"tasks": 4, "seeds": 2, "trials": 6}
 
@@ -73,19 +75,19 @@ def test_imitation_scores__policy_is_the_teacher__shares_nothing_of_the_gap(
     assert abs(score.step_difference.value) < 0.1
 
 
-def _climb(task: Any) -> imitation.Suggest:
+def _climb(task: Any) -> Suggest:
     """The best of thirty random points, looked up, by the searcher's own randomness."""
 
     def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
         points = [task.config.space.sample(rng) for _ in range(30)]
-        values = imitation._observe(task.functions, task.space.encode(points))
+        values = synthetic_tasks._observe(task.functions, task.space.encode(points))
         best: Mapping[str, Value] = points[int(np.nanargmax(values))]
         return dict(best)
 
     return suggest
 
 
-def _draw(task: Any) -> imitation.Suggest:
+def _draw(task: Any) -> Suggest:
     return lambda history, rng: task.config.space.sample(rng)
 
 
@@ -109,7 +111,7 @@ def test_imitation_scores__bad_setting__is_refused_before_anything_runs(
 
 
 def test_steps__known_points__are_distances_to_the_best_before() -> None:
-    task = imitation._draw_task(0, 1, trials=4)
+    task = draw_task(0, 1, trials=4)
     rng = np.random.default_rng(0)
     points = [task.config.space.sample(rng) for _ in range(4)]
     values = [None, 1.0, 2.0, 0.0]
@@ -126,12 +128,12 @@ def test_steps__known_points__are_distances_to_the_best_before() -> None:
         np.abs(place[3] - place[2]),
     )
     assert steps[2] == pytest.approx(np.sqrt((gap**2).mean()))
-    regrets = imitation._regrets(task, history)
-    assert regrets[0] == 1.0
-    assert regrets[2] == regrets[3] == min((task.top - 2.0) / (task.top - task.median), 1.0)
+    regret = regrets(task, history)
+    assert regret[0] == 1.0
+    assert regret[2] == regret[3] == min((task.top - 2.0) / (task.top - task.median), 1.0)
 
 
 def test_draw_task__any__has_room_for_the_search() -> None:
     for number in range(24):
-        size = imitation._draw_task(5, number, trials=10).config.space.size
+        size = draw_task(5, number, trials=10).config.space.size
         assert size is None or size >= 200

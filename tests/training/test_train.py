@@ -13,7 +13,7 @@ import torch
 import yaml
 from torch import Tensor
 
-import optformer.training.train as train_module
+import optformer.training.data_parallel as data_parallel
 from optformer.checkpoint import load_checkpoint
 from optformer.config import ModelConfig
 from optformer.data.errors import CheckpointError, ConfigError, DivergedError
@@ -25,8 +25,9 @@ from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.batch import IGNORED
 from optformer.training.config import TableConfig, TrainingConfig
 from optformer.training.losses import Losses, negative_log_likelihood, study_losses
+from optformer.training.run_state import STATE
 from optformer.training.schedule import FINAL_RATE, make_optimizers, rate_at
-from optformer.training.train import CHECKPOINT, STATE, Trainer, train
+from optformer.training.train import CHECKPOINT, Trainer, train
 
 
 def _trainer(config: TrainingConfig, directory: Path, resume: bool = False) -> Trainer:
@@ -40,6 +41,11 @@ def _trainer(config: TrainingConfig, directory: Path, resume: bool = False) -> T
 def _state(directory: Path) -> dict[str, Any]:
     state: dict[str, Any] = torch.load(directory / STATE, weights_only=True)
     return state
+
+
+def _logged(directory: Path, group: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["group"] == group]
 
 
 def _flat(value: Any) -> list[Any]:
@@ -76,12 +82,12 @@ def test_update__fixed_batch__lowers_its_loss(
             return float(study_losses(trainer.core, batch, 0.8).total)
 
     before = loss()
-    said = trainer._update(batch)
+    said, _ = trainer._update([batch])
     assert 0.8 * said["metric"] + 0.2 * said["value"] == pytest.approx(before, rel=2e-2)  # bf16
     after = loss()
     assert after < before
     for _ in range(10):
-        trainer._update(batch)
+        trainer._update([batch])
     assert loss() < after
 
 
@@ -107,7 +113,7 @@ def test_resume__optimizers__keep_their_peak_rates(
     trainer = _trainer(training_config, begun, resume=True)
     peaks = [group["peak"] for o in trainer.optimizers for group in o.param_groups]
     assert peaks == [training_config.matrix_learning_rate, training_config.learning_rate]
-    trainer._update(trainer.prior.batch(3))
+    trainer._update([trainer.prior.batch(3)])
     rates = [group["lr"] for o in trainer.optimizers for group in o.param_groups]
     assert rates == [rate_at(3, training_config) * peak for peak in peaks]
 
@@ -137,12 +143,15 @@ def test_train__record__has_no_empty_field(straight: Path, vocabulary: Vocabular
 
 
 def test_train__log__tells_losses_every_so_many_steps(straight: Path) -> None:
-    lines = [json.loads(line) for line in (straight / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4, 6]
-    for line in lines:
+    losses, speeds = _logged(straight, "train"), _logged(straight, "speed")
+    assert [line["step"] for line in losses] == [line["step"] for line in speeds] == [2, 4, 6]
+    for line in losses:
         assert 3 < line["metric"] < 10
         assert 0 < line["value"] < 10
         assert line["norm"] > 0
+    for line in speeds:
+        assert line["tokens_per_second"] > line["trials_per_second"] > 0
+        assert 0 < line["model_flop_utilisation"] < 1  # of the configured peak
     assert list((straight / "logs").iterdir())
 
 
@@ -164,6 +173,60 @@ def test_resume__other_configuration__names_what_differs(
         _trainer(other, begun, resume=True)
 
 
+def test_resume__state_older_than_a_setting__goes_on(
+    training_config: TrainingConfig, begun: Path
+) -> None:
+    state = _state(begun)
+    config = replace(training_config, batches_per_step=1)  # the default, which it was
+    del state["config"]["batches_per_step"], state["vocabulary_hash"]
+    torch.save(state, begun / STATE)
+    assert _trainer(config, begun, resume=True).step == 3
+    with pytest.raises(CheckpointError, match=r"\['batches_per_step'\] differ"):
+        _trainer(replace(config, batches_per_step=2), begun, resume=True)
+
+
+def test_resume__state_of_another_release__says_so(
+    training_config: TrainingConfig, begun: Path
+) -> None:
+    state = _state(begun)
+    state["config"]["future"] = 1
+    torch.save(state, begun / STATE)
+    with pytest.raises(CheckpointError, match=r"this release cannot read.*'future'"):
+        _trainer(training_config, begun, resume=True)
+
+
+def test_resume__other_vocabulary__is_refused_by_its_hash(
+    training_config: TrainingConfig, begun: Path
+) -> None:
+    state = _state(begun)
+    state["vocabulary_hash"] = "another"
+    torch.save(state, begun / STATE)
+    with pytest.raises(CheckpointError, match=r"vocabulary_hash of .*'another'"):
+        _trainer(training_config, begun, resume=True)
+
+
+def test_train__several_batches_a_step__averages_their_gradients(
+    training_config: TrainingConfig, tmp_path: Path
+) -> None:
+    config = replace(training_config, batches_per_step=2)
+    trainer = _trainer(config, tmp_path)
+    (first, second), *others = trainer._batches(3)
+    assert len(others) == 2
+    numbered = [trainer.prior.batch(number) for number in range(2)]
+    for drawn, expected in zip((first, second), numbered, strict=True):
+        assert torch.equal(drawn.history.metric, expected.history.metric)
+
+    losses = trainer.parallel.gradients([first, second])
+
+    together = {n: w.grad.clone() for n, w in trainer.core.named_parameters() if w.grad is not None}
+    trainer.core.zero_grad()
+    apart = [trainer.parallel.gradients([batch]) for batch in (first, second)]
+    torch.testing.assert_close(losses, (apart[0] + apart[1]) / 2)
+    for name, weight in trainer.core.named_parameters():
+        assert weight.grad is not None
+        torch.testing.assert_close(2 * together[name], weight.grad, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"garbage", b"PK\3\4 cut"])
 def test_resume__no_state__names_the_file(
     training_config: TrainingConfig, tmp_path: Path, content: bytes | None
@@ -180,11 +243,36 @@ def test_train__diverged_loss__stops_and_leaves_the_last_checkpoint(
     before = (begun / STATE).read_bytes()
     trainer = _trainer(training_config, begun, resume=True)
     nan = torch.tensor(math.nan, requires_grad=True)
-    monkeypatch.setattr(train_module, "study_losses", lambda *args: Losses(nan, nan, nan))
+    monkeypatch.setattr(data_parallel, "study_losses", lambda *args: Losses(nan, nan, nan))
     with pytest.raises(DivergedError, match="the loss became nan at step 3"):
         trainer.train()
     assert (begun / STATE).read_bytes() == before
     assert load_checkpoint(begun / CHECKPOINT).run["steps"] == 3
+
+
+def test_train__loss_rises__warns_while_it_is_still_a_number(
+    training_config: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trainer = _trainer(replace(training_config, steps=70, checkpoint_every=100), tmp_path)
+    update = trainer._update
+    batch = [trainer.prior.batch(0)]
+    found, work = update(batch)
+    noise = np.random.default_rng(0).normal(size=70)
+
+    def rising(batches: Any) -> Any:
+        rise = 1.2 ** max(trainer.step - 60, 0) - 1
+        return {**found, "loss": found["loss"] + 0.1 * noise[trainer.step] + rise}, work
+
+    monkeypatch.setattr(trainer, "_update", rising)
+    monkeypatch.setattr(trainer, "_batches", lambda until: iter([batch] * until))
+    trainer.train()
+    (warning,) = _logged(tmp_path, "warning")
+    assert 60 < warning["step"] <= 68
+    assert "the loss rises" in warning["text"]
+    assert warning["text"] in caplog.text
 
 
 def test_train__infinite_gradient__stops_before_the_weights_are_touched(
@@ -197,7 +285,7 @@ def test_train__infinite_gradient__stops_before_the_weights_are_touched(
         loss = (weight * 0).abs().sqrt().sum()  # zero, with an infinite slope
         return Losses(loss, loss, loss)
 
-    monkeypatch.setattr(train_module, "study_losses", steep)
+    monkeypatch.setattr(data_parallel, "study_losses", steep)
     with pytest.raises(DivergedError, match="gradient's norm became nan"):
         trainer.train()
     assert all(weight.isfinite().all() for weight in trainer.core.parameters())

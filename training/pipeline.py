@@ -1,0 +1,420 @@
+"""Pipeline parallelism: the decoder's layers in stages, a process each.
+
+A batch is cut into micro-batches that flow through the stages one behind the other, forward and
+then backward, so that all stages work at the same time (Huang et al. 2019, "GPipe",
+US20220121945A1). A stage holds the weights, gradients, averages and optimizer states of its own
+layers alone. The first has the embeddings and the metadata encoder as well, the last the outputs.
+
+What a stage tells the next are the tokens of trials and questions and what the layers read of the
+metadata, in one tensor. Studies themselves are never sent: a batch is a function of the run's seed
+and its number, so every stage draws it. The two small tables of attention biases are read by all
+layers: each stage has a copy, and the gradients of the copies are summed.
+
+Letters as in `optformer.batch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from math import prod
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
+
+from optformer.batch import Points, to_device
+from optformer.config import ModelConfig
+from optformer.data.errors import ConfigError
+from optformer.model import Memory, OptFormerModel
+from optformer.training.batch import IGNORED, StudyBatch
+from optformer.training.config import TrainingConfig
+from optformer.training.losses import study_losses
+from optformer.training.schedule import make_optimizers, parameter_names
+
+_COPIED = ("trial_bias", "kind_bias")  # on every stage
+_OUTPUTS = (
+    "output_norm",
+    "metric_head",
+    "metric_smooth",
+    "value_head",
+    "value_binding",
+    "value_smooth",
+)
+_ROWS = "distance_mix"  # one row a layer, held by the layer's stage
+
+_Batch = TypeVar("_Batch")
+
+
+class StageModel(OptFormerModel):
+    """The part of the model that one stage holds.
+
+    Args:
+        config: The whole model.
+        stage: Which stage, from 0.
+        stages: How many there are, at most one a layer.
+    """
+
+    def __init__(self, config: ModelConfig, stage: int, stages: int):
+        super().__init__(config)
+        self.first, self.last = stage == 0, stage == stages - 1
+        self.own = range(stage * config.layers // stages, (stage + 1) * config.layers // stages)
+        for name, _ in [*self.named_children(), *self.named_parameters(recurse=False)]:
+            needed = self.last if name in _OUTPUTS else self.first
+            if not needed and name not in (*_COPIED, _ROWS, "layers", "numbers"):
+                delattr(self, name)
+        for layer in set(range(config.layers)) - set(self.own):
+            self.layers[layer] = nn.Identity()
+        self.distance_mix = nn.Parameter(self.cut(_ROWS, self.distance_mix).detach().clone())
+
+    def cut(self, name: str, whole: Tensor) -> Tensor:
+        """The part of a weight of the whole model, or of its optimizer's state, that is held."""
+        return whole[self.own.start : self.own.stop] if name == _ROWS and whole.ndim else whole
+
+    def shapes(self, batch: StudyBatch) -> list[tuple[int, ...]]:
+        """Shapes of what goes from stage to stage: see `enter`."""
+        config, metadata = self.config, batch.metadata
+        spaces, parameters = metadata.slots.shape
+        studies = batch.history.metric.shape[0]
+        memory = parameters + metadata.choice_parameter.shape[1] + config.study_vectors
+        return [
+            (studies, batch.history.length, config.width),
+            (studies, batch.metrics.target.shape[1], config.width),
+            (studies, batch.values.target.shape[1], config.width),
+            (spaces, memory, config.width),
+            (spaces, parameters, config.pool_width),
+            (spaces, parameters, config.heads),
+            (spaces, parameters, _most_choices(batch), config.pool_width),
+        ]
+
+    def enter(self, batch: StudyBatch) -> list[Tensor]:
+        """Tokens of trials, metric and value questions; then the memory's parts, by space."""
+        memory = self.encode_metadata(batch.metadata)
+        return [
+            self._trials(memory, batch.history),
+            self._metric_queries(memory, batch.metrics.points),
+            self._value_queries(memory, batch.values.points, batch.value_slots),
+            memory.tokens,
+            memory.slots,
+            memory.metric_weights,
+            memory.choices,
+        ]
+
+    def through(self, carried: Sequence[Tensor], batch: StudyBatch) -> list[Tensor]:
+        """Run this stage's layers."""
+        trials, metrics, values, *told = carried
+        memory = self._memory(told, batch)
+        past = batch.history.points
+        place = torch.arange(batch.history.length, device=trials.device)
+
+        def biases(kind: int, points: Points, position: Tensor, visible: Tensor) -> list[Tensor]:
+            logs = self._log_distances(memory, points, past)
+            return self._bias(memory, kind, position, visible, logs)
+
+        asked, proposed = batch.metrics, batch.values
+        seen = [place[None, :] < questions.position[:, None] for questions in (asked, proposed)]
+        for i, layer, remembered, tried, valued in zip(
+            self.own,
+            self._decoder[self.own.start : self.own.stop],
+            biases(0, past, place, self._visible(batch.history, batch.prefix)),
+            biases(1, asked.points, asked.position, seen[0]),
+            biases(2, proposed.points, proposed.position, seen[1]),
+            strict=True,
+        ):
+            context = zip(layer.keys_values(memory.tokens), layer.keys_values(trials), strict=True)
+            keys, kept = (torch.cat(pair, 2) for pair in context)
+            metrics = layer(metrics, keys, kept, tried, see_self=True)
+            values = layer(values, keys, kept, valued, see_self=True)
+            if i + 1 < self.config.layers:  # nothing reads what the last layer makes of a trial
+                trials = layer(trials, keys, kept, remembered, see_self=False)
+        return [trials, metrics, values, *told]
+
+    def answers(self, carried: Sequence[Tensor], batch: StudyBatch) -> tuple[Tensor, Tensor]:
+        """Metric and value logits, as of the whole model."""
+        _, metrics, values, *told = carried
+        memory = self._memory(told, batch)
+        return (
+            self._metric_answers(self.output_norm(metrics)),
+            self._value_answers(memory, self.output_norm(values), batch.value_slots),
+        )
+
+    def _memory(self, told: Sequence[Tensor], batch: StudyBatch) -> Memory:
+        """The memory, but for the pool, which only the first stage needs."""
+        tokens, slots, metric_weights, choices = told
+        metadata = batch.metadata
+        described = torch.ones_like(metadata.slots, dtype=torch.bool)
+        study = described.new_ones(len(described), self.config.study_vectors)
+        memory = Memory(
+            tokens=tokens,
+            mask=torch.cat([described, metadata.choice_parameter >= 0, study], 1),
+            slots=slots,
+            pool=tokens.new_zeros(0),
+            metric_weights=metric_weights,
+            choices=choices,
+            legal=metadata.legal[..., : self.config.num_bins + choices.shape[2]],
+        )
+        return memory.repeat(batch.history.metric.shape[0] // memory.spaces)
+
+
+class Pipeline:
+    """A stage of the model on every process; see `optformer.training.data_parallel.Parallel`.
+
+    Args:
+        accelerator: Knows the processes.
+        core: The whole network, whose weights the stages take.
+        config: The run.
+        micro_batches: Parts of a batch; each has as many functions of every space.
+
+    Raises:
+        ConfigError: There are too few processes or too many, the studies of a space cannot be
+            shared by the micro-batches, or questions would have to be mined.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        core: OptFormerModel,
+        config: TrainingConfig,
+        micro_batches: int,
+    ):
+        stages = accelerator.num_processes
+        if not 2 <= stages <= core.config.layers:
+            raise ConfigError(
+                f"a pipeline of {config.model!r} takes 2 to {core.config.layers} processes, at "
+                f"most one a layer, got {stages}; start them with torchrun or accelerate launch"
+            )
+        _check_divisible(config.prior.studies_per_space, micro_batches)
+        if config.prior.mining:
+            raise ConfigError(
+                f"prior.mining must be 0 in a pipeline, got {config.prior.mining}: picking "
+                "questions takes a pass through the whole model before the step"
+            )
+        self.accelerator, self.config, self.micro_batches = accelerator, config, micro_batches
+        self.place = 0, 1  # all stages see all batches
+        self.names = parameter_names(core, make_optimizers(core, config))
+        with torch.random.fork_rng(devices=[]):
+            stage = StageModel(core.config, accelerator.process_index, stages)
+        self.core = stage
+        stage.load_state_dict(self.own(core.state_dict()))
+        stage.to(accelerator.device)
+
+    def gradients(self, batches: Sequence[StudyBatch]) -> Tensor:
+        """See `Parallel`."""
+        device = self.accelerator.device
+        sums = torch.zeros(3, device=device)
+        for batch in batches:
+            sums += self._flow(to_device(batch, device)) / len(batches)
+        for name, weight in self.core.named_parameters():
+            if weight.grad is None:  # a step needs them all, as in one process
+                weight.grad = torch.zeros_like(weight)
+            weight.grad /= len(batches)
+            if name.startswith(_COPIED):
+                weight.grad = self.accelerator.reduce(weight.grad, "sum")
+        summed: Tensor = self.accelerator.reduce(sums, "sum")  # known to the last stage
+        return summed
+
+    def _flow(self, batch: StudyBatch) -> Tensor:
+        """Send a batch through the stages and back; returns its losses on the last stage."""
+        parts = micro_batches(batch, self.micro_batches)
+        run = _Run(self.core, batch, parts, self.config.metric_share, self.accelerator.autocast)
+        stage = PipelineStage(
+            run,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+            self.accelerator.device,
+            input_args=run.received(),
+            output_args=run.sent(),
+        )
+        numbers = torch.arange(len(parts), device=self.accelerator.device)
+        schedule = ScheduleGPipe(stage, len(parts), loss_fn=_is_loss, scale_grads=False)
+        given = (torch.zeros(len(parts)),) if self.core.first else ()
+        target = numbers if self.core.last else None
+        schedule.step(*given, number=numbers, target=target, return_outputs=False)
+        return run.losses
+
+    def clip(self) -> Tensor:
+        """See `Parallel`."""
+        weights = dict(self.core.named_parameters())
+        counted = [
+            weight.grad.square().sum()
+            for name, weight in weights.items()
+            if weight.grad is not None and (self.core.first or not name.startswith(_COPIED))
+        ]
+        squared: Tensor = self.accelerator.reduce(torch.stack(counted).sum(), "sum")
+        norm = squared.sqrt()
+        torch.nn.utils.clip_grads_with_norm_(weights.values(), self.config.clip, norm)
+        return norm
+
+    def total(self, work: Tensor) -> Tensor:
+        """See `Parallel`."""
+        return work  # of batches that all stages see
+
+    def whole(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Parallel`."""
+        parts = gather_object([{name: weight.cpu() for name, weight in weights.items()}])
+        return {
+            name: _joined(name, [part[name] for part in parts if name in part])
+            for part in parts
+            for name in part
+        }
+
+    def own(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Parallel`."""
+        return {name: self.core.cut(name, weights[name]) for name in self.core.state_dict()}
+
+    def whole_optimizers(self, optimizers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
+        """See `Parallel`."""
+        named = [
+            {name: optimizer.state_dict()["state"].get(i, {}) for i, name in enumerate(names)}
+            for names, optimizer in zip(
+                parameter_names(self.core, optimizers), optimizers, strict=True
+            )
+        ]
+        parts = gather_object([named])
+        states = []
+        for number, (names, optimizer) in enumerate(zip(self.names, optimizers, strict=True)):
+            state = {}
+            for i, name in enumerate(names):
+                entries = [part[number][name] for part in parts if name in part[number]]
+                state[i] = {
+                    key: _joined(name, [entry[key] for entry in entries]) for key in entries[0]
+                }
+            (group,) = optimizer.state_dict()["param_groups"]
+            groups = [{**group, "params": list(range(len(names)))}]
+            states.append({"state": {i: s for i, s in state.items() if s}, "param_groups": groups})
+        return states
+
+    def own_optimizers(self, states: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """See `Parallel`."""
+        held, own = set(dict(self.core.named_parameters())), []
+        for names, whole in zip(self.names, states, strict=True):
+            kept = [(i, name) for i, name in enumerate(names) if name in held]
+            state = {
+                place: {key: self.core.cut(name, value) for key, value in whole["state"][i].items()}
+                for place, (i, name) in enumerate(kept)
+                if i in whole["state"]
+            }
+            (group,) = whole["param_groups"]
+            groups = [{**group, "params": list(range(len(kept)))}]
+            own.append({"state": state, "param_groups": groups})
+        return own
+
+
+class _Run(nn.Module):
+    """One batch on its way through a stage, as `PipelineStage` wants it."""
+
+    def __init__(
+        self,
+        model: StageModel,
+        batch: StudyBatch,
+        parts: Sequence[StudyBatch],
+        metric_share: float,
+        autocast: Callable[[], Any],
+    ):
+        super().__init__()
+        self.model, self.parts, self.metric_share = model, parts, metric_share
+        self.autocast = autocast
+        self.counted = _answered(batch)
+        self.shapes = model.shapes(parts[0])
+        self.losses = torch.zeros(3, device=batch.history.metric.device)
+
+    def received(self) -> Tensor:
+        """What comes in, without its content; the first stage gets a place-holder."""
+        return torch.empty(1, device="meta") if self.model.first else self._flat()
+
+    def sent(self) -> Tensor:
+        """What goes out, without its content: the loss, from the last stage."""
+        if self.model.last:
+            return torch.empty((), device="meta", requires_grad=True)
+        return self._flat()
+
+    def _flat(self) -> Tensor:
+        return torch.empty(sum(map(prod, self.shapes)), device="meta", requires_grad=True)
+
+    def forward(self, flat: Tensor, number: Tensor) -> Tensor:
+        """The stage's part of a micro-batch's pass: `received` to `sent`."""
+        part = self.parts[int(number)]
+        with self.autocast():
+            if self.model.first:
+                carried = self.model.enter(part)
+            else:
+                pieces = flat.split([prod(shape) for shape in self.shapes])
+                carried = [p.view(shape) for p, shape in zip(pieces, self.shapes, strict=True)]
+            carried = self.model.through(carried, part)
+            if self.model.last:
+                return self._loss(carried, part)
+        return torch.cat([tensor.float().flatten() for tensor in carried])
+
+    def _loss(self, carried: Sequence[Tensor], part: StudyBatch) -> Tensor:
+        """The micro-batch's share of the batch's loss."""
+        answers = self.model.answers(carried, part)
+        found = study_losses(lambda *asked: answers, part, self.metric_share)
+        metric, value = _answered(part) / self.counted * torch.stack([found.metric, found.value])
+        total = self.metric_share * metric + (1 - self.metric_share) * value
+        self.losses += torch.stack([total, metric, value]).detach()
+        return total
+
+
+def micro_batches(batch: StudyBatch, count: int) -> list[StudyBatch]:
+    """Cut a batch into parts with as many functions of every space.
+
+    Raises:
+        ConfigError: The functions of a space cannot be shared evenly.
+    """
+    spaces, studies = len(batch.metadata.ids), len(batch.history.metric)
+    _check_divisible(studies // spaces, count)
+    place = torch.arange(studies, device=batch.history.metric.device)
+    rows = place.reshape(spaces, count, -1).transpose(0, 1).reshape(count, -1)
+    return [replace(_of_studies(batch, own, studies), metadata=batch.metadata) for own in rows]
+
+
+def _of_studies(batch: _Batch, rows: Tensor, studies: int) -> _Batch:
+    """The rows of every tensor that has one for each study."""
+    changed: dict[str, Any] = {}
+    for field in fields(batch):  # type: ignore[arg-type]
+        value = getattr(batch, field.name)
+        if isinstance(value, Tensor) and value.ndim > 1 and len(value) == studies:
+            changed[field.name] = value[rows]
+        elif is_dataclass(value):
+            changed[field.name] = _of_studies(value, rows, studies)
+    return replace(batch, **changed)  # type: ignore[type-var]
+
+
+def _check_divisible(studies: int, micro_batches: int) -> None:
+    if micro_batches < 1 or studies % micro_batches:
+        raise ConfigError(
+            f"the {studies} studies of a space (prior.studies_per_space) must be shared evenly by "
+            f"the micro-batches, got {micro_batches}"
+        )
+
+
+def _answered(batch: StudyBatch) -> Tensor:
+    """How much metric and value questions count in the batch's mean losses, (2,)."""
+    metrics = (batch.metrics.target != IGNORED).sum()
+    values = (batch.values.target != IGNORED).float()
+    if batch.value_weights is not None:
+        return torch.stack(
+            [metrics.clamp(min=1).float(), (values * batch.value_weights).sum().clamp(min=1e-6)]
+        )
+    return torch.stack([metrics.clamp(min=1).float(), values.sum().clamp(min=1)])
+
+
+def _most_choices(batch: StudyBatch) -> int:
+    """Largest number of choices K of a parameter, as in `Memory`."""
+    metadata = batch.metadata
+    real = bool((metadata.choice_parameter >= 0).any())
+    return int(metadata.choice_index.max()) + 1 if real else 0
+
+
+def _joined(name: str, parts: Sequence[Tensor]) -> Tensor:
+    """One tensor from those of the stages that hold it."""
+    return torch.cat(list(parts)) if name == _ROWS and parts[0].ndim else parts[0]
+
+
+def _is_loss(output: Tensor, target: Tensor) -> Tensor:
+    """The last stage's output is the loss already."""
+    del target
+    return output

@@ -1,0 +1,72 @@
+"""The state a run resumes from: one file, replaced whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from optformer.data.errors import CheckpointError, ConfigError
+from optformer.tokenization.vocabulary import Vocabulary
+from optformer.training.config import TrainingConfig
+
+STATE = "state.pt"
+
+
+def write_state(directory: Path, state: Mapping[str, Any]) -> None:
+    """Write the state beside the previous one, then rename it.
+
+    Raises:
+        CheckpointError: It cannot be written; the previous state is whole.
+    """
+    fresh = directory / (STATE + ".new")
+    try:
+        torch.save(state, fresh)
+        os.replace(fresh, directory / STATE)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"cannot write {fresh}: {error}; the previous state is whole"
+        ) from error
+
+
+def read_state(
+    directory: Path, config: TrainingConfig, vocabulary: Vocabulary, device: torch.device
+) -> dict[str, Any]:
+    """Read the state of a run of this configuration.
+
+    A setting that the state does not know, because it is older than the setting, had the default.
+
+    Args:
+        directory: The run's.
+        config: What the run must have been started with.
+        vocabulary: Likewise.
+        device: Where its tensors go.
+
+    Raises:
+        CheckpointError: There is no state, or it belongs to another configuration or vocabulary.
+    """
+    path = directory / STATE
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        raise CheckpointError(f"cannot resume from {path}: {error}") from error
+    try:
+        begun = TrainingConfig.from_dict(state["config"]).to_dict()
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{path} was written with a configuration that this release cannot read: {error}"
+        ) from error
+    changed = sorted(name for name, value in config.to_dict().items() if begun[name] != value)
+    if changed:
+        raise CheckpointError(f"{path} belongs to another configuration: {changed} differ")
+    known = state.get("vocabulary_hash", vocabulary.hash)
+    if known != vocabulary.hash:
+        raise CheckpointError(
+            f"vocabulary_hash of {path} is {known!r}, this run's vocabulary has "
+            f"{vocabulary.hash!r}; resume with the vocabulary the run was started with"
+        )
+    return state

@@ -1,0 +1,113 @@
+"""How fast a run is: trials and tokens a second, and model FLOP utilisation.
+
+Utilisation is the share of what the devices can do that goes into the matrix products of the
+model's forward and backward pass (Chowdhery et al. 2022, "PaLM", appendix B). The products are
+counted from a batch's shapes; what else a step does (drawing studies, picking questions, the
+optimizers) takes time and counts for nothing.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from optformer.config import ModelConfig
+from optformer.training.batch import StudyBatch
+
+_SIDES = {"cpu": 1024, "cuda": 8192}  # of the matrices whose product is timed
+_REPEATS = 8
+
+
+class SpeedMeter:
+    """Adds up the work of steps between two readings of the clock.
+
+    Args:
+        peak: Floating-point operations a second that all devices together can do.
+    """
+
+    def __init__(self, peak: float):
+        self.peak = peak
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the work so far and start the clock: what came before does not count."""
+        self.work = torch.zeros(3)
+        self.started = time.monotonic()
+
+    def add(self, work: Tensor) -> None:
+        """Count what all processes did in a step, see `work_of`."""
+        self.work += work.cpu()
+
+    def rates(self) -> dict[str, float]:
+        """Rates since the last call, which starts the clock again."""
+        trials, tokens, operations = (self.work / (time.monotonic() - self.started)).tolist()
+        self.restart()
+        return {
+            "trials_per_second": trials,
+            "tokens_per_second": tokens,
+            "model_flop_utilisation": operations / self.peak,
+        }
+
+
+def work_of(config: ModelConfig, batch: StudyBatch) -> Tensor:
+    """Trials and metric questions; these and the value questions; operations; float32, (3,)."""
+    tokens = batch.trials + batch.values.target.numel()
+    return torch.tensor([batch.trials, tokens, training_flops(config, batch)]).float()
+
+
+def measure_peak(device: torch.device) -> float:
+    """Operations a second of a large bf16 matrix product, the best of a few (under a second)."""
+    side = _SIDES.get(device.type, 4096)
+    matrix = torch.zeros(side, side, dtype=torch.bfloat16, device=device)
+    fastest = float("inf")
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        float((matrix @ matrix)[0, 0])  # waits for the device
+        fastest = min(fastest, time.perf_counter() - started)
+    return float(2 * side**3 / fastest)
+
+
+def training_flops(config: ModelConfig, batch: StudyBatch) -> int:
+    """Floating-point operations in the matrix products of a training step, forward and backward.
+
+    A product of (n, k) and (k, m) counts 2 n k m, and as much again for the gradient of each factor
+    that has one. Letters as in `optformer.batch`.
+    """
+    spaces, length = batch.metadata.ids.shape
+    studies, trials = batch.history.metric.shape
+    parameters = batch.history.points.values.shape[-1]
+    described = batch.metadata.choice_parameter
+    choices = described.shape[1]
+    most = int(batch.metadata.choice_index.max()) + 1 if (described >= 0).any() else 0
+    width, pool, heads = config.width, config.pool_width, config.heads
+    narrow, numbers, bins = config.encoder_width, config.number_features, config.num_bins
+    features = numbers + 2 + most
+    memory = parameters + choices + config.study_vectors
+    asked, proposed = batch.metrics.target.shape[1], len(batch.value_slots)
+
+    encoder = config.encoder_layers * (
+        4 * narrow * narrow + 3 * narrow * config.encoder_feedforward + 2 * length * narrow
+    )
+    described_by = (
+        narrow * (parameters * pool + memory * width + choices * pool)
+        + parameters * pool * (width + heads)
+        + parameters * features * pool * width
+    )
+    metadata = spaces * (length * (encoder + 2 * config.study_vectors * narrow) + described_by)
+    layer = 4 * width * width + 2 * (memory + trials) * width + 3 * width * config.feedforward
+    layer += trials * heads * heads
+    token = config.layers * layer + width * width
+    # Of a trial, the last layer needs its key and value alone.
+    trial = token - layer + 2 * width * width
+    remembered = config.layers * memory * 2 * width * width
+    metric = token + width * numbers + width * (bins + 1)
+    value = token + 2 * pool * width + pool * numbers + width * (bins + config.max_choices)
+    learned = metadata + studies * (trials * trial + remembered + asked * metric + proposed * value)
+    # One factor is data: its features, its distances, the bins' centres.
+    given = parameters * features * width + trials * parameters * heads
+    data = spaces * length * (parameters + choices) * narrow + studies * (
+        trials * (given + numbers * width) + (asked + proposed) * (given + numbers * bins)
+    )
+    return 2 * (3 * learned + 2 * data)
