@@ -367,12 +367,7 @@ class OptFormerModel(nn.Module):
             prefix: How many of the first trials see each other both ways (all when absent); later
                 ones see the trials before them and themselves. 0 is causal throughout.
         """
-        length = history.length
-        prefix = length if prefix is None else prefix
-        place = torch.arange(length, device=history.metric.device)
-        visible = (place[None, :] <= place[:, None]) | (
-            (place[None, :] < prefix) & (place[:, None] < prefix)
-        )
+        visible = self._visible(history, history.length if prefix is None else prefix)
         empty = Points(history.points.values[:, :0], history.points.kinds[:, :0])
         return self._append(memory, Cache(empty, (), ()), history, visible)
 
@@ -383,18 +378,33 @@ class OptFormerModel(nn.Module):
         visible = place[None, :] <= place[cache.length :, None]
         return self._append(memory, cache, history, visible)
 
-    def _append(self, memory: Memory, cache: Cache, history: History, visible: Tensor) -> Cache:
-        points = Points(
-            torch.cat([cache.points.values, history.points.values], 1),
-            torch.cat([cache.points.kinds, history.points.kinds], 1),
-        )
+    def _visible(self, history: History, prefix: int) -> Tensor:
+        """Which trials each trial sees: those before it, itself, and the whole prefix from inside.
+
+        Returns:
+            bool, (T, T).
+        """
+        place = torch.arange(history.length, device=history.metric.device)
+        inside = place < prefix
+        return (place[None, :] <= place[:, None]) | (inside[None, :] & inside[:, None])
+
+    def _trials(self, memory: Memory, history: History) -> Tensor:
+        """The metric tokens of trials, (B, T, D)."""
         measured = (history.metric_kinds == MetricKind.VALUE)[..., None]
-        x = (
+        tokens: Tensor = (
             self.metric
             + self.metric_pool(self._pool(memory, history.points))
             + self.metric_value(self.numbers(history.metric)) * measured
             + self.metric_status(history.metric_kinds)
         )
+        return tokens
+
+    def _append(self, memory: Memory, cache: Cache, history: History, visible: Tensor) -> Cache:
+        points = Points(
+            torch.cat([cache.points.values, history.points.values], 1),
+            torch.cat([cache.points.kinds, history.points.kinds], 1),
+        )
+        x = self._trials(memory, history)
         position = torch.arange(cache.length, points.values.shape[1], device=x.device)
         logs = self._log_distances(memory, history.points, points)
         biases = self._bias(memory, 0, position, visible, logs)
@@ -428,8 +438,16 @@ class OptFormerModel(nn.Module):
         Returns:
             Logits over the bins and `failed`, float32, (B, N, Q + 1).
         """
-        x = self.star + self.star_pool(self._pool(memory, points))
-        state = self._query(memory, cache, points, x, 1, position)
+        x = self._metric_queries(memory, points)
+        return self._metric_answers(self._query(memory, cache, points, x, 1, position))
+
+    def _metric_queries(self, memory: Memory, points: Points) -> Tensor:
+        """The `*` tokens of points, (B, N, D)."""
+        tokens: Tensor = self.star + self.star_pool(self._pool(memory, points))
+        return tokens
+
+    def _metric_answers(self, state: Tensor) -> Tensor:
+        """Logits from the decoder's output, (B, N, Q + 1)."""
         smooth = self.metric_smooth(state).float() @ self.numbers.bins.T
         logits: Tensor = self.metric_head(state).float()
         return logits + F.pad(smooth, (0, 1))
@@ -454,14 +472,24 @@ class OptFormerModel(nn.Module):
         Returns:
             Logits over the bins and choices, -inf where not legal, float32, (B, N, Q + K).
         """
+        x = self._value_queries(memory, points, slot)
+        return self._value_answers(memory, self._query(memory, cache, points, x, 2, position), slot)
+
+    def _value_queries(self, memory: Memory, points: Points, slot: Tensor) -> Tensor:
+        """The tokens that ask for a parameter's value, (B, N, D)."""
         studies = points.values.shape[0] // memory.spaces
         bound = memory.slots[:, slot].repeat_interleave(studies, 0)  # (B, N, W)
-        x = (
+        tokens: Tensor = (
             self.parameter
             + self.parameter_pool(self._pool(memory, points))
             + self.parameter_slot(bound)
         )
-        state = self._query(memory, cache, points, x, 2, position)
+        return tokens
+
+    def _value_answers(self, memory: Memory, state: Tensor, slot: Tensor) -> Tensor:
+        """Logits from the decoder's output, (B, N, Q + K)."""
+        studies = state.shape[0] // memory.spaces
+        bound = memory.slots[:, slot].repeat_interleave(studies, 0)  # (B, N, W)
         asked = self.value_binding(state) * bound * self.config.pool_width**-0.5  # (B, N, W)
         bins = (asked @ self.value_smooth.weight).float() @ self.numbers.bins.T
         vectors = memory.choices[:, slot].repeat_interleave(studies, 0)  # (B, N, K, W)
