@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -27,8 +28,11 @@ from optformer.data.architectures.search import run_search
 from optformer.model_search import ModelSearch
 
 
-def compare(args: argparse.Namespace, executor: Executor | None) -> dict[str, list[list[float]]]:
+def compare(args: argparse.Namespace) -> dict[str, list[list[float]]]:
     """Best value so far of every search, name -> seeds x trials."""
+    start = None
+    if args.workers > 1:
+        start = partial(ProcessPoolExecutor, args.workers, mp_context=get_context("spawn"))
     system = registry.create(args.system)
     searches = {
         args.system: lambda: system.method(system.config, args.trials),
@@ -46,7 +50,7 @@ def compare(args: argparse.Namespace, executor: Executor | None) -> dict[str, li
                     args.trials,
                     seed=seed,
                     workers=args.workers,
-                    executor=executor,
+                    start=start,
                     report=lambda _: bar.update(),
                 )
                 values = [math.nan if t.value is None else t.value for t in history]
@@ -91,12 +95,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that train")
     parser.add_argument("--out", type=Path, default=Path("architectures"))
     args = parser.parse_args()
-    if args.workers == 1:
-        curves = compare(args, None)
-    else:
-        with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as executor:
-            curves = compare(args, executor)
-    write_report(args, curves)
+    write_report(args, compare(args))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,11 @@ from optformer.data.objectives.base import Objective
 from optformer.data.parameters import Value
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
+
+ATTEMPTS = 3
+"""A trial has failed when it was under way at this many deaths of a worker."""
+
+Result = TypeVar("Result")
 
 Measure: TypeAlias = Callable[[Mapping[str, Value]], dict[str, float]]
 """Trains the network of a legal point and returns all its metrics, the searched one among them.
@@ -59,14 +65,15 @@ def run_search(
     *,
     seed: int,
     workers: int = 1,
-    executor: Executor | None = None,
+    start: Callable[[], Executor] | None = None,
     report: Callable[[Trial], None] = lambda trial: None,
 ) -> list[Trial]:
     """Let a method search a system's space.
 
     With an executor, `workers` trials are under way at any time: whenever one ends, the method is
     asked for the next, with the others pending in the history. No worker waits for another, so the
-    order of events, and with it the result, is not repeatable; without one it is.
+    order of events, and with it the result, is not repeatable; without one it is. A worker that
+    dies takes the executor with it: another is started, and the trials under way begin again.
 
     Args:
         system: What is searched.
@@ -74,38 +81,87 @@ def run_search(
         trials: Number of trials.
         seed: Of the suggestions.
         workers: Trials under way at a time, at least 1.
-        executor: Where trials run; None runs them one after another in this thread.
+        start: Starts an executor for the trials; None runs them one after another in this thread.
         report: Called with each finished trial.
 
     Returns:
-        The history; failed trials tell the reason.
+        The history; failed trials tell the reason, which may be that workers kept dying.
 
     Raises:
         ConfigError: `workers` does not go with the executor.
     """
-    if workers < 1 or (workers > 1 and executor is None):
+    if workers < 1 or (workers > 1 and start is None):
         raise ConfigError(f"workers={workers} must be at least 1, and 1 without an executor")
     history: list[Trial] = []
-    running: dict[Future[Trial], int] = {}
-    while len(history) < trials or running:
-        while len(history) < trials and len(running) < workers:
-            rng = np.random.default_rng([seed, len(history)])
-            [params] = method.suggest(history, 1, rng)
-            trial = Trial(len(history), params)
-            history.append(trial)
-            if executor is None:
-                history[trial.number] = evaluate(system.config, system.measure, trial)
-                report(history[trial.number])
-            else:
-                future = executor.submit(evaluate, system.config, system.measure, trial)
-                running[future] = trial.number
-        if running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                number = running.pop(future)
-                history[number] = future.result()
-                report(history[number])
+    train = partial(evaluate, system.config, system.measure)
+    with _UnderWay(train, start or _ThisThread) as under_way:
+        while len(history) < trials or under_way:
+            while len(history) < trials and len(under_way) < workers:
+                rng = np.random.default_rng([seed, len(history)])
+                [params] = method.suggest(history, 1, rng)
+                history.append(Trial(len(history), params))
+                under_way.add(history[-1])
+            for trial in under_way.ended():
+                history[trial.number] = trial
+                report(trial)
     return history
+
+
+class _ThisThread(Executor):
+    """Trains at once."""
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        future: Future[Result] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class _UnderWay:
+    """Trials in an executor, and the next executor when a worker's death has broken it."""
+
+    def __init__(self, train: Callable[[Trial], Trial], start: Callable[[], Executor]) -> None:
+        self._train, self._start = train, start
+        self._executor = start()
+        self._running: dict[Future[Trial], Trial] = {}
+        self._deaths: Counter[int] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def add(self, trial: Trial) -> None:
+        """Have a trial trained."""
+        self._running[self._executor.submit(self._train, trial)] = trial
+
+    def ended(self) -> Iterator[Trial]:
+        """Wait for some trials to end."""
+        done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        for future in done:
+            try:
+                trial = future.result()
+            except BrokenExecutor:
+                yield from self._begin_again()
+                return
+            del self._running[future]
+            yield trial
+
+    def _begin_again(self) -> Iterator[Trial]:
+        """Hand all trials out again, but those that saw too many deaths: which was guilty?"""
+        lost = list(self._running.values())
+        self._running.clear()
+        self._executor.shutdown()
+        self._executor = self._start()
+        for trial in lost:
+            self._deaths[trial.number] += 1
+            if self._deaths[trial.number] == ATTEMPTS:
+                yield trial.fail(f"a worker died in each of {ATTEMPTS} attempts to train it")
+            else:
+                self.add(trial)
 
 
 def evaluate(config: StudyConfig, measure: Measure, trial: Trial) -> Trial:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from optformer.data.methods.base import SearchMethod
 from optformer.data.methods.cma_es import RelaxedCmaEs
-from optformer.data.methods.gp_ei import GaussianProcessEI
+from optformer.data.methods.gp_ei import GaussianProcessEI, GaussianProcessUCB
 from optformer.data.methods.grid import Grid, ShuffledGrid
 from optformer.data.methods.learned_evolution import LearnedEvolution
 from optformer.data.methods.local_search import HillClimbing
@@ -21,6 +21,7 @@ from optformer.data.methods.simulated_annealing import SimulatedAnnealing
 __all__ = ["SearchMethod", "create", "names", "register"]
 
 register("gp-ei", GaussianProcessEI)
+register("gp-ucb", GaussianProcessUCB)
 register("grid", Grid)
 register("hill-climbing", HillClimbing)
 register("learned-evolution", LearnedEvolution)

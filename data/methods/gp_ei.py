@@ -1,4 +1,4 @@
-"""Bayesian optimization: a Gaussian process and expected improvement."""
+"""Bayesian optimization: a Gaussian process with expected improvement or an upper bound."""
 
 from __future__ import annotations
 
@@ -46,6 +46,8 @@ class GaussianProcessEI:
         ConfigError: `start` is below 1.
     """
 
+    _acquisition = "ei"
+
     def __init__(self, config: StudyConfig, start: int = 5):
         if start < 1:
             raise ConfigError(f"start must be at least 1, got {start}")
@@ -83,14 +85,14 @@ class GaussianProcessEI:
             return untried_neighbour(
                 space, best, tried, rng, step_size=_LOCAL_STEPS[1], fixed=fixed
             )
-        point = fresh[int(np.argmax(self._improvement(history, fresh)))]
+        point = fresh[int(np.argmax(self._scores(history, fresh)))]
         tried.add(point_key(point))
         return point
 
-    def _improvement(
+    def _scores(
         self, history: Sequence[Trial], candidates: Sequence[Mapping[str, Value]]
     ) -> NDArray[np.float64]:
-        """Expected improvement of each candidate."""
+        """Acquisition of each candidate, larger is better."""
         import torch
 
         from optformer.data.synthetic import gaussian_process
@@ -100,7 +102,8 @@ class GaussianProcessEI:
         asked = torch.from_numpy(_place(space, candidates))[None]
         values = torch.from_numpy(self._standardized(history))[None]
         scale, noise = gaussian_process.fit(place, values)
-        score = gaussian_process.expected_improvement(place, values, asked, scale, noise)
+        rank = gaussian_process.ACQUISITIONS[self._acquisition]
+        score = rank(place, values, asked, scale, noise)
         found: NDArray[np.float64] = score[0].numpy()
         return found
 
@@ -121,6 +124,25 @@ class GaussianProcessEI:
         spread = scaled.std()
         standardized: NDArray[np.float64] = scaled - scaled.mean()
         return standardized / spread if spread > 0 else standardized
+
+
+class GaussianProcessUCB(GaussianProcessEI):
+    """Fits a Gaussian process to the history and takes the candidate of the highest upper bound.
+
+    As `GaussianProcessEI`, but for the acquisition: the mean plus two standard deviations.
+
+    Source: Srinivas, Krause, Kakade, Seeger, "Gaussian process optimization in the bandit setting",
+    2010; Snoek, Larochelle, Adams, 2012.
+
+    Args:
+        config: The study.
+        start: Random points before the process is asked, at least 1.
+
+    Raises:
+        ConfigError: `start` is below 1.
+    """
+
+    _acquisition = "ucb"
 
 
 def _place(space: SearchSpace, points: Sequence[Mapping[str, Value]]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A vectorised Gaussian process with expected improvement, for bulk histories.
+"""A vectorised Gaussian process with its acquisition functions, for bulk histories.
 
 One process a study, hyperparameters chosen from a small grid by marginal likelihood (Snoek et al.
 2012 in purpose; the grid replaces the optimizer so that hundreds of studies advance together).
@@ -13,6 +13,7 @@ from torch import Tensor
 
 LENGTH_SCALES = (0.1, 0.2, 0.4, 0.8, 1.6)  # times the square root of the number of parameters / 2
 NOISES = (1e-4, 1e-2, 1e-1)  # variances, relative to the values' variance
+BOUND = 2.0  # deviations above the mean that an upper confidence bound lies
 
 
 def matern52(first: Tensor, second: Tensor, length_scale: Tensor) -> Tensor:
@@ -60,7 +61,27 @@ def fit(place: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
 def expected_improvement(
     place: Tensor, values: Tensor, candidates: Tensor, length_scale: Tensor, noise: Tensor
 ) -> Tensor:
-    """Expected improvement over the best value.
+    """Expected improvement over the best value, (B, N); arguments as for `posterior`."""
+    mean, deviation = posterior(place, values, candidates, length_scale, noise)
+    return gaussian_improvement(mean, deviation, values.amax(-1, keepdim=True))
+
+
+def upper_bound(
+    place: Tensor, values: Tensor, candidates: Tensor, length_scale: Tensor, noise: Tensor
+) -> Tensor:
+    """Upper confidence bound, (B, N); arguments as for `posterior` (Srinivas et al. 2010)."""
+    mean, deviation = posterior(place, values, candidates, length_scale, noise)
+    return mean + BOUND * deviation
+
+
+ACQUISITIONS = {"ei": expected_improvement, "ucb": upper_bound}
+"""Scores of candidates, larger is better."""
+
+
+def posterior(
+    place: Tensor, values: Tensor, candidates: Tensor, length_scale: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What the process expects at candidates, without noise.
 
     Args:
         place: Points tried, (B, T, E).
@@ -70,7 +91,7 @@ def expected_improvement(
         noise: Noise variance, (B, 1, 1).
 
     Returns:
-        (B, N).
+        Mean and standard deviation, each (B, N).
     """
     covariance = matern52(place, place, length_scale)
     covariance.diagonal(dim1=-2, dim2=-1).add_(noise[..., 0])
@@ -80,8 +101,7 @@ def expected_improvement(
         factor, torch.cat([cross, values[..., None]], -1), upper=False
     )
     mean = (white[..., :-1] * white[..., -1:]).sum(-2)
-    deviation = (1 - white[..., :-1].square().sum(-2)).clamp(min=1e-10).sqrt()
-    return gaussian_improvement(mean, deviation, values.amax(-1, keepdim=True))
+    return mean, (1 - white[..., :-1].square().sum(-2)).clamp(min=1e-10).sqrt()
 
 
 def gaussian_improvement(mean: Tensor, deviation: Tensor, best: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -16,6 +17,7 @@ from optformer.data.synthetic.spaces import SyntheticSpaces
 PROBE_SCALES = (0.003, 0.1)  # distance of half of the probes from the incumbent
 REFIT_EVERY = 6  # trials between two choices of the Gaussian process's hyperparameters
 UNIFORM_CANDIDATES, LOCAL_CANDIDATES = 192, 64
+MEMBERS, TOURNAMENT, EVOLUTION_STEP = 20, 5, 0.2  # of regularized evolution
 
 
 class Functions(Protocol):
@@ -95,8 +97,37 @@ def clustered(functions: Functions, trials: int, generator: torch.Generator) -> 
     return _sequential(functions, trials, 1, propose, generator)
 
 
-def gp_ei(functions: Functions, trials: int, generator: torch.Generator) -> SyntheticHistory:
-    """Bayesian optimization: a Gaussian process and expected improvement after a random start."""
+def regularized_evolution(
+    functions: Functions, trials: int, generator: torch.Generator
+) -> SyntheticHistory:
+    """The best of a few of the latest has one parameter changed; the oldest is forgotten.
+
+    As the registered method of that name: 20 members, 5 in a tournament, steps of 0.2.
+    """
+    count, per_space, _ = _shape(functions)
+
+    def propose(values: Tensor, outcome: Tensor) -> Tensor:
+        valued = ~outcome.isnan()
+        age = valued.flip(-1).cumsum(-1).flip(-1)  # 1 for the newest that has a value
+        members = (valued & (age <= MEMBERS)).flatten(0, 1)
+        members |= ~members.any(-1, keepdim=True)  # nobody has: the draw is not used
+        drawn = torch.multinomial(members.float(), TOURNAMENT, True, generator=generator)
+        drawn = drawn.unflatten(0, (count, per_space))
+        scores = torch.gather(outcome.nan_to_num(nan=-math.inf), 2, drawn)
+        parent = torch.gather(drawn, 2, scores.argmax(-1, keepdim=True))
+        parent = parent[..., None].expand(-1, -1, -1, values.shape[-1])
+        child = _change_one(functions.spaces, torch.gather(values, 2, parent), generator)
+        founding = (valued.sum(-1) < MEMBERS)[..., None, None]
+        return torch.where(founding, _uniform(functions, 1, generator), child)
+
+    return _sequential(functions, trials, 1, propose, generator)
+
+
+def bayesian(
+    acquisition: str, functions: Functions, trials: int, generator: torch.Generator
+) -> SyntheticHistory:
+    """Bayesian optimization: a Gaussian process and an acquisition after a random start."""
+    rank = gaussian_process.ACQUISITIONS[acquisition]
     spaces = functions.spaces
     count, per_space, parameters = _shape(functions)
     studies = count * per_space
@@ -126,7 +157,7 @@ def gp_ei(functions: Functions, trials: int, generator: torch.Generator) -> Synt
             ],
             2,
         )
-        score = gaussian_process.expected_improvement(
+        score = rank(
             place,
             scaled,
             _kernel_place(functions, candidates).flatten(0, 1).double(),
@@ -144,7 +175,9 @@ METHODS: dict[str, Callable[[Functions, int, torch.Generator], SyntheticHistory]
     "quasi-random": quasi_random,
     "local search": local_search,
     "clustered": clustered,
-    "gp ei": gp_ei,
+    "regularized evolution": regularized_evolution,
+    "gp ei": partial(bayesian, "ei"),
+    "gp ucb": partial(bayesian, "ucb"),
 }
 """Bulk history generators by the name that the model is told."""
 
@@ -195,6 +228,26 @@ def _sequential(
         values = torch.cat([values, point], 2)
         outcome = torch.cat([outcome, functions.observe(point, generator)], 2)
     return SyntheticHistory(values, outcome)
+
+
+def _change_one(spaces: SyntheticSpaces, values: Tensor, generator: torch.Generator) -> Tensor:
+    """Points (S, F, N, P) with one active parameter changed, which one is random."""
+
+    def draw() -> Tensor:
+        return torch.rand(values.shape, generator=generator, device=values.device)
+
+    choices, levels = (tensor[:, None, None] for tensor in (spaces.choices, spaces.levels))
+    step = torch.randn(values.shape, generator=generator, device=values.device)
+    target = (values + EVOLUTION_STEP * step).abs() % 2  # a triangle wave reflects at both ends
+    moved = spaces.snap(torch.minimum(target, 2 - target))
+    level = torch.where(draw() < 0.5, 1.0, -1.0) / (levels - 1).clamp(min=1)
+    level = torch.where((values + level - 0.5).abs() > 0.5 + 1e-6, -level, level)
+    moved = torch.where((levels > 0) & (moved == values), spaces.snap(values + level), moved)
+    another = values + 1 + torch.floor(draw() * (choices - 1).clamp(min=1))
+    moved = torch.where(choices > 0, another % choices.clamp(min=1), moved)
+    chosen = draw().masked_fill(~spaces.active(values), -1.0).argmax(-1, keepdim=True)
+    place = torch.arange(values.shape[-1], device=values.device)
+    return torch.where(place == chosen, moved, values)
 
 
 def _best(values: Tensor, outcome: Tensor) -> Tensor:

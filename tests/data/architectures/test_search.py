@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -69,19 +71,50 @@ def test_run_search__slow_trial__holds_up_no_other_worker() -> None:
             release.set()  # all others are done by now, population and children
 
     it = system(measure)
-    with ThreadPoolExecutor(2) as executor:
-        history = run_search(
-            it,
-            it.method(it.config, 8),
-            8,
-            seed=0,
-            workers=2,
-            executor=executor,
-            report=report,
-        )
+    history = run_search(
+        it,
+        it.method(it.config, 8),
+        8,
+        seed=0,
+        workers=2,
+        start=partial(ThreadPoolExecutor, 2),
+        report=report,
+    )
     assert sorted(finished) == list(range(8))
     assert all(trial.has_value for trial in history)
     assert finished[-1] in (0, 1)
+
+
+class MortalExecutor(ThreadPoolExecutor):
+    """Breaks at a point above a threshold, as a pool does when a worker dies."""
+
+    started = 0
+
+    def __init__(self, deaths: int) -> None:
+        super().__init__(1)
+        MortalExecutor.started += 1
+        self._mortal = MortalExecutor.started <= deaths
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if self._mortal and args[-1].number == 2:
+            future.set_exception(BrokenExecutor("a worker died"))
+            return future
+        return super().submit(fn, *args, **kwargs)
+
+
+@pytest.mark.parametrize(("deaths", "died"), [(2, False), (3, True)])
+def test_run_search__worker_dies__its_trial_is_begun_again_three_times_at_most(
+    deaths: int, died: bool
+) -> None:
+    MortalExecutor.started = 0
+    it = system(lambda params: {"score": params["x"]})
+    start = partial(MortalExecutor, deaths)
+    history = run_search(it, it.method(it.config, 6), 6, seed=0, workers=1, start=start)
+    assert [trial.has_value for trial in history] == [True, True, not died, True, True, True]
+    if died:
+        assert history[2].reason == "a worker died in each of 3 attempts to train it"
+    assert MortalExecutor.started == 1 + deaths
 
 
 def test_run_search__more_workers_than_executors__is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from optformer.data.errors import ConfigError
 from optformer.data.methods import SearchMethod, create
-from optformer.data.methods.gp_ei import GaussianProcessEI
+from optformer.data.methods.gp_ei import GaussianProcessEI, GaussianProcessUCB
 from optformer.data.parameters import Categorical, Float, Value
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
@@ -37,12 +37,13 @@ def _run(
     return history
 
 
-def test_gp_ei__smooth_loss__closes_in_where_random_search_does_not() -> None:
+@pytest.mark.parametrize("method", ["gp-ei", "gp-ucb"])
+def test_gp__smooth_loss__closes_in_where_random_search_does_not(method: str) -> None:
     def best(name: str, seed: int) -> float:
         history = _run(create(name, CONFIG), _loss, 16, seed)
         return min(trial.value for trial in history if trial.value is not None)
 
-    found = np.array([[best(name, seed) for name in ("gp-ei", "random")] for seed in range(5)])
+    found = np.array([[best(name, seed) for name in (method, "random")] for seed in range(5)])
     assert (found[:, 0] < 1e-3).all()
     assert np.median(found[:, 1]) > np.median(found[:, 0])
 
@@ -53,6 +54,15 @@ def test_gp_ei__failing_region__is_left() -> None:
 
     late = _run(GaussianProcessEI(CONFIG), loss, 20, seed=1)[8:]
     assert sum(trial.params["x"] > 0.5 for trial in late) <= 3
+
+
+def test_gp_ucb__certain_point_below_an_uncertain_one__takes_the_uncertain() -> None:
+    space = SearchSpace(x=Float(0.0, 1.0))
+    config = StudyConfig(space, "score", "maximize")
+    history = [Trial(i, {"x": x}).finish(x) for i, x in enumerate(np.linspace(0.0, 0.3, 8))]
+    history += [Trial(8 + i, {"x": x}).finish(0.28) for i, x in enumerate((0.32, 0.34, 0.36))]
+    chosen = GaussianProcessUCB(config).suggest(history, 1, np.random.default_rng(0))[0]["x"]
+    assert chosen > 0.4
 
 
 def test_gp_ei__start_below_one__is_refused() -> None:

@@ -105,7 +105,37 @@ def test_clustered__trials__are_near_and_far(many: SyntheticFunctions) -> None:
     assert float((uniform < 0.02).float().mean()) < 0.02
 
 
-def test_gp_ei__many_functions__beats_random_search(many: SyntheticFunctions) -> None:
+def test_regularized_evolution__child__has_one_change_to_one_of_the_latest_with_a_value(
+    many: SyntheticFunctions,
+) -> None:
+    history = _run(many, "regularized evolution", 40)
+    values, outcome = history.values.flatten(0, 1), history.outcome.flatten(0, 1)
+    active = many.spaces.active(history.values).flatten(0, 1)
+    children = 0
+    for study in range(len(values)):
+        for trial in range(30, 40):
+            members = (~outcome[study, :trial].isnan()).nonzero()[:, 0][-20:]
+            if len(members) < 20:
+                continue
+            changed = (values[study, trial] != values[study, members]) & active[study, members]
+            assert (changed.sum(-1) == 1).any()
+            children += 1
+    assert children > 1000
+    founders = _run(many, "random", 20)
+    assert float(founders.values.std()) == pytest.approx(float(values[:, :20].std()), rel=0.05)
+
+
+def test_regularized_evolution__tournament__takes_good_members_as_parents(
+    many: SyntheticFunctions,
+) -> None:
+    outcome = _alive(_run(many, "regularized evolution", 80).outcome)
+    uniform = _alive(_run(many, "random", 80).outcome)
+    late = (outcome[..., 60:].median(-1).values > uniform[..., 60:].median(-1).values).float()
+    assert float(late.mean()) > 0.75
+
+
+@pytest.mark.parametrize("name", ["gp ei", "gp ucb"])
+def test_gp__many_functions__beats_random_search(many: SyntheticFunctions, name: str) -> None:
     """The value of the incumbent, by its rank among random points; paired over functions."""
     reference = _alive(_run(many, "random", 500, seed=77).outcome)
 
@@ -114,7 +144,7 @@ def test_gp_ei__many_functions__beats_random_search(many: SyntheticFunctions) ->
         best = _alive(history.outcome).amax(-1, keepdim=True)
         return (reference > best).float().mean(-1).flatten()
 
-    gain = (rank("random") - rank("gp ei")).double()
+    gain = (rank("random") - rank(name)).double()
     assert float(gain.mean()) > 4 * float(gain.std()) / len(gain) ** 0.5
 
 
