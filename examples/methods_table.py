@@ -51,7 +51,7 @@ from optformer.serving.benchmarks.rivals import method_version
 
 BASE, OURS = "random", "optformer"
 KEY = ["contest", "task", "method", "seed"]
-COLUMNS = [*KEY, "best", "typical", "version"]
+COLUMNS = [*KEY, "best", "typical", "checkpoint"]
 BEGIN, END = "<!-- table of examples/methods_table.py -->", "<!-- end of the table -->"
 TASKS = ("elastic-net-diabetes", "kernel-ridge-diabetes", "sgd-diabetes", "svr-generated")
 DIMENSIONS = ("2", "4", "8")
@@ -62,6 +62,7 @@ SOURCES = {
     "connection-evolution": "US20220189154A1; Ryoo 2020",
     "factorized-hierarchy": "US20220101090A1; Tan 2019",
     "gp-ei": "Jones 1998; Snoek 2012",
+    "gp-ucb": "Srinivas 2010; Snoek 2012",
     "learned-evolution": "US20240127071A1; Lange 2023",
     "optuna-gp": "Snoek 2012, from Optuna",
     "optuna-tpe": "Bergstra 2011, from Optuna",
@@ -224,16 +225,16 @@ CONTESTS: dict[str, Callable[[Path | None], Contest]] = {
 
 
 def read(file: Path, model: Path | None) -> pd.DataFrame:
-    """The runs that are there, but those of another checkpoint or of other packages."""
+    """The runs that are there, but those of another checkpoint."""
     if not file.exists():
         return pd.DataFrame(columns=COLUMNS)
     there = pd.read_csv(file, keep_default_na=False).drop_duplicates(KEY, keep="last")
-    return there[there.version == there.method.map(partial(version_of, model=model))]
+    return there[there.checkpoint == there.method.map(partial(checkpoint_of, model=model))]
 
 
-def version_of(method: str, model: Path | None) -> str:
-    """What made a run: the package, and the checkpoint if it is the language model's."""
-    return method_version(OURS if OURS in method else BASE, model=model)
+def checkpoint_of(method: str, model: Path | None) -> str:
+    """First digits of the checkpoint that a method asks, none for those that ask no model."""
+    return method_version(OURS, model=model).split()[-1] if OURS in method.split("+") else ""
 
 
 def missing(
@@ -370,8 +371,8 @@ def main() -> None:
         for key in tqdm(open_runs, unit="run", mininterval=5):
             contest, task, method, seed = key
             best, typical = contests[contest].runs[method](task, seed)
-            version = version_of(method, args.model)
-            line = pd.DataFrame([[*key, f"{best:.6g}", f"{typical:.6g}", version]])
+            checkpoint = checkpoint_of(method, args.model)
+            line = pd.DataFrame([[*key, f"{best:.6g}", f"{typical:.6g}", checkpoint]])
             line.to_csv(file, mode="a", header=False, index=False)
     there = read(file, args.model).sort_values(KEY)
     there.to_csv(file, index=False)
