@@ -22,7 +22,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Measures what a model knows. By default: of functions drawn from a Gaussian "
         "process, between nothing (share 0) and the exact process (share 1), in nats a target. "
         "With --histories: of real studies, beside a Gaussian process fitted to the same trials. "
-        "With --imitation: its policy's searches beside those of the methods it imitates.",
+        "With --imitation: its policy's searches beside those of the methods it imitates. "
+        "With --transfer: searches of data sets that its training held out, with and without names "
+        "and metadata.",
     )
     parser.add_argument("--model", help="checkpoint directory (default: the shipped model)")
     parser.add_argument("--seed", type=int, default=2024, help="seed of the studies (default 2024)")
@@ -52,6 +54,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="measure the policy: its likelihood, and its searches beside its teachers'",
     )
+    what.add_argument(
+        "--transfer",
+        type=Path,
+        metavar="DIR",
+        help="folder of the tables the model was trained on: search the data sets they held out",
+    )
     samples = parser.add_argument_group("samples of a Gaussian process, and --histories")
     samples.add_argument(
         "--studies",
@@ -76,7 +84,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     samples.add_argument("--metric", metavar="NAME", help="metric column of tables: metric.NAME")
     samples.add_argument("--goal", choices=("maximize", "minimize"), help="goal of --metric")
-    imitation = parser.add_argument_group("--imitation")
+    imitation = parser.add_argument_group("--imitation, and --transfer: --tasks and --seeds")
     imitation.add_argument(
         "--teachers",
         nargs="+",
@@ -84,9 +92,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=["random", "regularized-evolution", "gp-ei"],
         help="search methods to imitate (default random regularized-evolution gp-ei)",
     )
-    imitation.add_argument("--tasks", type=int, default=30, help="functions (default 30)")
     imitation.add_argument(
-        "--seeds", type=int, default=20, help="searches of each function (default 20)"
+        "--tasks", type=int, default=30, help="functions, or data sets of a table (default 30)"
+    )
+    imitation.add_argument(
+        "--seeds", type=int, default=20, help="searches of each of them (default 20)"
     )
     imitation.add_argument(
         "--trials", type=int, default=40, help="trials of each search (default 40)"
@@ -112,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
         tables = _histories(args, checkpoint)
     elif args.imitation:
         tables = _imitation(args, checkpoint)
+    elif args.transfer is not None:
+        tables = _transfer(args, checkpoint)
     else:
         tables = _samples(args, checkpoint)
     if args.record:  # what this call did not measure is kept
@@ -196,6 +208,33 @@ def _imitation(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
     console.write(write_imitation(scores, args.out))
     console.note(f"tables and pictures: {args.out}")
     return {**tables, "Policy: searches beside its teacher": imitation_rows(scores)}
+
+
+def _transfer(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
+    from optformer.planner import Planner
+    from optformer.training.config import TrainingConfig
+    from optformer.training.transfer import held_out_data, transfer_scores
+
+    config = TrainingConfig.from_dict(checkpoint.run["config"])
+    scores = transfer_scores(
+        Planner(checkpoint),
+        held_out_data(config.tables, args.transfer),
+        tasks=args.tasks,
+        seeds=args.seeds,
+        seed=args.seed,
+        progress=True,
+    )
+    rows = [
+        {
+            "data": score.table,
+            "search": score.searcher,
+            "data sets": score.tasks,
+            "searches of each": score.seeds,
+            **{f"regret after {budget}": f"{found:.3f}" for budget, found in score.regret.items()},
+        }
+        for score in scores
+    ]
+    return _shown("Transfer: searches of data sets held out of training", rows)
 
 
 def _shown(name: str, rows: Sequence[Mapping[str, Any]]) -> _Tables:

@@ -535,3 +535,18 @@ def test_planner__unknown_setting__lists_the_known(
 def test_load_planner__no_checkpoint__says_where_it_looked(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nothing"):
         load_planner(tmp_path / "nothing")
+
+
+def test_suggest__shipped_model_and_a_region_that_fails__leaves_the_region() -> None:
+    space = SearchSpace(x=Float(0, 1), y=Float(0, 1))
+    config = StudyConfig(space=space, metric="accuracy", goal="maximize")
+    planner, history = load_planner(), list[Trial]()
+    for number in range(20):
+        (found,) = planner.suggest(config, history, 1, seed=0)
+        x, y = float(found.params["x"]), float(found.params["y"])  # type: ignore[arg-type]
+        trial = Trial(number, found.params)
+        value = -((x - 0.2) ** 2) - (y - 0.4) ** 2
+        history.append(trial.fail("out of memory") if x > 0.5 else trial.finish(value))
+    failed = [trial.value is None for trial in history]
+    assert any(failed[:5])  # it does not know beforehand
+    assert sum(failed[8:]) <= 1  # half of the space fails

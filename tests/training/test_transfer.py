@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from optformer.checkpoint import Checkpoint
+from optformer.data.errors import ConfigError, DatasetError
+from optformer.data.parameters import Categorical, Float
+from optformer.data.space_files import save_space
+from optformer.data.spaces import SearchSpace
+from optformer.planner import Planner
+from optformer.training import transfer
+from optformer.training.config import TableConfig
+from optformer.training.transfer import TOLD, held_out_data, transfer_scores
+
+SPACE = SearchSpace(
+    kind=Categorical(["tree", "line"], description="what is fitted"),
+    depth=Float(0.0, 1.0, when={"kind": ["tree"]}, description="how deep it grows"),
+    rate=Float(1e-3, 1.0, log=True),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table whose error is least at depth 0.3 of a tree, on each of 12 data sets."""
+    folder = tmp_path_factory.mktemp("tables")
+    rng = np.random.default_rng(0)
+    rows = []
+    for dataset in range(12):
+        for _ in range(60):
+            point = SPACE.sample(rng)
+            error = (point.get("depth", 1.0) - 0.3) ** 2 + 0.01 * rng.random()
+            rows.append({"dataset": f"d{dataset}", **point, "metric.error": error})
+    pd.DataFrame(rows).to_parquet(folder / "toy.parquet")
+    save_space(SPACE, folder / "toy.space.yaml")
+    return folder
+
+
+def table(held_out: float = 0.4) -> TableConfig:
+    return TableConfig(
+        path="toy.parquet",
+        goals={"error": "minimize"},
+        tasks=["regression"],
+        models=["toy"],
+        held_out=held_out,
+    )
+
+
+def test_held_out_data__table__is_what_training_leaves_out(folder: Path) -> None:
+    (data,) = held_out_data([TableConfig(path="generated"), table()], folder)
+    assert data.name == "toy"
+    assert data.metadata == {"task": "regression", "model": "toy"}
+    assert 0 < len(data.table.datasets) < 12
+
+
+def test_held_out_data__nothing_held_out__says_so(folder: Path) -> None:
+    with pytest.raises(DatasetError, match="holds out no data set; raise held_out"):
+        held_out_data([table(held_out=0.0)], folder)
+    with pytest.raises(ConfigError, match="was not trained on a table"):
+        held_out_data([TableConfig(path="generated")], folder)
+
+
+def test_transfer_scores__all_ways_of_telling__search_the_same_tasks(
+    folder: Path, tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "BUDGETS", (2, 4))
+    data = held_out_data([table()], folder)
+    scores = transfer_scores(
+        Planner(tiny_checkpoint), data, rivals=["random"], tasks=2, seeds=1, seed=3
+    )
+    assert [score.searcher for score in scores] == [*(f"optformer, {t}" for t in TOLD), "random"]
+    assert {(score.table, score.tasks, score.seeds) for score in scores} == {("toy", 2, 1)}
+    for score in scores:
+        first, last = score.regret[2], score.regret[4]
+        assert first.low <= first.value <= first.high
+        assert last.value <= first.value
+    again = transfer_scores(
+        Planner(tiny_checkpoint), data, rivals=["random"], tasks=2, seeds=1, seed=3
+    )
+    assert again == scores
+
+
+def test_tasks__emulated_error__is_least_where_the_table_says(folder: Path) -> None:
+    (data,) = held_out_data([table()], folder)
+    (task,) = transfer._tasks(data, 1, 0, progress=False)
+    assert task.goal == "minimize"  # told as it is; values are gains
+    good = task.value({"kind": "tree", "depth": 0.3, "rate": 0.1})
+    assert task.median < good <= task.top + 1e-9
+    assert good > task.value({"kind": "tree", "depth": 0.9, "rate": 0.1})
+
+
+def test_rename__permuted__keeps_conditions_and_drops_what_would_tell() -> None:
+    names = {"kind": "rate", "depth": "kind", "rate": "depth"}
+    renamed = transfer._rename(SPACE, names)
+    assert list(renamed.names) == ["rate", "kind", "depth"]
+    assert renamed["kind"].when == {"rate": ("tree",)}
+    assert {parameter.description for parameter in renamed.values()} == {""}
+    assert transfer._rename(SPACE, {name: name for name in SPACE.names}) == SPACE
+
+
+def test_transfer_scores__unknown_rival__lists_the_known(tiny_checkpoint: Checkpoint) -> None:
+    with pytest.raises(ConfigError, match=re.escape("got ['nobody'], 10 and 2")):
+        transfer_scores(Planner(tiny_checkpoint), [], rivals=["nobody"])
