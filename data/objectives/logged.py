@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,11 +36,13 @@ from optformer.data.parameters import Categorical, Float, Int, Value
 from optformer.data.space_files import load_space
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import Goal, StudyConfig
+from optformer.data.trials import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
+_Row = tuple[dict[str, Value], float]  # a point and its value
 
 _SUFFIXES = (".parquet", ".csv", ".jsonl")
 _SPACE_SUFFIXES = (".space.yaml", ".space.yml", ".space.json")
@@ -147,28 +149,47 @@ class LoggedStudies:
             ConfigError: There is no such task, none of its trials has a value, or a row is not a
                 legal point; the message names file, row and parameter.
         """
+        table, config, rows = self._rows(name)
+        trials = _nearest_trial(table.space, rows)
+        if np.isnan(trials.values).all():
+            raise ConfigError(
+                f"{table.path}: no trial of task {name!r} has a value of {self._metric!r}"
+            )
+        best = np.nanmax if self._goal == "maximize" else np.nanmin
+        return Objective(
+            name=name,
+            config=config,
+            function=trials,
+            reserved=False,
+            optimum=float(best(trials.values)),
+        )
+
+    def study(self, name: str) -> tuple[StudyConfig, list[Trial]]:
+        """One task as the study that was logged: its rows in their order, failed without a value.
+
+        Raises:
+            ConfigError: As for `objective`.
+        """
+        _, config, rows = self._rows(name)
+        trials = [Trial(number, point, study=name) for number, (point, _) in enumerate(rows)]
+        return config, [
+            trial.finish(value) if math.isfinite(value) else trial.fail("no value was logged")
+            for trial, (_, value) in zip(trials, rows, strict=True)
+        ]
+
+    def _rows(self, name: str) -> tuple[_Table, StudyConfig, list[_Row]]:
+        """The table, the study and the rows of a task."""
         if name not in self._tasks:
             raise ConfigError(f"unknown logged task {name!r}; known are {list(self._tasks)}")
         table, cell = self._tasks[name]
         frame = table.frame
         if table.task_column is not None:
             frame = frame[frame[table.task_column] == cell]
-        trials = _nearest_trial(table, frame, self._metric)
-        if np.isnan(trials.values).all():
-            raise ConfigError(
-                f"{table.path}: no trial of task {name!r} has a value of {self._metric!r}"
-            )
         metadata = {"model": table.path.stem}
         if cell is not None:
             metadata["dataset"] = str(cell)
-        best = np.nanmax if self._goal == "maximize" else np.nanmin
-        return Objective(
-            name=name,
-            config=StudyConfig(table.space, self._metric, self._goal, metadata),
-            function=trials,
-            reserved=False,
-            optimum=float(best(trials.values)),
-        )
+        config = StudyConfig(table.space, self._metric, self._goal, metadata)
+        return table, config, _read_rows(table, frame, self._metric)
 
 
 def _find(path: Path) -> list[Path]:
@@ -231,7 +252,8 @@ def _read(path: Path) -> pd.DataFrame:
     return frame.mask(frame == "")
 
 
-def _nearest_trial(table: _Table, frame: pd.DataFrame, metric: str) -> NearestTrial:
+def _read_rows(table: _Table, frame: pd.DataFrame, metric: str) -> list[_Row]:
+    """Points and their values, NaN where a cell is empty."""
     rows = frame.index.tolist()
     columns = {
         name: _column(table, name, frame[name].astype(object).tolist(), rows)
@@ -241,12 +263,20 @@ def _nearest_trial(table: _Table, frame: pd.DataFrame, metric: str) -> NearestTr
         _float(table.path, metric, cell, row)
         for cell, row in zip(frame[metric].astype(object).tolist(), rows, strict=True)
     ]
+    points = [
+        _point(table, {name: cells[i] for name, cells in columns.items()}, row)
+        for i, row in enumerate(rows)
+    ]
+    return list(zip(points, values, strict=True))
+
+
+def _nearest_trial(space: SearchSpace, rows: Sequence[_Row]) -> NearestTrial:
     distinct: dict[bytes, tuple[Array, list[float]]] = {}
-    for i, row in enumerate(rows):
-        place = _encode(table.space, _point(table, {n: c[i] for n, c in columns.items()}, row))
-        distinct.setdefault(place.tobytes(), (place, []))[1].append(values[i])
+    for point, value in rows:
+        place = _encode(space, point)
+        distinct.setdefault(place.tobytes(), (place, []))[1].append(value)
     return NearestTrial(
-        table.space,
+        space,
         np.stack([place for place, _ in distinct.values()]),
         np.array([_mean(repeats) for _, repeats in distinct.values()]),
     )

@@ -1,0 +1,255 @@
+"""Batches of recorded studies, each a pure function of the run's seed and the step.
+
+A batch holds studies of as many parameters and of at least the length that was drawn, cut to it:
+no trial is padding. Every study is a space of its own, with its own order and names. Beside the
+trials after the prefix, points of other studies of the same objective are asked about, and those
+that come later in the study itself: their values are known, and nothing attends to a question.
+Half of them are near the incumbent.
+
+Letters as in `optformer.batch`; here each study has its own space, S = B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from optformer.batch import History, Points, metadata_batch
+from optformer.data.errors import ConfigError
+from optformer.tokenization.binning import quantize_tensor
+from optformer.tokenization.history import MetricKind, ValueKind
+from optformer.tokenization.history import Points as EncodedPoints
+from optformer.tokenization.symbols import NUM_BINS
+from optformer.tokenization.vocabulary import Vocabulary
+from optformer.training.batch import IGNORED, Questions, StudyBatch
+from optformer.training.config import PolicyConfig, PriorConfig
+from optformer.training.offline_rl import guide, scaled_outcome
+from optformer.training.questions import (
+    draw_asked,
+    draw_pending,
+    draw_positions,
+    draw_prefix,
+    draw_scale,
+    draw_slots,
+    ignore_illegal,
+    metric_targets,
+    partial_points,
+    told_metric,
+)
+from optformer.training.recorded import RecordedObjective
+from optformer.training.wordings import WORDINGS, Wordings
+
+POOL = 512  # known points of an objective that a study's questions are chosen from
+NEAREST = 4  # half of the questions are among the nearest part, one in so many, of the pool
+
+_STREAM = 2  # of the run's seed; the prior has another
+
+
+class RecordedStudies:
+    """Draws batches of recorded studies.
+
+    Args:
+        objectives: The studies.
+        prior: Length, size and questions of a batch.
+        policy: How the policy learns from the trials.
+        vocabulary: Encodes the metadata.
+        seed: Seed of the run.
+
+    Raises:
+        ConfigError: There is no study with a trial.
+    """
+
+    def __init__(
+        self,
+        objectives: Sequence[RecordedObjective],
+        prior: PriorConfig,
+        policy: PolicyConfig,
+        vocabulary: Vocabulary,
+        seed: int,
+    ):
+        self.objectives, self.prior, self.policy, self.seed = objectives, prior, policy, seed
+        self.wordings = Wordings(objectives, vocabulary, seed)
+        counts = [len(objective.methods) for objective in objectives]
+        if not sum(counts):
+            raise ConfigError("histories name folders without any study; generate some")
+        self._objective = np.repeat(np.arange(len(objectives)), counts)  # of each study
+        self._study = np.concatenate([np.arange(count) for count in counts])
+        self._length = np.concatenate([objective.lengths for objective in objectives])
+        self._parameters = np.array([o.values.shape[1] for o in objectives])[self._objective]
+        self._known = [np.flatnonzero(o.metric_kinds != MetricKind.PENDING) for o in objectives]
+        self._known_count = np.array([len(known) for known in self._known])[self._objective]
+        self._chances = self._weights()
+
+    def batch(self, step: int) -> StudyBatch:
+        """The batch of one step."""
+        rng = np.random.default_rng([self.seed, step, _STREAM])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        first = int(rng.choice(len(self._study), p=self._chances))
+        longest = min(int(self._length[first]), self.prior.max_trials)
+        prefix = draw_prefix(longest - 1, rng)
+        length = prefix + int(rng.integers(1, min(self.prior.tail, longest - prefix) + 1))
+        spare = self._known_count - length  # known points that a study does not tell, at least
+        probes = min(self.prior.probes, max(0, int(spare[first])))
+        fits = (self._parameters == self._parameters[first]) & (self._length >= length)
+        chances = self._chances * (fits & (spare >= min(probes, int(spare[first]))))
+        count = max(1, round(self.prior.tokens / (length + probes)))
+        picked = rng.choice(
+            len(self._study),
+            count,
+            replace=count > np.count_nonzero(chances),
+            p=chances / chances.sum(),
+        )
+        told = [self._tell(int(number), length, prefix, probes, rng) for number in picked]
+        return self._assemble(told, prefix, length, rng, generator)
+
+    def _weights(self) -> NDArray[np.float64]:
+        """Probability of each study: equal in a folder, folders by their weights."""
+        folders = [objective.settings for objective in self.objectives]
+        studies = {
+            folder.path: sum(
+                np.count_nonzero(objective.lengths)
+                for objective in self.objectives
+                if objective.settings.path == folder.path
+            )
+            for folder in folders
+        }
+        each = np.array([folder.weight / max(studies[folder.path], 1) for folder in folders])
+        weights: NDArray[np.float64] = each[self._objective] * (self._length > 0)
+        return weights / weights.sum()
+
+    def _tell(
+        self, number: int, length: int, prefix: int, probes: int, rng: np.random.Generator
+    ) -> _Told:
+        """One study as it is told this time."""
+        place, study = int(self._objective[number]), int(self._study[number])
+        objective = self.objectives[place]
+        start = int(objective.starts[study])
+        trials = np.arange(start, start + length)
+        asked = _choose(objective, self._known[place], trials, prefix, probes, rng)
+        rows = np.concatenate([trials, asked])
+        wording = int(rng.integers(WORDINGS))
+        named = rng.random() < self.prior.named_algorithm
+        points = EncodedPoints(objective.values[rows], objective.kinds[rows].astype(np.int64))
+        return _Told(
+            objective=place,
+            wording=wording,
+            algorithm=objective.methods[study] if named else None,
+            points=self.wordings.wording(place, wording).tell(points),
+            outcome=objective.outcome[rows],
+            kinds=objective.metric_kinds[rows].astype(np.int64),
+        )
+
+    def _assemble(
+        self,
+        told: Sequence[_Told],
+        prefix: int,
+        length: int,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> StudyBatch:
+        values = torch.from_numpy(np.stack([study.points.values for study in told]))
+        kinds = torch.from_numpy(np.stack([study.points.kinds for study in told]))
+        outcome = torch.from_numpy(np.stack([study.outcome for study in told]))
+        recorded = torch.from_numpy(np.stack([study.kinds for study in told]))
+        probes, parameters = values.shape[1] - length, values.shape[2]
+        points = Points(values[:, :length], kinds[:, :length])
+        shown = draw_pending(recorded[:, :length], prefix, rng, generator)
+        scale = draw_scale(outcome[:, :length], shown, prefix, generator)
+        asked = torch.cat([torch.arange(length, length + probes), torch.arange(prefix, length)])
+        target = metric_targets(scale, outcome[:, asked])
+        rows, slots = draw_asked(prefix, length, parameters, rng)
+
+        measured = scaled_outcome(scale, outcome)
+        known = recorded != MetricKind.PENDING
+        guidance = guide(
+            self.policy,
+            measured[:, :length],
+            known[:, :length],
+            measured.amax(-1),
+            rows,
+            rng.spawn(1)[0],
+        )
+        metadata = metadata_batch(
+            [
+                self.wordings.encoding(study.objective, study.wording, study.algorithm, more)
+                for study, more in zip(told, guidance.told, strict=True)
+            ],
+            [self.wordings.wording(study.objective, study.wording).legal for study in told],
+            draw_slots(len(told), parameters, self.prior.random_slots, rng),
+        )
+        return StudyBatch(
+            metadata=metadata,
+            history=History(points, told_metric(scale, outcome[:, :length], shown), shown),
+            prefix=prefix,
+            metrics=Questions(
+                Points(values[:, asked], kinds[:, asked]),
+                draw_positions(prefix, length, probes, rng),
+                target.masked_fill(~known[:, asked], IGNORED),
+            ),
+            values=Questions(
+                partial_points(points, rows, slots),
+                rows,
+                ignore_illegal(_value_targets(points, rows, slots), metadata.legal, slots),
+            ),
+            value_slots=slots,
+            value_weights=guidance.weights,
+        )
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A study as a batch tells it: T trials, then the points to ask about."""
+
+    objective: int
+    wording: int
+    algorithm: str | None
+    points: EncodedPoints
+    outcome: NDArray[np.float64]
+    kinds: NDArray[np.int64]
+
+
+def _choose(
+    objective: RecordedObjective,
+    known: NDArray[np.int64],
+    trials: NDArray[np.int64],
+    prefix: int,
+    count: int,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Known points beside a study's trials, half of them near the best of its prefix."""
+    own = np.searchsorted(known, [trials[0], trials[-1] + 1])
+    others = len(known) - (own[1] - own[0])
+    index = rng.choice(others, min(others, max(POOL, count)), replace=False)
+    pool = known[np.where(index < own[0], index, index + own[1] - own[0])]
+    chosen = pool[:count]
+    given = objective.outcome[trials[:prefix]]
+    if not np.isnan(given).all():
+        gap = _distances(objective, pool, int(trials[np.nanargmax(given)]))
+        nearest = np.argsort(gap, kind="stable")[: max(count // 2, len(pool) // NEAREST)]
+        near = rng.permutation(nearest)[: count // 2]
+        chosen = np.concatenate([pool[near], np.delete(pool, near)[: count - len(near)]])
+    return rng.permutation(chosen)
+
+
+def _distances(
+    objective: RecordedObjective, rows: NDArray[np.int64], centre: int
+) -> NDArray[np.float32]:
+    """Squared distance of points to one point; 1 for each choice or kind that differs."""
+    kinds = objective.kinds[rows]
+    gap = objective.values[rows] - objective.values[centre]
+    number = (kinds == ValueKind.NUMBER) & (kinds == objective.kinds[centre])
+    differs = (kinds != objective.kinds[centre]) | (gap != 0)
+    total: NDArray[np.float32] = np.where(number, gap**2, differs).sum(-1, dtype=np.float32)
+    return total
+
+
+def _value_targets(points: Points, rows: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+    """Bin, or Q + choice, of the asked values, (B, N)."""
+    value, kind = points.values[:, rows, slots], points.kinds[:, rows, slots]
+    target = torch.where(kind == ValueKind.CHOICE, NUM_BINS + value.long(), quantize_tensor(value))
+    absent = (kind != ValueKind.CHOICE) & (kind != ValueKind.NUMBER)
+    return target.masked_fill(absent, IGNORED)
