@@ -187,6 +187,11 @@ class Pipeline:
                 f"most one a layer, got {stages}; start them with torchrun or accelerate launch"
             )
         _check_divisible(config.prior.studies_per_space, micro_batches)
+        if config.histories and micro_batches > 1:
+            raise ConfigError(
+                "histories must be empty in a pipeline of several parts: each recorded study has a "
+                f"space of its own, which cannot be shared by {micro_batches} parts"
+            )
         if config.prior.mining:
             raise ConfigError(
                 f"prior.mining must be 0 in a pipeline, got {config.prior.mining}: picking "

@@ -33,10 +33,8 @@ def write_state(directory: Path, state: Mapping[str, Any]) -> None:
         ) from error
 
 
-def read_state(
-    directory: Path, config: TrainingConfig, vocabulary: Vocabulary, device: torch.device
-) -> dict[str, Any]:
-    """Read the state of a run of this configuration.
+def read_state(directory: Path, config: TrainingConfig, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Read the state of a run of this configuration, to the CPU.
 
     A setting that the state does not know, because it is older than the setting, had the default.
 
@@ -44,14 +42,13 @@ def read_state(
         directory: The run's.
         config: What the run must have been started with.
         vocabulary: Likewise.
-        device: Where its tensors go.
 
     Raises:
         CheckpointError: There is no state, or it belongs to another configuration or vocabulary.
     """
     path = directory / STATE
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise CheckpointError(f"cannot resume from {path}: {error}") from error
     try:

@@ -131,8 +131,7 @@ class Trainer:
             progress.update()
             if self.step % config.log_every == 0:
                 progress.set_postfix({name: f"{value:.3f}" for name, value in sums.items()})
-                log.write("train", self.step, self.seconds, sums)
-                log.write("speed", self.step, self.seconds, speed.rates())
+                log.write("train", self.step, self.seconds, {**sums, **speed.rates()})
                 sums = dict.fromkeys(sums, 0.0)
             out_of_time = self._any(time.monotonic() - started > max_seconds)
             if self.step % config.checkpoint_every == 0 or self.step == until or out_of_time:
@@ -180,8 +179,7 @@ class Trainer:
             CheckpointError: There is no state, or it belongs to another configuration or
                 vocabulary.
         """
-        device = self.accelerator.device
-        state = read_state(self.directory, self.config, self.vocabulary, device)
+        state = read_state(self.directory, self.config, self.vocabulary)
         self._load(state["weights"], state["average"])
         saved = self.parallel.own_optimizers(state["optimizers"])
         for optimizer, own in zip(self.optimizers, saved, strict=True):
@@ -332,6 +330,7 @@ def train(
     cpu: bool = False,
     tables: str | Path = ".",
     weights: str | Path | None = None,
+    micro_batches: int | None = None,
 ) -> Path:
     """Run, or go on with, a training run.
 
@@ -344,6 +343,7 @@ def train(
         cpu: Train on the CPU even where there is an accelerator.
         tables: Folder of the configuration's tables of real evaluations.
         weights: Checkpoint to start from, with a fresh optimizer and the schedule's warm-up.
+        micro_batches: Train a pipeline: see `Trainer`.
 
     Returns:
         The directory of the checkpoint.
@@ -363,12 +363,14 @@ def train(
     if (out / STATE).exists() and not resume:
         raise ConfigError(f"{out} holds a run already; resume it, or choose another directory")
     out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(TrainingConfig.load(path), out, cpu=cpu, tables=Path(tables))
+    config = TrainingConfig.load(path)
+    trainer = Trainer(config, out, cpu=cpu, tables=Path(tables), micro_batches=micro_batches)
     if resume:
         trainer.resume()
     elif weights is not None:
         trainer.start_from(weights)
     trainer.train(max_seconds=max_seconds)
+    trainer.accelerator.end_training()
     return out / CHECKPOINT
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from pathlib import Path
 
 from optformer.serving.cli import console
@@ -42,6 +43,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--threads", type=int, help="threads of the training process")
     parser.add_argument("--cpu", action="store_true", help="leave an accelerator alone")
+    parser.add_argument(
+        "--pipeline",
+        type=int,
+        metavar="PARTS",
+        help="of several processes, let each hold a stage of the model's layers, and send every "
+        "batch through them in so many parts (default: each process holds the model)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -63,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
         cpu=args.cpu,
         tables=args.tables,
         weights=args.weights,
+        micro_batches=args.pipeline,
     )
-    console.write(f"checkpoint: {checkpoint}")
+    if os.environ.get("RANK", "0") == "0":  # of processes that torchrun started, one speaks
+        console.write(f"checkpoint: {checkpoint}")
     return 0
