@@ -26,137 +26,16 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
 
-from optformer.batch import Points, to_device
-from optformer.config import ModelConfig
+from optformer.batch import to_device
 from optformer.data.errors import ConfigError
-from optformer.model import Memory, OptFormerModel
+from optformer.model import OptFormerModel
 from optformer.training.batch import IGNORED, StudyBatch
 from optformer.training.config import TrainingConfig
 from optformer.training.losses import study_losses
 from optformer.training.schedule import make_optimizers, parameter_names
-
-_COPIED = ("trial_bias", "kind_bias")  # on every stage
-_OUTPUTS = (
-    "output_norm",
-    "metric_head",
-    "metric_smooth",
-    "value_head",
-    "value_binding",
-    "value_smooth",
-)
-_ROWS = "distance_mix"  # one row a layer, held by the layer's stage
+from optformer.training.stage_model import COPIED, StageModel, joined
 
 _Batch = TypeVar("_Batch")
-
-
-class StageModel(OptFormerModel):
-    """The part of the model that one stage holds.
-
-    Args:
-        config: The whole model.
-        stage: Which stage, from 0.
-        stages: How many there are, at most one a layer.
-    """
-
-    def __init__(self, config: ModelConfig, stage: int, stages: int):
-        super().__init__(config)
-        self.first, self.last = stage == 0, stage == stages - 1
-        self.own = range(stage * config.layers // stages, (stage + 1) * config.layers // stages)
-        for name, _ in [*self.named_children(), *self.named_parameters(recurse=False)]:
-            needed = self.last if name in _OUTPUTS else self.first
-            if not needed and name not in (*_COPIED, _ROWS, "layers", "numbers"):
-                delattr(self, name)
-        for layer in set(range(config.layers)) - set(self.own):
-            self.layers[layer] = nn.Identity()
-        self.distance_mix = nn.Parameter(self.cut(_ROWS, self.distance_mix).detach().clone())
-
-    def cut(self, name: str, whole: Tensor) -> Tensor:
-        """The part of a weight of the whole model, or of its optimizer's state, that is held."""
-        return whole[self.own.start : self.own.stop] if name == _ROWS and whole.ndim else whole
-
-    def shapes(self, batch: StudyBatch) -> list[tuple[int, ...]]:
-        """Shapes of what goes from stage to stage: see `enter`."""
-        config, metadata = self.config, batch.metadata
-        spaces, parameters = metadata.slots.shape
-        studies = batch.history.metric.shape[0]
-        memory = parameters + metadata.choice_parameter.shape[1] + config.study_vectors
-        return [
-            (studies, batch.history.length, config.width),
-            (studies, batch.metrics.target.shape[1], config.width),
-            (studies, batch.values.target.shape[1], config.width),
-            (spaces, memory, config.width),
-            (spaces, parameters, config.pool_width),
-            (spaces, parameters, config.heads),
-            (spaces, parameters, _most_choices(batch), config.pool_width),
-        ]
-
-    def enter(self, batch: StudyBatch) -> list[Tensor]:
-        """Tokens of trials, metric and value questions; then the memory's parts, by space."""
-        memory = self.encode_metadata(batch.metadata)
-        return [
-            self._trials(memory, batch.history),
-            self._metric_queries(memory, batch.metrics.points),
-            self._value_queries(memory, batch.values.points, batch.value_slots),
-            memory.tokens,
-            memory.slots,
-            memory.metric_weights,
-            memory.choices,
-        ]
-
-    def through(self, carried: Sequence[Tensor], batch: StudyBatch) -> list[Tensor]:
-        """Run this stage's layers."""
-        trials, metrics, values, *told = carried
-        memory = self._memory(told, batch)
-        past = batch.history.points
-        place = torch.arange(batch.history.length, device=trials.device)
-
-        def biases(kind: int, points: Points, position: Tensor, visible: Tensor) -> list[Tensor]:
-            logs = self._log_distances(memory, points, past)
-            return self._bias(memory, kind, position, visible, logs)
-
-        asked, proposed = batch.metrics, batch.values
-        seen = [place[None, :] < questions.position[:, None] for questions in (asked, proposed)]
-        for i, layer, remembered, tried, valued in zip(
-            self.own,
-            self._decoder[self.own.start : self.own.stop],
-            biases(0, past, place, self._visible(batch.history, batch.prefix)),
-            biases(1, asked.points, asked.position, seen[0]),
-            biases(2, proposed.points, proposed.position, seen[1]),
-            strict=True,
-        ):
-            context = zip(layer.keys_values(memory.tokens), layer.keys_values(trials), strict=True)
-            keys, kept = (torch.cat(pair, 2) for pair in context)
-            metrics = layer(metrics, keys, kept, tried, see_self=True)
-            values = layer(values, keys, kept, valued, see_self=True)
-            if i + 1 < self.config.layers:  # nothing reads what the last layer makes of a trial
-                trials = layer(trials, keys, kept, remembered, see_self=False)
-        return [trials, metrics, values, *told]
-
-    def answers(self, carried: Sequence[Tensor], batch: StudyBatch) -> tuple[Tensor, Tensor]:
-        """Metric and value logits, as of the whole model."""
-        _, metrics, values, *told = carried
-        memory = self._memory(told, batch)
-        return (
-            self._metric_answers(self.output_norm(metrics)),
-            self._value_answers(memory, self.output_norm(values), batch.value_slots),
-        )
-
-    def _memory(self, told: Sequence[Tensor], batch: StudyBatch) -> Memory:
-        """The memory, but for the pool, which only the first stage needs."""
-        tokens, slots, metric_weights, choices = told
-        metadata = batch.metadata
-        described = torch.ones_like(metadata.slots, dtype=torch.bool)
-        study = described.new_ones(len(described), self.config.study_vectors)
-        memory = Memory(
-            tokens=tokens,
-            mask=torch.cat([described, metadata.choice_parameter >= 0, study], 1),
-            slots=slots,
-            pool=tokens.new_zeros(0),
-            metric_weights=metric_weights,
-            choices=choices,
-            legal=metadata.legal[..., : self.config.num_bins + choices.shape[2]],
-        )
-        return memory.repeat(batch.history.metric.shape[0] // memory.spaces)
 
 
 class Pipeline:
@@ -216,7 +95,7 @@ class Pipeline:
             if weight.grad is None:  # a step needs them all, as in one process
                 weight.grad = torch.zeros_like(weight)
             weight.grad /= len(batches)
-            if name.startswith(_COPIED):
+            if name.startswith(COPIED):
                 weight.grad = self.accelerator.reduce(weight.grad, "sum")
         summed: Tensor = self.accelerator.reduce(sums, "sum")  # known to the last stage
         return summed
@@ -246,7 +125,7 @@ class Pipeline:
         counted = [
             weight.grad.square().sum()
             for name, weight in weights.items()
-            if weight.grad is not None and (self.core.first or not name.startswith(_COPIED))
+            if weight.grad is not None and (self.core.first or not name.startswith(COPIED))
         ]
         squared: Tensor = self.accelerator.reduce(torch.stack(counted).sum(), "sum")
         norm = squared.sqrt()
@@ -261,7 +140,7 @@ class Pipeline:
         """See `Parallel`."""
         parts = gather_object([{name: weight.cpu() for name, weight in weights.items()}])
         return {
-            name: _joined(name, [part[name] for part in parts if name in part])
+            name: joined(name, [part[name] for part in parts if name in part])
             for part in parts
             for name in part
         }
@@ -285,7 +164,7 @@ class Pipeline:
             for i, name in enumerate(names):
                 entries = [part[number][name] for part in parts if name in part[number]]
                 state[i] = {
-                    key: _joined(name, [entry[key] for entry in entries]) for key in entries[0]
+                    key: joined(name, [entry[key] for entry in entries]) for key in entries[0]
                 }
             (group,) = optimizer.state_dict()["param_groups"]
             groups = [{**group, "params": list(range(len(names)))}]
@@ -398,25 +277,12 @@ def _check_divisible(studies: int, micro_batches: int) -> None:
 
 def _answered(batch: StudyBatch) -> Tensor:
     """How much metric and value questions count in the batch's mean losses, (2,)."""
-    metrics = (batch.metrics.target != IGNORED).sum()
-    values = (batch.values.target != IGNORED).float()
+    metrics = (batch.metrics.target != IGNORED).sum().clamp(min=1)
+    answered = batch.values.target != IGNORED
+    values = answered.sum().clamp(min=1)
     if batch.value_weights is not None:
-        return torch.stack(
-            [metrics.clamp(min=1).float(), (values * batch.value_weights).sum().clamp(min=1e-6)]
-        )
-    return torch.stack([metrics.clamp(min=1).float(), values.sum().clamp(min=1)])
-
-
-def _most_choices(batch: StudyBatch) -> int:
-    """Largest number of choices K of a parameter, as in `Memory`."""
-    metadata = batch.metadata
-    real = bool((metadata.choice_parameter >= 0).any())
-    return int(metadata.choice_index.max()) + 1 if real else 0
-
-
-def _joined(name: str, parts: Sequence[Tensor]) -> Tensor:
-    """One tensor from those of the stages that hold it."""
-    return torch.cat(list(parts)) if name == _ROWS and parts[0].ndim else parts[0]
+        values = (answered * batch.value_weights).sum().clamp(min=1e-6)
+    return torch.stack([metrics.float(), values.float()])
 
 
 def _is_loss(output: Tensor, target: Tensor) -> Tensor:

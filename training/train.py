@@ -27,7 +27,6 @@ from optformer.training.batch import StudyBatch
 from optformer.training.config import TrainingConfig
 from optformer.training.data_parallel import DataParallel, Parallel
 from optformer.training.mixture import Mixture
-from optformer.training.pipeline import Pipeline
 from optformer.training.run_log import RunLog
 from optformer.training.run_state import STATE, read_state, write_state
 from optformer.training.schedule import make_optimizers, rate_at
@@ -79,11 +78,13 @@ class Trainer:
             torch.manual_seed(config.seed)
             core = OptFormerModel(ModelConfig.named(config.model, self.vocabulary.size))
         self.parameters = sum(weight.numel() for weight in core.parameters())
-        self.parallel: Parallel = (
-            DataParallel(self.accelerator, core, config)
-            if micro_batches is None
-            else Pipeline(self.accelerator, core, config, micro_batches)
-        )
+        self.parallel: Parallel
+        if micro_batches is None:
+            self.parallel = DataParallel(self.accelerator, core, config)
+        else:
+            from optformer.training.pipeline import Pipeline  # takes torch.distributed
+
+            self.parallel = Pipeline(self.accelerator, core, config, micro_batches)
         self.core = self.parallel.core
         self.optimizers = make_optimizers(self.core, config)
         self.average = {name: w.detach().clone() for name, w in self.core.state_dict().items()}

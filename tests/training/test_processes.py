@@ -24,9 +24,10 @@ from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import TrainingConfig
 from optformer.training.data_parallel import DataParallel
 from optformer.training.losses import study_losses
-from optformer.training.pipeline import Pipeline, StageModel, micro_batches
+from optformer.training.pipeline import Pipeline, micro_batches
 from optformer.training.prior import SyntheticPrior
 from optformer.training.run_state import STATE
+from optformer.training.stage_model import StageModel
 from optformer.training.train import CHECKPOINT, Trainer
 
 SCRIPT = Path(__file__).parent / "two_processes.py"
