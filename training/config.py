@@ -145,6 +145,7 @@ class HistoriesConfig:
             table of one's own trials or a folder of them (see `optformer.data.objectives.logged`).
             Relative to the run's `tables` folder.
         goals: The metrics of one's own tables, with their goals; none for a generated folder.
+        held_out: Share of the data sets that training never sees; the same ones as of a table.
         weight: How often its studies are drawn, relative to those of the other folders.
         reordered: Share of the studies whose parameters and choices change their order.
         unnamed: Share of the studies that are told without names, metadata and descriptions, half
@@ -155,6 +156,7 @@ class HistoriesConfig:
 
     path: str
     goals: Mapping[str, Goal] = field(default_factory=dict)
+    held_out: float = 0.15
     weight: float = 1.0
     reordered: float = 0.75
     unnamed: float = 0.25
@@ -169,6 +171,8 @@ class HistoriesConfig:
                 raise ConfigError(f"goal of {metric!r} must be maximize or minimize, got {goal!r}")
         if not self.weight:
             raise ConfigError(f"weight of {self.path!r} must be above 0, got {self.weight}")
+        if self.held_out >= 1:
+            raise ConfigError(f"held_out must be in [0, 1), got {self.held_out}")
         for name in ("reordered", "unnamed", "left_out"):
             _check_share(self, name)
 

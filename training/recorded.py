@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from optformer.data.emulation.histories import dataset_name, training_histories
+from optformer.data.emulation.tables import is_held_out
 from optformer.data.errors import DatasetError, TokenizationError
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
@@ -67,7 +69,7 @@ def read_histories(
     """Read all recorded studies.
 
     Studies belong to one objective when space, metric, goal and metadata are equal. Trials that
-    were interrupted say nothing and are left out.
+    were interrupted say nothing and are left out, and so are the data sets that are held out.
 
     Args:
         sources: Where they lie.
@@ -83,10 +85,12 @@ def read_histories(
     objectives = []
     for source in sources:
         path = folder / source.path
-        studies = _own_tables(path, source) if source.goals else _all_generated(path)
+        studies = _own_tables(path, source) if source.goals else _generated(path)
         grouped: dict[tuple[object, ...], list[_Study]] = {}
         for study in tqdm(studies, desc=source.path, unit="study", disable=not progress):
             config = study.config
+            if "dataset" in config.metadata and is_held_out(dataset_name(config), source.held_out):
+                continue
             about = tuple(sorted(config.metadata.items()))
             key = (config.space, config.metric_name, config.goal, about)
             grouped.setdefault(key, []).append(study)
@@ -104,24 +108,8 @@ class _Study:
     metric_kinds: NDArray[np.int8]
 
 
-def _all_generated(path: Path) -> Iterator[_Study]:
-    """Studies of a generated folder, or of those in it."""
-    folders = sorted(manifest.parent for manifest in path.glob("*/manifest.json"))
-    for folder in folders or [path]:
-        yield from _generated(folder)
-
-
 def _generated(path: Path) -> Iterator[_Study]:
-    from optformer.data.generation import load_histories, shards
-
-    manifest = shards.read_manifest(path) or {}
-    reserved = [name for name, suite in manifest.get("objectives", {}).items() if suite == "dev"]
-    if reserved:
-        raise DatasetError(
-            f"{path} holds histories of {reserved[0]!r}, which is reserved for evaluation; train "
-            "on a folder that was generated without --allow-reserved"
-        )
-    for history in load_histories(path):  # checks every file first
+    for history in training_histories(path):
         told = history.key.method.replace("-", " ")
         yield _encode(f"{path}, study {history.key.name}", history.config, history.trials, told)
 

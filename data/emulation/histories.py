@@ -52,7 +52,7 @@ def load_history_tables(path: str | Path) -> dict[str, EvaluationTable]:
             reserved objective, or studies of one data set differ in their metric.
     """
     found: dict[tuple[str, str], dict[str, _Rows]] = defaultdict(dict)
-    for history in _histories(Path(path)):
+    for history in training_histories(Path(path)):
         config = history.config
         about = "-".join(text for key, text in config.metadata.items() if key not in OF_THE_DATA)
         name = re.sub(r"[^a-z0-9]+", "-", about.lower()).strip("-")
@@ -79,7 +79,12 @@ def load_history_tables(path: str | Path) -> dict[str, EvaluationTable]:
     return tables
 
 
-def _histories(folder: Path) -> Iterator[History]:
+def training_histories(folder: Path) -> Iterator[History]:
+    """Histories of a folder that `optformer generate` wrote, or of those in it.
+
+    Raises:
+        DatasetError: There are none, a file is damaged, or a study is of a reserved objective.
+    """
     parts = sorted(manifest.parent for manifest in folder.glob("*/manifest.json"))
     for part in parts or [folder]:
         for history in load_histories(part):
@@ -89,6 +94,11 @@ def _histories(folder: Path) -> Iterator[History]:
                     "histories that were generated without --allow-reserved"
                 )
             yield history
+
+
+def dataset_name(config: StudyConfig) -> str:
+    """What a study's metadata tell of its data set, in one line."""
+    return "; ".join(config.metadata.get(key, "") for key in OF_THE_DATA)
 
 
 def _add(rows: _Rows, history: History) -> None:
@@ -120,9 +130,7 @@ def _table(datasets: list[_Rows]) -> EvaluationTable:
         values=np.nan_to_num(values),
         active=~np.isnan(values),
         dataset=number,
-        datasets=tuple(
-            "; ".join(rows.config.metadata.get(key, "") for key in OF_THE_DATA) for rows in datasets
-        ),
+        datasets=tuple(dataset_name(rows.config) for rows in datasets),
         gains={metric: np.where(measured == metric, gain, np.nan) for metric in sorted(goals)},
         goals=dict(sorted(goals.items())),
         texts=tuple(rows.config.metadata for rows in datasets),

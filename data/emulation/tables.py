@@ -55,7 +55,7 @@ class EvaluationTable:
 
     def split(self, held_out: float) -> tuple[EvaluationTable, EvaluationTable]:
         """Divide the data sets by a hash of their names, about `held_out` of them to the second."""
-        late = [zlib.crc32(name.encode()) % 1000 < 1000 * held_out for name in self.datasets]
+        late = [is_held_out(name, held_out) for name in self.datasets]
         return self._only([not there for there in late]), self._only(late)
 
     def _only(self, kept: list[bool]) -> EvaluationTable:
@@ -70,6 +70,11 @@ class EvaluationTable:
             gains={metric: gains[rows] for metric, gains in self.gains.items()},
             texts=tuple(text for text, keep in zip(self.texts, kept, strict=False) if keep),
         )
+
+
+def is_held_out(dataset: str, share: float) -> bool:
+    """Whether a data set is among about `share` of all, chosen by a hash of their names."""
+    return zlib.crc32(dataset.encode()) % 1000 < 1000 * share
 
 
 def load_table(path: str | Path, goals: Mapping[str, Goal]) -> EvaluationTable:
