@@ -113,7 +113,7 @@ def draw_trials(
         if slot not in space.fixed and len(rows):
             logs = _log_chances(study, values[rows], kinds[rows], slot)
             chances = _likeliest((logs / temperature).softmax(-1), top_p)
-            token = torch.multinomial(chances, 1, generator=generator)
+            token = _draw(chances, generator)
             inside = torch.rand(len(rows), generator=generator).double()
             values[rows, slot] = _numbers(token[:, 0], inside)
             scores[rows] += logs.gather(1, token)[:, 0].numpy()
@@ -166,10 +166,19 @@ def _empty(space: EncodedSpace, count: int) -> tuple[Array, NDArray[np.int64], A
 
 def _log_chances(study: StudyModel, values: Array, kinds: NDArray[np.int64], slot: int) -> Tensor:
     """Log-probabilities of the bins and choices of one parameter, float64, (N, Q + K)."""
-    points = points_batch(Points(values.astype(np.float32), kinds))
-    asked = torch.full((len(values),), slot)
+    # Trials that are equal so far are asked once; at the first parameter all are.
+    _, first, same = np.unique(values[:, :slot], axis=0, return_index=True, return_inverse=True)
+    points = points_batch(Points(values[first].astype(np.float32), kinds[first]))
+    asked = torch.full((len(first),), slot)
     logits = study.model.value_logits(study.memory, study.cache, points, asked)[0]
-    return logits.double().log_softmax(-1)
+    return logits.double().log_softmax(-1)[same.reshape(-1)]
+
+
+def _draw(chances: Tensor, generator: torch.Generator) -> Tensor:
+    """One token a row, (N, 1), by inverting the sums of its chances, which need not be 1."""
+    sums = chances.cumsum(-1)
+    place = torch.rand(len(chances), 1, generator=generator, dtype=chances.dtype) * sums[:, -1:]
+    return torch.searchsorted(sums, place, right=True)
 
 
 def _likeliest(chances: Tensor, top_p: float) -> Tensor:
