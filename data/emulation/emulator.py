@@ -173,8 +173,10 @@ def _normal_scores(table: EvaluationTable) -> tuple[Tensor, Tensor]:
             gain = gains[rows]
             chance = torch.from_numpy((rankdata(gain) - 0.5) / len(rows)).float()
             scores[rows, column] = math.sqrt(2) * torch.erfinv(2 * chance - 1)
-            scale = float(gain.std()) or 1.0
-            ordered = torch.from_numpy(np.sort(gain - np.median(gain)) / scale).float()
+            low, median, high = np.quantile(gain, [0.25, 0.5, 0.75])
+            # The quartiles', because a run that exploded would flatten all others.
+            scale = float(high - low) or float(gain.std()) or 1.0
+            ordered = torch.from_numpy(np.sort(gain - median) / scale).float()
             at = 0.5 * (1 + torch.erf(knot_scores(ordered) / math.sqrt(2)))
             knots[number, column] = torch.quantile(ordered, at)
     return scores, knots
