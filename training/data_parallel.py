@@ -23,12 +23,14 @@ class Parallel(Protocol):
     """How processes share the work of a step and what each of them holds.
 
     Attributes:
-        core: The network, or the part of it, that this process trains.
         place: Which share of a step's batches this process draws, and of how many shares.
     """
 
-    core: OptFormerModel
     place: tuple[int, int]
+
+    @property
+    def core(self) -> OptFormerModel:
+        """The network, or the part of it, that this process trains."""
 
     def gradients(self, batches: Sequence[StudyBatch]) -> Tensor:
         """Compute this process's part of a step.

@@ -128,7 +128,7 @@ class Pipeline:
             if weight.grad is not None and (self.core.first or not name.startswith(COPIED))
         ]
         squared: Tensor = self.accelerator.reduce(torch.stack(counted).sum(), "sum")
-        norm = squared.sqrt()
+        norm: Tensor = squared.sqrt()
         torch.nn.utils.clip_grads_with_norm_(weights.values(), self.config.clip, norm)
         return norm
 
@@ -225,7 +225,7 @@ class _Run(nn.Module):
             if self.model.first:
                 carried = self.model.enter(part)
             else:
-                pieces = flat.split([prod(shape) for shape in self.shapes])
+                pieces = torch.split(flat, [prod(shape) for shape in self.shapes])
                 carried = [p.view(shape) for p, shape in zip(pieces, self.shapes, strict=True)]
             carried = self.model.through(carried, part)
             if self.model.last:
@@ -237,7 +237,7 @@ class _Run(nn.Module):
         answers = self.model.answers(carried, part)
         found = study_losses(lambda *asked: answers, part, self.metric_share)
         metric, value = _answered(part) / self.counted * torch.stack([found.metric, found.value])
-        total = self.metric_share * metric + (1 - self.metric_share) * value
+        total: Tensor = self.metric_share * metric + (1 - self.metric_share) * value
         self.losses += torch.stack([total, metric, value]).detach()
         return total
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,9 +26,27 @@ Suggest = Callable[[Sequence[Trial], np.random.Generator], dict[str, Value]]
 """Proposes the next trial's values from the history."""
 
 
+class Task(Protocol):
+    """A function to be maximized, with the yardstick of its regret.
+
+    Attributes:
+        median: Of the values of many random points.
+        top: The best value known.
+    """
+
+    @property
+    def median(self) -> float: ...  # noqa: D102
+
+    @property
+    def top(self) -> float: ...  # noqa: D102
+
+    def value(self, point: Mapping[str, Value]) -> float:
+        """The function's value, NaN where the trial fails."""
+
+
 @dataclass(frozen=True)
 class SyntheticTask:
-    """One function without noise on one space, to be maximized.
+    """One function without noise on one space, a `Task`.
 
     Attributes:
         config: The study.
@@ -71,7 +90,7 @@ def draw_task(seed: int, number: int, trials: int) -> SyntheticTask:
     return SyntheticTask(config, space, functions, median, top)
 
 
-def search(task: SyntheticTask, suggest: Suggest, trials: int, seed: Sequence[int]) -> list[Trial]:
+def search(task: Task, suggest: Suggest, trials: int, seed: Sequence[int]) -> list[Trial]:
     """Search a task; each trial has its own stream of the seed."""
     history: list[Trial] = []
     for number in range(trials):
@@ -81,7 +100,7 @@ def search(task: SyntheticTask, suggest: Suggest, trials: int, seed: Sequence[in
     return history
 
 
-def regrets(task: SyntheticTask, history: Sequence[Trial]) -> Array:
+def regrets(task: Task, history: Sequence[Trial]) -> Array:
     """(top - best so far) / (top - median) after each trial, at most 1, maybe below 0; (T,)."""
     values = [-np.inf if trial.value is None else trial.value for trial in history]
     best = np.maximum.accumulate(np.array(values, dtype=np.float64))

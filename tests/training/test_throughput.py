@@ -57,7 +57,7 @@ def test_measure_throughput__tiny_model__times_a_t5_of_its_size(
     training_config: TrainingConfig, vocabulary: Vocabulary
 ) -> None:
     config = replace(training_config, prior=replace(training_config.prior, tokens=96))
-    found = measure_throughput(config, vocabulary, torch.device("cpu"), batches=1, repeats=1)
+    found = measure_throughput(config, vocabulary, torch.device("cpu"), batches=1)
     assert [speed.name.split(",")[0] for speed in found] == ["T5", "OptFormer", "OptFormer"]
     theirs, ours, _ = found
     assert theirs.parameters == pytest.approx(ours.parameters, rel=0.2)

@@ -13,6 +13,7 @@ import torch
 import yaml
 from torch import Tensor
 
+import optformer.checkpoint as checkpoint_module
 import optformer.training.data_parallel as data_parallel
 from optformer.checkpoint import load_checkpoint
 from optformer.config import ModelConfig
@@ -307,6 +308,23 @@ def test_save__disk_full__leaves_the_previous_state_whole(
     _trainer(training_config, begun, resume=True).train()
     weights = _state(straight)["weights"]
     assert all(torch.equal(w, weights[n]) for n, w in _state(begun)["weights"].items())
+
+
+def test_save__disk_full_while_publishing__leaves_everything_whole(
+    training_config: TrainingConfig, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(training_config, begun, resume=True)
+    before = sorted(begun.iterdir())
+
+    def full(weights: Any, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_module, "save_file", full)
+    with pytest.raises(CheckpointError, match=r"cannot write the checkpoint.*No space left"):
+        trainer.train()
+    assert load_checkpoint(begun / CHECKPOINT).run["steps"] == _state(begun)["step"] == 3
+    assert sorted(begun.iterdir()) == before  # no half a checkpoint either
 
 
 def test_train__configuration_file__runs_once_and_resumes(
