@@ -1,12 +1,12 @@
 """Batches of recorded studies, each a pure function of the run's seed and the step.
 
 A batch holds studies of as many parameters and of at least the length that was drawn, cut to it:
-no trial is padding. Every study is a space of its own, with its own order and names. Beside the
-trials after the prefix, points of other studies of the same objective are asked about, and those
-that come later in the study itself: their values are known, and nothing attends to a question.
-Half of them are near the incumbent.
+no trial is padding. Up to `studies_per_space` studies of one objective, of one method if it is
+told, share a space: an order, names and metadata. Beside the trials after the prefix, points of
+other studies of the same objective are asked about, and those that come later in the study itself:
+their values are known, and nothing attends to a question. Half of them are near the incumbent.
 
-Letters as in `optformer.batch`; here each study has its own space, S = B.
+Letters as in `optformer.batch`.
 """
 
 from __future__ import annotations
@@ -83,6 +83,10 @@ class RecordedStudies:
         self._known = [np.flatnonzero(o.metric_kinds != MetricKind.PENDING) for o in objectives]
         self._known_count = np.array([len(known) for known in self._known])[self._objective]
         self._chances = self._weights()
+        methods = [method or "" for objective in objectives for method in objective.methods]
+        pairs = [f"{o} {method}" for o, method in zip(self._objective, methods, strict=True)]
+        # What shares a space when methods are told, and when they are not.
+        self._groups = {True: np.unique(pairs, return_inverse=True)[1], False: self._objective}
 
     def batch(self, step: int) -> StudyBatch:
         """The batch of one step."""
@@ -95,16 +99,36 @@ class RecordedStudies:
         spare = self._known_count - length  # known points that a study does not tell, at least
         probes = min(self.prior.probes, max(0, int(spare[first])))
         fits = (self._parameters == self._parameters[first]) & (self._length >= length)
-        chances = self._chances * (fits & (spare >= min(probes, int(spare[first]))))
-        count = max(1, round(self.prior.tokens / (length + probes)))
-        picked = rng.choice(
-            len(self._study),
-            count,
-            replace=count > np.count_nonzero(chances),
-            p=chances / chances.sum(),
+        fits &= spare >= min(probes, int(spare[first]))
+        named = rng.random() < self.prior.named_algorithm
+        members = self._draw(first, np.flatnonzero(fits), length + probes, named, rng)
+        spaces = [self._space(int(studies[0]), named, rng) for studies in members]
+        told = [
+            self._tell(number, space, length, prefix, probes, rng)
+            for space, studies in zip(spaces, members, strict=True)
+            for number in studies.tolist()
+        ]
+        return self._assemble(spaces, told, prefix, length, rng, generator)
+
+    def _draw(
+        self,
+        first: int,
+        fits: NDArray[np.int64],
+        each: int,
+        named: bool,
+        rng: np.random.Generator,
+    ) -> list[NDArray[np.int64]]:
+        """Studies of each space; `each` is the work of one."""
+        groups, group = np.unique(self._groups[named][fits], return_inverse=True)
+        sizes = np.bincount(group)
+        share = int(
+            min(self.prior.studies_per_space, sizes[groups == self._groups[named][first]][0])
         )
-        told = [self._tell(int(number), length, prefix, probes, rng) for number in picked]
-        return self._assemble(told, prefix, length, rng, generator)
+        chances = np.bincount(group, self._chances[fits]) * (sizes >= share)
+        count = max(1, round(self.prior.tokens / each / share))
+        replace = count > np.count_nonzero(chances)
+        picked = rng.choice(len(groups), count, replace=replace, p=chances / chances.sum())
+        return [rng.choice(fits[group == one], share, replace=False) for one in picked]
 
     def _weights(self) -> NDArray[np.float64]:
         """Probability of each study: equal in a folder, folders by their weights."""
@@ -121,30 +145,37 @@ class RecordedStudies:
         weights: NDArray[np.float64] = each[self._objective] * (self._length > 0)
         return weights / weights.sum()
 
+    def _space(self, number: int, named: bool, rng: np.random.Generator) -> _Space:
+        """What is told of a study's objective, and of its method."""
+        objective = int(self._objective[number])
+        method = self.objectives[objective].methods[self._study[number]]
+        return _Space(objective, int(rng.integers(WORDINGS)), method if named else None)
+
     def _tell(
-        self, number: int, length: int, prefix: int, probes: int, rng: np.random.Generator
+        self,
+        number: int,
+        space: _Space,
+        length: int,
+        prefix: int,
+        probes: int,
+        rng: np.random.Generator,
     ) -> _Told:
-        """One study as it is told this time."""
-        place, study = int(self._objective[number]), int(self._study[number])
-        objective = self.objectives[place]
-        start = int(objective.starts[study])
+        """One study, and what is asked about it, in the words of its space."""
+        objective, known = self.objectives[space.objective], self._known[space.objective]
+        start = int(objective.starts[self._study[number]])
         trials = np.arange(start, start + length)
-        asked = _choose(objective, self._known[place], trials, prefix, probes, rng)
+        asked = _choose(objective, known, trials, prefix, probes, rng)
         rows = np.concatenate([trials, asked])
-        wording = int(rng.integers(WORDINGS))
-        named = rng.random() < self.prior.named_algorithm
         points = EncodedPoints(objective.values[rows], objective.kinds[rows].astype(np.int64))
         return _Told(
-            objective=place,
-            wording=wording,
-            algorithm=objective.methods[study] if named else None,
-            points=self.wordings.wording(place, wording).tell(points),
+            points=self.wordings.wording(space.objective, space.wording).tell(points),
             outcome=objective.outcome[rows],
             kinds=objective.metric_kinds[rows].astype(np.int64),
         )
 
     def _assemble(
         self,
+        spaces: Sequence[_Space],
         told: Sequence[_Told],
         prefix: int,
         length: int,
@@ -173,13 +204,17 @@ class RecordedStudies:
             rows,
             rng.spawn(1)[0],
         )
+        share = len(told) // len(spaces)
         metadata = metadata_batch(
             [
-                self.wordings.encoding(study.objective, study.wording, study.algorithm, more)
-                for study, more in zip(told, guidance.told, strict=True)
+                # A study's own mark is told where it has a space of its own, see `PolicyConfig`.
+                self.wordings.encoding(
+                    space.objective, space.wording, space.algorithm, guidance.told[share * s]
+                )
+                for s, space in enumerate(spaces)
             ],
-            [self.wordings.wording(study.objective, study.wording).legal for study in told],
-            draw_slots(len(told), parameters, self.prior.random_slots, rng),
+            [self.wordings.wording(space.objective, space.wording).legal for space in spaces],
+            draw_slots(len(spaces), parameters, self.prior.random_slots, rng),
         )
         return StudyBatch(
             metadata=metadata,
@@ -201,12 +236,18 @@ class RecordedStudies:
 
 
 @dataclass(frozen=True)
-class _Told:
-    """A study as a batch tells it: T trials, then the points to ask about."""
+class _Space:
+    """What a batch tells of an objective."""
 
     objective: int
     wording: int
     algorithm: str | None
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A study as a batch tells it: T trials, then the points to ask about."""
+
     points: EncodedPoints
     outcome: NDArray[np.float64]
     kinds: NDArray[np.int64]

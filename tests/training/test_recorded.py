@@ -200,15 +200,17 @@ def test_batch__shapes__hold_no_padding(
     folder: Path, prior_config: PriorConfig, vocabulary: Vocabulary
 ) -> None:
     recorded = draw(folder, prior_config, vocabulary)
-    sizes = set()
+    sizes, shares = set(), set()
     for batch in (recorded.batch(step) for step in range(25)):
         studies, length = batch.history.metric.shape
         asked = batch.metrics.target.shape[1]
-        assert batch.metadata.slots.shape[0] == studies  # every study has its own space
+        share = studies // batch.metadata.slots.shape[0]
+        assert 1 <= share <= prior_config.studies_per_space
+        shares.add(share)
         assert 0 <= batch.prefix < length <= prior_config.max_trials
         assert asked == prior_config.probes + length - batch.prefix
         each = length + prior_config.probes
-        assert abs(studies * each - prior_config.tokens) <= each / 2
+        assert abs(studies * each - prior_config.tokens) <= share * each / 2
         assert (batch.history.points.kinds != ValueKind.MISSING).all()
         assert (batch.history.metric_kinds != MetricKind.MISSING).all()
         assert (batch.metrics.target != IGNORED).all()  # nothing was pending when it was recorded
@@ -216,6 +218,7 @@ def test_batch__shapes__hold_no_padding(
         assert batch.metrics.position.max() <= length
         sizes.add(batch.metadata.slots.shape[1])
     assert sizes == {2, 4}
+    assert shares == {1, 2}  # one where a single study of a method is long enough
 
 
 def test_batch__any_wording__tells_points_and_their_values(
@@ -226,7 +229,8 @@ def test_batch__any_wording__tells_points_and_their_values(
     for batch in (recorded.batch(step) for step in range(12)):
         history = batch.history
         for study in range(0, len(history.metric), 7):
-            config, algorithm = told(batch, study, vocabulary)
+            share = len(history.metric) // len(batch.metadata.mask)
+            config, algorithm = told(batch, study // share, vocabulary)
             orders.add(tuple(config.space))
             algorithms.add(algorithm)
             metadata.add(tuple(config.metadata))
@@ -269,7 +273,8 @@ def test_batch__without_names__mirrors_axes_and_stays_legal(
         assert all(name.startswith("x") for name in config.space)
         assert not config.metadata
         assert not any(parameter.description for parameter in config.space.values())
-        legal = batch.metadata.legal[:, batch.value_slots]
+        share = len(batch.history.metric) // len(batch.metadata.slots)
+        legal = batch.metadata.legal.repeat_interleave(share, 0)[:, batch.value_slots]
         answered = batch.values.target != IGNORED
         picked = torch.gather(legal, 2, batch.values.target.clamp(min=0)[..., None])[..., 0]
         assert picked[answered].all()
@@ -308,7 +313,8 @@ def test_batch__questions__are_of_other_trials_half_of_them_near(
 def test_batch__returns__are_told_in_the_metadata(
     folder: Path, prior_config: PriorConfig, vocabulary: Vocabulary
 ) -> None:
-    recorded = draw(folder, replace(prior_config, tokens=600), vocabulary, policy="returns")
+    alone = replace(prior_config, tokens=600, studies_per_space=1)
+    recorded = draw(folder, alone, vocabulary, policy="returns")
     marks: list[str | None] = []
     for batch in (recorded.batch(step) for step in range(6)):
         assert batch.value_weights is None
