@@ -341,11 +341,11 @@ class TrainingConfig:
             if not isinstance(listed, Sequence) or not all(isinstance(i, Mapping) for i in listed):
                 raise ConfigError(f"{name} must list mappings of settings, got {listed!r}")
             settings[name] = tuple(_section(section, item) for item in listed)
-        for name, section in (("mixture", MixtureConfig), ("policy", PolicyConfig)):
+        for name, only in (("mixture", MixtureConfig), ("policy", PolicyConfig)):
             if settings.get(name) is None:
                 settings.pop(name, None)
             elif isinstance(settings[name], Mapping):
-                settings[name] = _section(section, settings[name])
+                settings[name] = _section(only, settings[name])
             else:
                 raise ConfigError(f"{name} must be a mapping of settings, got {settings[name]!r}")
         return _section(cls, settings)

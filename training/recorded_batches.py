@@ -126,7 +126,7 @@ class RecordedStudies:
         )
         chances = np.bincount(group, self._chances[fits]) * (sizes >= share)
         count = max(1, round(self.prior.tokens / each / share))
-        replace = count > np.count_nonzero(chances)
+        replace = bool(count > np.count_nonzero(chances))
         picked = rng.choice(len(groups), count, replace=replace, p=chances / chances.sum())
         return [rng.choice(fits[group == one], share, replace=False) for one in picked]
 
@@ -142,8 +142,9 @@ class RecordedStudies:
             for folder in folders
         }
         each = np.array([folder.weight / max(studies[folder.path], 1) for folder in folders])
-        weights: NDArray[np.float64] = each[self._objective] * (self._length > 0)
-        return weights / weights.sum()
+        weights = each[self._objective] * (self._length > 0)
+        chances: NDArray[np.float64] = weights / weights.sum()
+        return chances
 
     def _space(self, number: int, named: bool, rng: np.random.Generator) -> _Space:
         """What is told of a study's objective, and of its method."""
