@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="folder of the configuration's tables of real evaluations (default: here)",
+        help="folder of the configuration's tables and histories (default: here)",
     )
     parser.add_argument(
         "--max-seconds", type=float, default=math.inf, help="stop after so long (default: never)"
