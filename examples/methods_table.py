@@ -228,7 +228,9 @@ def read(file: Path, model: Path | None) -> pd.DataFrame:
     """The runs that are there, but those of another checkpoint."""
     if not file.exists():
         return pd.DataFrame(columns=COLUMNS)
-    there = pd.read_csv(file, keep_default_na=False).drop_duplicates(KEY, keep="last")
+    text = {"task": str, "checkpoint": str}  # digits alone would be read as numbers
+    there = pd.read_csv(file, keep_default_na=False, dtype=text)
+    there = there.drop_duplicates(KEY, keep="last")
     return there[there.checkpoint == there.method.map(partial(checkpoint_of, model=model))]
 
 
@@ -304,40 +306,36 @@ def mean_of(values: np.ndarray | None) -> str:
 
 def plot(contests: Mapping[str, Contest], there: pd.DataFrame, file: Path) -> None:
     """Mean regret of every method beside random search's and the language model's."""
-    rows: list[tuple[str, dict[str, np.ndarray]]] = []
+    figure = Figure(dpi=120, layout="constrained")
+    axes = figure.add_subplot(xlabel="regret: 0 the best run of anyone, 1 a typical random trial")
+    marks = {"method": ("#333333", "o"), BASE: ("#999999", "|"), OURS: ("#d1495b", "D")}
+    labels: list[str] = []
     for name, contest in contests.items():
         runs = there[there.contest == name]
         runs = runs.assign(regret=regrets(runs, contest))
         values = {key: part.regret.to_numpy() for key, part in runs.groupby("method")}
-        rows += [
-            (
-                method,
-                {"method": values[method], **{k: values[k] for k in (BASE, OURS) if k in values}},
-            )
-            for method in contest.runs
-            if method not in (BASE, OURS) and method in values
-        ]
-    figure = Figure(figsize=(7.5, 0.9 + 0.28 * len(rows)), dpi=120, layout="constrained")
-    axes = figure.add_subplot(
-        xlabel="regret: 0 is the best run of anyone, 1 a typical random trial"
-    )
-    marks = {"method": ("#333333", "o"), BASE: ("#999999", "|"), OURS: ("#d1495b", "D")}
-    for place, (_, values) in enumerate(rows):
-        for key, found in values.items():
-            colour, marker = marks[key]
-            axes.errorbar(
-                found.mean(),
-                place,
-                xerr=half_width(found) if key == "method" and len(found) > 1 else None,
-                color=colour,
-                marker=marker,
-                markersize=9 if key == BASE else 5,
-                linewidth=1,
-                label=key if place == 0 else None,
-            )
-    axes.set_yticks(range(len(rows)), [method for method, _ in rows])
+        for method in contest.runs:
+            if method in (BASE, OURS) or method not in values:
+                continue
+            for key, (colour, marker) in marks.items():
+                found = values.get(method if key == "method" else key, np.array([]))
+                if len(found) < 2:
+                    continue
+                axes.errorbar(
+                    found.mean(),
+                    len(labels),
+                    xerr=half_width(found) if key == "method" else None,
+                    color=colour,
+                    marker=marker,
+                    markersize=9 if key == BASE else 5,
+                    linewidth=1,
+                    label=None if labels else key,
+                )
+            labels.append(f"{method} ({name})")
+    axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.legend(frameon=False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure.set_size_inches(7.5, 1.2 + 0.28 * len(labels))
     figure.savefig(file)
 
 
