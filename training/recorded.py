@@ -78,8 +78,8 @@ def read_histories(
 
     Raises:
         DatasetError: A file is damaged or of another format, a study cannot be written in the
-            language, or a folder holds studies that nothing may be trained on; the message names
-            it.
+            language, or a folder holds studies that nothing may be trained on, or none but those
+            that are held out; the message names it.
         ConfigError: There is no such table, or it lacks a column.
     """
     objectives = []
@@ -94,6 +94,8 @@ def read_histories(
             about = tuple(sorted(config.metadata.items()))
             key = (config.space, config.metric_name, config.goal, about)
             grouped.setdefault(key, []).append(study)
+        if not grouped:
+            raise DatasetError(f"every study in {path} is held out; choose a smaller held_out")
         objectives += [_join(members, source) for members in grouped.values()]
     return objectives
 

@@ -31,7 +31,7 @@ from optformer.training.recorded import RecordedObjective
 WORDINGS = 32  # of an objective
 MIRRORED = 0.5  # share of the numeric axes of a wording without names
 
-_CACHED = 20_000  # encodings kept in memory, about 5 kB each
+_CACHED = 10_000  # wordings, and encodings, kept in memory: about 10 kB each
 _STREAM = 3  # of the run's seed
 
 
@@ -87,6 +87,8 @@ class Wordings:
         """One wording of an objective, both by their numbers."""
         key = objective, number
         if key not in self._wordings:
+            if len(self._wordings) == _CACHED:
+                self._wordings.clear()
             rng = np.random.default_rng([self.seed, objective, number, _STREAM])
             self._wordings[key] = _draw(self.objectives[objective], rng)
         return self._wordings[key]

@@ -149,7 +149,7 @@ def test_read_histories__reserved_objective__is_refused(tmp_path: Path) -> None:
 def test_read_histories__held_out_data_sets__are_those_of_tables(
     folder: Path, objectives: list[RecordedObjective]
 ) -> None:
-    for share in (0.3, 0.6, 0.99):
+    for share in (0.05, 0.3, 0.5):
         kept = {
             o.config.metadata["dataset"] for o in read_histories([source(held_out=share)], folder)
         }
@@ -338,3 +338,32 @@ def test_batch__advantages__weigh_value_questions_and_nothing_else(
     assert weighted.value_weights.std() > 0
     assert torch.equal(plain.metadata.ids, weighted.metadata.ids)
     assert torch.equal(plain.values.target, weighted.values.target)
+
+
+def test_batch__one_study_of_ones_own__is_asked_about_its_later_trials(
+    tmp_path: Path, prior_config: PriorConfig, vocabulary: Vocabulary
+) -> None:
+    trials = play(OTHER, 1, 15)
+    rows = [{**t.params, "accuracy": t.value} for t in trials]
+    pd.DataFrame(rows).to_parquet(tmp_path / "logs.parquet")
+    save_space(OTHER, tmp_path / "logs.space.yaml")
+    read = read_histories(
+        [source(path="logs.parquet", goals={"accuracy": "maximize"}, unnamed=0.0, reordered=0.0)],
+        tmp_path,
+    )
+    recorded = RecordedStudies(read, prior_config, PolicyConfig(), vocabulary, 0)
+    asked = set()
+    for batch in (recorded.batch(step) for step in range(30)):
+        length = batch.history.length
+        probes = batch.metrics.target.shape[1] - (length - batch.prefix)
+        assert probes == min(prior_config.probes, len(trials) - length)
+        later = torch.tensor([[t.params["a"], t.params["b"]] for t in trials[length:]])
+        for point in batch.metrics.points.values[0, :probes].double():
+            assert (later - point).abs().sum(-1).min() < 1e-6
+        asked.add(probes)
+    assert len(asked) > 3
+
+
+def test_read_histories__everything_held_out__is_refused(folder: Path) -> None:
+    with pytest.raises(DatasetError, match="held out"):
+        read_histories([source(held_out=0.9999)], folder)
