@@ -20,7 +20,8 @@ EMBEDDING = 16  # numbers that tell a data set
 HIDDEN = 160
 KNOTS = 33  # points of the map from normal scores to values
 BATCH, RATE = 512, 3e-3
-LEAST_STEPS = 500  # for small tables
+PASSES, LEAST_STEPS = 40, 500  # of all rows, and for small tables
+LARGEST = 1e9  # size of a value, in distances of quartiles: beyond are runs that exploded
 
 
 class Emulator(nn.Module):
@@ -100,20 +101,20 @@ def from_scores(scores: Tensor, knots: Tensor) -> Tensor:
 
 
 def fit_emulator(
-    table: EvaluationTable, *, passes: int = 40, seed: int = 0, progress: bool = False
+    table: EvaluationTable, *, steps: int | None = None, seed: int = 0, progress: bool = False
 ) -> Emulator:
     """Train an emulator.
 
     Args:
         table: Evaluations of at least one data set.
-        passes: How often each row is seen at least, about.
+        steps: Batches of 512 rows; as many as the table's size asks for when absent.
         seed: Seed of weights and batches.
         progress: Show a progress bar.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         emulator = _untrained(table)
-    steps = max(LEAST_STEPS, passes * len(table.values) // BATCH)
+    steps = steps or max(LEAST_STEPS, PASSES * len(table.values) // BATCH)
     scores, knots = _normal_scores(table)
     emulator.knots.copy_(knots)
     values = torch.from_numpy(table.values).float()
@@ -176,7 +177,8 @@ def _normal_scores(table: EvaluationTable) -> tuple[Tensor, Tensor]:
             low, median, high = np.quantile(gain, [0.25, 0.5, 0.75])
             # The quartiles', because a run that exploded would flatten all others.
             scale = float(high - low) or float(gain.std()) or 1.0
-            ordered = torch.from_numpy(np.sort(gain - median) / scale).float()
+            placed = ((np.sort(gain) - median) / scale).clip(-LARGEST, LARGEST)
+            ordered = torch.from_numpy(placed).float()
             at = 0.5 * (1 + torch.erf(knot_scores(ordered) / math.sqrt(2)))
             knots[number, column] = torch.quantile(ordered, at)
     return scores, knots

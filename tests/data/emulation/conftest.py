@@ -47,4 +47,4 @@ def table(table_path: Path) -> EvaluationTable:
 
 @pytest.fixture(scope="session")
 def emulator(table: EvaluationTable) -> Emulator:
-    return fit_emulator(table, passes=230)
+    return fit_emulator(table, steps=400)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_emulator__saved__comes_back(
 
 
 def test_fit_emulator__same_seed__is_the_same(table: EvaluationTable) -> None:
-    one, other = (fit_emulator(table, passes=2, seed=5).state_dict() for _ in range(2))
+    one, other = (fit_emulator(table, steps=3, seed=5).state_dict() for _ in range(2))
 
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -107,7 +108,7 @@ def test_fit_emulator__same_seed__is_the_same(table: EvaluationTable) -> None:
 def test_draw__sub_space__is_closed_under_conditions(
     table: EvaluationTable, emulator: Emulator, parameters: int
 ) -> None:
-    functions, metrics, goals = EmulatedTable(table, emulator).draw(
+    functions, metrics, goals, told = EmulatedTable(table, emulator).draw(
         40, parameters, 2, np.random.default_rng(parameters)
     )
     generator = torch.Generator().manual_seed(0)
@@ -118,13 +119,14 @@ def test_draw__sub_space__is_closed_under_conditions(
     assert outcome.isfinite().all()
     assert all(goal == table.goals[metric] for metric, goal in zip(metrics, goals, strict=True))
     assert all(len(space) == parameters for space in functions.spaces.described)
+    assert told == [{}] * 40
     assert functions.select(slice(3, 5)).observe(values[3:5], generator).shape == (2, 2, 16)
 
 
 def test_draw__depth_under_its_parent__matters_only_when_active(
     table: EvaluationTable, emulator: Emulator
 ) -> None:
-    functions, _, _ = EmulatedTable(table, emulator).draw(30, 4, 1, np.random.default_rng(3))
+    functions, *_ = EmulatedTable(table, emulator).draw(30, 4, 1, np.random.default_rng(3))
     for s, space in enumerate(functions.spaces.described):
         kind, depth = (functions.columns[s].tolist().index(column) for column in (0, 1))
         assert list(space.values())[depth].when
@@ -144,3 +146,42 @@ def test_draw__same_seed__is_the_same(table: EvaluationTable, emulator: Emulator
     assert one.spaces.described == other.spaces.described
     assert torch.equal(one.embedding, other.embedding)
     assert torch.equal(one.noise, other.noise)
+
+
+def test_fit_emulator__a_run_that_exploded__flattens_no_function(table: EvaluationTable) -> None:
+    gains = table.gains["auc"].copy()
+    gains[table.dataset == 0] = np.where(np.arange(150) < 3, -1e40, gains[table.dataset == 0])
+    exploded = replace(table, gains={"auc": gains}, goals={"auc": "maximize"})
+
+    knots = fit_emulator(exploded, steps=1).knots
+
+    assert (knots[:, 0, -1] - knots[:, 0, KNOTS // 2] > 0.1).all()
+    assert (knots[0, 0, :-1] <= knots[0, 0, 1:]).all()
+
+
+def test_fit_emulator__metrics_of_different_data_sets__each_is_learned(
+    table: EvaluationTable,
+) -> None:
+    even = table.dataset % 2 == 0
+    gains = {
+        "auc": np.where(even, table.gains["auc"], np.nan),
+        "error": np.where(even, np.nan, table.gains["error"]),
+    }
+    mixed = replace(table, gains=gains, goals={"auc": "maximize", "error": "minimize"})
+    emulator = fit_emulator(mixed, steps=300)
+    scores = emulator(
+        torch.from_numpy(mixed.values).float(),
+        torch.from_numpy(mixed.active),
+        emulator.embedding(torch.from_numpy(mixed.dataset)),
+    )
+    assert mixed.measured.tolist() == [[True, False], [False, True]] * 3
+    for number in range(6):
+        rows, metric = mixed.dataset == number, number % 2
+        found = spearmanr(scores[rows, metric], list(gains.values())[metric][rows])
+        assert found.statistic > 0.85
+
+    drawer = EmulatedTable(mixed, emulator)
+    functions, metrics, goals, _ = drawer.draw(20, 2, 3, np.random.default_rng(0))
+    assert dict(zip(metrics, goals, strict=True)) == {"auc": "maximize", "error": "minimize"}
+    values = functions.spaces.legal(torch.rand(20, 3, 50, 2, generator=torch.Generator()))
+    assert (functions.mean(values).std(-1) > 0).all()  # knots of the metric that was measured

@@ -223,17 +223,17 @@ def test_generate__method_that_cannot_search_a_space__says_so_before_any_trial(
 
 
 def test_select_objectives__star__leaves_out_what_is_reserved_unless_allowed() -> None:
-    selected, left_out = sources.select_objectives(["*"], allow_reserved=False)
+    selected, left_out = sources.select_objectives(["*"], generated=0, allow_reserved=False)
     assert selected == sorted(PAIRS)
     assert "mlp-digits" in left_out
-    everything, none = sources.select_objectives(["*"], allow_reserved=True)
+    everything, none = sources.select_objectives(["*"], generated=0, allow_reserved=True)
     assert (everything, none) == (sorted([*selected, *left_out]), [])
     assert all(sources.load_objective(name).reserved for name in left_out)
     assert not any(sources.load_objective(name).reserved for name in selected)
 
 
 def test_licence__every_objective__is_known() -> None:
-    selected, _ = sources.select_objectives(["*"], allow_reserved=True)
+    selected, _ = sources.select_objectives(["*"], generated=0, allow_reserved=True)
     assert all(sources.licence(name).count(":") == 1 for name in selected)
 
 
@@ -253,3 +253,18 @@ def test_play__failed_evaluation__is_a_failed_trial_and_the_study_goes_on(
     played = [trial for trial, _ in play(StudyKey("splines-phase", "random", 0), 3)]
     assert [trial.status for trial in played] == [TrialStatus.FAILED] * 3
     assert all("the metric is nan" in str(trial.reason) for trial in played)
+
+
+def test_select__generated_data_sets__by_number_by_pattern_or_by_name() -> None:
+    chosen, _ = sources.select_objectives(
+        ["sgd-classification-*"], generated=3, allow_reserved=False
+    )
+    assert chosen == [f"sgd-classification-{seed}" for seed in range(3)]
+    chosen, _ = sources.select_objectives(
+        ["sgd-classification-77"], generated=0, allow_reserved=False
+    )
+    assert chosen == ["sgd-classification-77"]
+    with pytest.raises(ConfigError, match=r"on 0 generated data sets"):
+        sources.select_objectives(["sgd-regression-*"], generated=0, allow_reserved=False)
+    assert sources.suite_of("sgd-classification-77") == "generated"
+    assert sources.licence("sgd-classification-77").startswith("classification-<seed>: generated")

@@ -11,9 +11,20 @@ import numpy as np
 import pytest
 
 from optformer.data.errors import ConfigError, ObjectiveError
+from optformer.data.objectives.sklearn_benchmark_families import BENCHMARK_FAMILIES
 from optformer.data.objectives.sklearn_datasets import DATASETS, splits
-from optformer.data.objectives.sklearn_families import FAMILIES, NAMES, sklearn_objective
-from optformer.data.objectives.sklearn_tasks import RESERVED_DATASETS, RESERVED_FAMILIES
+from optformer.data.objectives.sklearn_families import (
+    FAMILIES,
+    NAMES,
+    find_pair,
+    generated_names,
+    sklearn_objective,
+)
+from optformer.data.objectives.sklearn_tasks import (
+    RESERVED_DATASETS,
+    RESERVED_FAMILIES,
+    dev_tasks,
+)
 
 QUICK = ["decision-tree-impedance", "sgd-wine", "gaussian-process-low-rank"]
 
@@ -23,8 +34,8 @@ def test_names__of_the_suite__cover_every_family_and_data_set() -> None:
     used = {sklearn_objective(name).config.metadata["dataset"] for name in NAMES}
     assert used == {data.text for data in DATASETS.values()}
     assert len(DATASETS) >= 4
-    assert len(FAMILIES) >= 6
-    assert all(any(name.startswith(family) for name in NAMES) for family in FAMILIES)
+    assert len(BENCHMARK_FAMILIES) >= 6
+    assert all(any(name.startswith(family) for name in NAMES) for family in BENCHMARK_FAMILIES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,6 +70,27 @@ def test_objective__evaluated_twice__repeats_exactly_without_a_warning(name: str
     assert len(set(first)) > 1
 
 
+def test_generated_names__more_data_sets__more_than_three_hundred_objectives() -> None:
+    names = generated_names(10)
+    assert len(set(names)) == len(names) >= 300
+    assert set(generated_names(2)) < set(names)
+    for name in names:
+        found = find_pair(name)
+        assert found is not None
+        assert "-".join(found) == name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_family__whatever_it_is__is_not_one_of_the_development_suite(family: str) -> None:
+    dev = {task.config.metadata["model"] for task in dev_tasks()} - {"support vector machine"}
+    assert FAMILIES[family].model not in dev
+    words = ("support vector", "histogram", "kernel ridge", "elastic net", "extremely", "huber")
+    assert not any(word in FAMILIES[family].model.lower() for word in words)
+    for space in FAMILIES[family].spaces.values():
+        assert 4 <= len(space) <= 9
+        assert all(parameter.description for parameter in space.values())
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_family__every_choice_of_its_space__can_be_built_and_trained(family: str) -> None:
     smallest = {"classification": "iris", "regression": "phase"}
@@ -90,7 +122,19 @@ def test_splits__every_data_set__fit_their_description(name: str) -> None:
         assert int(words[words.index("classes") - 1]) == len(set(parts[0].train_targets))
 
 
-@pytest.mark.parametrize("name", ["sgd-phase", "splines-iris", "svm-wine"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sgd-phase",
+        "splines-iris",
+        "svm-wine",
+        "sgd-regression-0",
+        "sgd-classification-07",
+        "sgd-classification--1",
+        "svm-classification-0",
+        "classification-0",
+    ],
+)
 def test_objective__impossible_pair__lists_the_known(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"'{name}'.*'sgd-wine'"):
         sklearn_objective(name)
