@@ -106,13 +106,13 @@ def _build_label_spreading(kind: Kind, params: Mapping[str, Value]) -> Any:
 _DEEP_PERCEPTRON = SearchSpace(
     solver=Categorical(["sgd", "adam"], description="optimizer of the weights"),
     momentum=Float(0.0, 0.99, when={"solver": ["sgd"]}, description="momentum of the gradient"),
-    learning_rate_init=Float(1e-5, 1e0, log=True, description="initial learning rate"),
-    batch_size=Ordinal([16, 32, 64, 128], description="mini-batch size"),
-    first_units=Int(2, 64, log=True, description="width of the first hidden layer"),
-    second_units=Int(2, 64, log=True, description="width of the second hidden layer"),
-    activation=Categorical(["relu", "tanh", "logistic"], description="activation function"),
-    alpha=Float(1e-6, 1e2, log=True, description="L2 regularization"),
-    max_iter=Int(2, 16, log=True, description="epochs"),
+    learning_rate_init=Float(1e-4, 1e0, log=True, description="initial learning rate"),
+    batch_size=Ordinal([8, 16, 32, 64], description="mini-batch size"),
+    first_units=Int(4, 64, log=True, description="width of the first hidden layer"),
+    second_units=Int(4, 64, log=True, description="width of the second hidden layer"),
+    activation=Categorical(["relu", "tanh"], description="activation function"),
+    alpha=Float(1e-5, 1e1, log=True, description="L2 regularization"),
+    max_iter=Int(4, 24, log=True, description="epochs"),
 )
 
 
