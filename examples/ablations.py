@@ -1,0 +1,264 @@
+"""What each decision about the model and its training is worth, at equal steps.
+
+    python examples/ablations.py --out runs/ablations
+    python examples/ablations.py --out runs/ablations --config small-tables.yaml --tables studies/
+
+The second command adds the variants that learn from real evaluations (see docs/model.md).
+
+Trains a tiny model from scratch once for each variant, which differs from the baseline in one
+thing, on the same batches where the variant is not about the batches. Every run is judged on the
+same held-out studies. One JSON file a variant and seed: a run that was stopped goes on with the
+variants that are missing. Writes report.md and report.png to the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from ablated_models import (
+    BinTable,
+    CausalHistory,
+    FullAttention,
+    LearnedSlots,
+    NoDistance,
+    SumPooling,
+)
+from matplotlib.figure import Figure
+from short_runs import (
+    DIMENSIONS,
+    EVERYTHING_TOLD,
+    HELD_OUT,
+    PRIOR,
+    SAMPLES,
+    VOCABULARY,
+    Judge,
+    Patch,
+    configure,
+    held_out_tables,
+    make_model,
+    patched,
+    train,
+)
+from torch import Tensor
+from tqdm import tqdm
+
+from optformer.config import ModelConfig
+from optformer.data.synthetic.histories import Functions, SyntheticHistory, random_search
+from optformer.model import OptFormerModel
+from optformer.tokenization.history import MetricKind
+from optformer.tokenization.objective_scale import ObjectiveScale
+from optformer.training import prior as prior_module
+from optformer.training.batch import StudyBatch
+from optformer.training.config import TrainingConfig
+from optformer.training.prior import LoggedTable, SyntheticPrior
+from optformer.training.questions import draw_scale
+from optformer.training.schedule import rate_at
+from optformer.training.tables import load_tables
+
+BASELINE = "baseline"
+
+
+def uniform_probes(
+    functions: Functions,
+    history: SyntheticHistory,
+    prefix: int,
+    count: int,
+    generator: torch.Generator,
+) -> SyntheticHistory:
+    """In place of `draw_probes`: none near the incumbent, none at the edges."""
+    return random_search(functions, count, generator)
+
+
+def whole_study_scale(
+    outcome: Tensor, kinds: Tensor, prefix: int, generator: torch.Generator
+) -> ObjectiveScale:
+    """In place of `draw_scale`: fitted on what comes after the prefix as well."""
+    known = torch.where(outcome.isnan(), int(MetricKind.FAILED), int(MetricKind.VALUE))
+    return draw_scale(outcome, known, outcome.shape[1], generator)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One thing that differs from the baseline.
+
+    Attributes:
+        model: Class of the model.
+        prior: Settings of the prior.
+        patches: What is replaced while batches are drawn.
+        emulated: Share of the batches that emulate tables.
+    """
+
+    model: type[OptFormerModel] = OptFormerModel
+    prior: Mapping[str, object] = field(default_factory=dict)
+    patches: Sequence[Patch] = ()
+    emulated: float = 0.0
+
+    @property
+    def own_batches(self) -> bool:
+        """Whether it is about the batches."""
+        return bool(self.prior or self.patches or self.emulated)
+
+
+VARIANTS = {
+    BASELINE: Variant(),
+    "trial pooled by a sum, no binding": Variant(model=SumPooling),
+    "numbers from a table of bins": Variant(model=BinTable),
+    "no attention bias by distance": Variant(model=NoDistance),
+    "causal history": Variant(model=CausalHistory),
+    "slot vectors without metadata": Variant(model=LearnedSlots),
+    "scale of the whole study": Variant(patches=[(prior_module, "draw_scale", whole_study_scale)]),
+    "uniform probes only": Variant(patches=[(prior_module, "draw_probes", uniform_probes)]),
+    "no probes, no mined questions": Variant(prior={"probes": 1, "mining": 0.0}),
+    "uniform contexts only": Variant(prior={"methods": {"random": 1.0}}),
+    "no mined questions": Variant(prior={"mining": 0.0}),
+    "parameter tokens are keys too": Variant(model=FullAttention),
+}
+
+REAL = {
+    "half of the batches emulated": Variant(emulated=0.5),
+    "all batches emulated": Variant(emulated=1.0),
+    "half emulated, no metadata dropout": Variant(
+        emulated=0.5, patches=EVERYTHING_TOLD, prior={"named_algorithm": 1.0}
+    ),
+}
+
+
+class Batches:
+    """The batches of a variant; those of the baseline are drawn once and kept."""
+
+    def __init__(self, steps: int, tables: Sequence[LoggedTable]):
+        self.steps, self.tables = steps, tables
+        self._shared: dict[int, list[StudyBatch]] = {}
+
+    def of(self, variant: Variant, config: TrainingConfig) -> list[StudyBatch]:
+        """All batches of a run."""
+        seed = config.seed
+        if not variant.own_batches and seed in self._shared:
+            return self._shared[seed]
+        prior = SyntheticPrior(config.prior, VOCABULARY, seed, tables=self.tables)
+        with patched(variant.patches):
+            drawn = [
+                prior.batch(number, variant.emulated)
+                for number in tqdm(range(self.steps), desc="batches", leave=False)
+            ]
+        if not variant.own_batches:
+            self._shared[seed] = drawn
+        return drawn
+
+
+def run(
+    variant: Variant, seed: int, batches: Batches, judge: Judge, size: ModelConfig
+) -> dict[str, object]:
+    """Train and judge one variant."""
+    config = configure(batches.steps, replace(PRIOR, **variant.prior), seed)
+    model = make_model(size, seed, variant.model)
+    rates = [rate_at(step, config) for step in range(config.steps)]
+    drawn = tqdm(batches.of(variant, config), desc="training", leave=False)
+    seconds = [step.seconds for step in train(model, drawn, config, rates)]
+    return {
+        "steps": config.steps,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "seconds_per_step": float(np.median(seconds)),
+        "scores": judge.scores(model),
+    }
+
+
+def report(found: Mapping[str, Sequence[Mapping[str, object]]], out: Path) -> None:
+    """A table of means over the seeds, and the differences as a plot."""
+    scores = {
+        name: [run["scores"] | {"seconds": run["seconds_per_step"]} for run in runs]
+        for name, runs in found.items()
+    }
+    columns = {
+        "metric": "metric",
+        "value": "policy",
+        **{f"share_{count}": f"share {count}-d" for count in DIMENSIONS},
+        "emulated_told_metric": "real, told",
+        "emulated_untold_metric": "real, untold",
+        "seconds": "s/step",
+    }
+    columns = {key: head for key, head in columns.items() if key in scores[BASELINE][0]}
+    lines = ["| variant | seeds | " + " | ".join(columns.values()) + " |"]
+    lines.append("|---" * (2 + len(columns)) + "|")
+    for name, runs in scores.items():
+        means = [np.mean([run[key] for run in runs]) for key in columns]
+        lines.append(f"| {name} | {len(runs)} | " + " | ".join(f"{m:.3f}" for m in means) + " |")
+    base = scores[BASELINE]
+    if len(base) > 1:
+        spread = [np.std([run[key] for run in base], ddof=1) for key in columns]
+        cells = " | ".join(f"{s:.3f}" for s in spread)
+        lines.append(f"| deviation of the baseline's seeds | {len(base)} | {cells} |")
+    (out / "report.md").write_text("\n".join(lines) + "\n")
+
+    names = [name for name in scores if name != BASELINE][::-1]
+    figure = Figure(figsize=(7, 0.8 + 0.28 * len(names)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, key, title in ((left, "metric", "metric"), (right, "value", "policy")):
+        means = {name: np.mean([run[key] for run in runs]) for name, runs in scores.items()}
+        axes.barh(names, [means[name] - means[BASELINE] for name in names])
+        if len(base) > 1:
+            deviation = np.std([run[key] for run in base], ddof=1)
+            axes.axvspan(-2 * deviation, 2 * deviation, color="0.85", zorder=0)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_xlabel(f"{title}: nats above the baseline")
+    figure.savefig(out / "report.png", dpi=80)
+
+
+def main() -> None:
+    """Run what is missing and report."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=200, help="steps of every run")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each variant")
+    parser.add_argument("--baseline-seeds", type=int, default=2, help="runs of the baseline")
+    parser.add_argument("--batches", type=int, default=HELD_OUT, help="held-out batches")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="Gaussian processes")
+    parser.add_argument("--config", help="configuration with tables: adds the variants on them")
+    parser.add_argument("--tables", type=Path, default=Path(), help="folder of the tables")
+    parser.add_argument("--only", nargs="*", help="variants to run; all when absent")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    args = parser.parse_args()
+
+    torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    tables, judging = [], []
+    if args.config:
+        configs = TrainingConfig.load(args.config).tables
+        tables = load_tables(configs, args.tables, args.out, torch.device("cpu"))
+        judging = held_out_tables(configs, args.tables, args.out)
+    variants = {**VARIANTS, **(REAL if tables else {})}
+    unknown = sorted(set(args.only or ()) - set(variants))
+    if unknown:
+        parser.error(f"unknown variant {unknown[0]!r}; known are {sorted(variants)}")
+    size = ModelConfig.named("tiny", VOCABULARY.size)
+    batches, judge = Batches(args.steps, tables), Judge(args.batches, args.samples, judging)
+    settings = {"steps": args.steps, "batches": args.batches, "samples": args.samples}
+    settings = {**settings, "prior": asdict(PRIOR), "tables": bool(tables)}
+
+    found: dict[str, list[dict[str, object]]] = {}
+    jobs = [(BASELINE, seed) for seed in range(args.baseline_seeds)]
+    jobs += [(name, s) for s in range(args.seeds) for name in variants if name != BASELINE]
+    for name, seed in tqdm(jobs, unit="run"):
+        if args.only and name not in args.only:
+            continue
+        path = args.out / f"{name.replace(',', '').replace(' ', '-')}-{seed}.json"
+        if path.exists():
+            kept = json.loads(path.read_text())
+            if kept["settings"] != json.loads(json.dumps(settings)):
+                parser.error(f"{path} is of other settings; choose another --out")
+        else:
+            kept = {"settings": settings, **run(variants[name], seed, batches, judge, size)}
+            path.write_text(json.dumps(kept, indent=1))
+        found.setdefault(name, []).append(kept)
+        if BASELINE in found:
+            report(found, args.out)
+
+
+if __name__ == "__main__":
+    main()
