@@ -123,7 +123,7 @@ def learn(
     tasks: Sequence[SyntheticTask],
 ) -> dict[str, object]:
     """Train one size and judge it on the way."""
-    config = configure(len(batches), PRIOR, seed=0)
+    config = configure(len(batches), PRIOR, 0, size.width)
     model = make_model(size, config.seed)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(DECAY))
     due = {round(len(batches) * 2.0 ** (-i / 2)) for i in range(POINTS)}
@@ -223,7 +223,7 @@ def report(found: Mapping[str, Mapping[str, object]], out: Path) -> None:
 def main() -> None:
     """Run what is missing and report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=400, help="steps of every size")
+    parser.add_argument("--steps", type=int, default=200, help="steps of every size")
     parser.add_argument("--batches", type=int, default=HELD_OUT, help="held-out batches")
     parser.add_argument("--tasks", type=int, default=8, help="synthetic functions searched")
     parser.add_argument("--threads", type=int, default=1)
