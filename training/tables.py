@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from tqdm import tqdm
 
-from optformer.data.emulation.emulator import Emulator, fit_emulator, load_emulator
+from optformer.data.emulation.emulator import (
+    Emulator,
+    fit_emulator,
+    load_emulator,
+    save_emulator,
+)
 from optformer.data.emulation.functions import EmulatedTable
 from optformer.data.emulation.histories import load_history_tables
 from optformer.data.emulation.tables import EvaluationTable, load_table
@@ -62,5 +66,5 @@ def _emulator(table: EvaluationTable, name: str, directory: Path) -> Emulator:
     if fitted.exists():
         return load_emulator(table, fitted)
     emulator = fit_emulator(table)
-    save_file(emulator.state_dict(), fitted)
+    save_emulator(emulator, table, fitted)
     return emulator

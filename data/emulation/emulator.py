@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from scipy.stats import rankdata
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -21,6 +24,7 @@ HIDDEN = 160
 KNOTS = 33  # points of the map from normal scores to values
 BATCH, RATE = 512, 3e-3
 PASSES, LEAST_STEPS = 40, 500  # of all rows, and for small tables
+_MARK = "optformer.table"
 LARGEST = 1e9  # size of a value, in distances of quartiles: beyond are runs that exploded
 
 
@@ -135,20 +139,34 @@ def fit_emulator(
     return emulator.requires_grad_(False)
 
 
+def save_emulator(emulator: Emulator, table: EvaluationTable, path: Path) -> None:
+    """Write the weights of an emulator with a mark of its table."""
+    save_file(emulator.state_dict(), path, {_MARK: _mark(table)})
+
+
 def load_emulator(table: EvaluationTable, path: Path) -> Emulator:
     """Read the weights of an emulator that was fitted to this table.
 
     Raises:
-        DatasetError: They belong to another table.
+        DatasetError: They belong to another table, or the file is damaged.
     """
-    emulator = _untrained(table)
     try:
-        emulator.load_state_dict(load_file(path))
-    except RuntimeError as error:
-        raise DatasetError(
-            f"{path} was fitted to another table; delete it to fit it again"
-        ) from error
+        with safe_open(path, "pt") as file:
+            found = (file.metadata() or {}).get(_MARK)
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DatasetError(f"cannot read {path}: {error}; delete it to fit it again") from error
+    if found != _mark(table):
+        raise DatasetError(f"{path} was fitted to another table; delete it to fit it again")
+    emulator = _untrained(table)
+    emulator.load_state_dict(weights)
     return emulator.requires_grad_(False)
+
+
+def _mark(table: EvaluationTable) -> str:
+    """What a table's emulator depends on: space, data sets and metrics, not the number of rows."""
+    described = [table.space.to_dict(), list(table.datasets), dict(table.goals)]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
 
 def _untrained(table: EvaluationTable) -> Emulator:

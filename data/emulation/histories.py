@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from optformer.data.emulation.tables import EvaluationTable
 from optformer.data.errors import DatasetError
 from optformer.data.generation import History, load_histories
 from optformer.data.generation.sources import suite_of
-from optformer.data.parameters import Categorical
+from optformer.data.objectives.logged import Array, encode_point
 from optformer.data.studies import Goal, StudyConfig
 
 OF_THE_DATA = ("dataset", "dataset size")
@@ -31,7 +30,7 @@ class _Rows:
     """What was tried on one data set."""
 
     config: StudyConfig
-    points: list[list[float]] = field(default_factory=list)  # NaN where inactive
+    points: list[Array] = field(default_factory=list)  # see `encode_point`, (P,) each
     gains: list[float] = field(default_factory=list)
 
 
@@ -107,20 +106,11 @@ def _add(rows: _Rows, history: History) -> None:
         if trial.value is None:
             continue
         rows.gains.append(sign * trial.value)
-        rows.points.append(
-            [
-                math.nan
-                if name not in trial.params
-                else parameter.index(trial.params[name])
-                if isinstance(parameter, Categorical)
-                else parameter.to_unit(trial.params[name])
-                for name, parameter in space.items()
-            ]
-        )
+        rows.points.append(encode_point(space, trial.params))
 
 
 def _table(datasets: list[_Rows]) -> EvaluationTable:
-    values = np.array([point for rows in datasets for point in rows.points], dtype=np.float64)
+    values = np.stack([point for rows in datasets for point in rows.points])
     number = np.repeat(np.arange(len(datasets)), [len(rows.gains) for rows in datasets])
     gain = np.concatenate([rows.gains for rows in datasets])
     goals: dict[str, Goal] = {rows.config.metric_name: rows.config.goal for rows in datasets}

@@ -78,7 +78,7 @@ class NearestTrial:
 
     def distances(self, params: Mapping[str, Value]) -> Array:
         """Distance of a legal point to every logged one, shape (N,)."""
-        place = _encode(self.space, params)
+        place = encode_point(self.space, params)
         gap = np.abs(self.points - place)
         choice = [isinstance(parameter, Categorical) for parameter in self.space.values()]
         gap[:, choice] = gap[:, choice] > 0
@@ -273,7 +273,7 @@ def _read_rows(table: _Table, frame: pd.DataFrame, metric: str) -> list[_Row]:
 def _nearest_trial(space: SearchSpace, rows: Sequence[_Row]) -> NearestTrial:
     distinct: dict[bytes, tuple[Array, list[float]]] = {}
     for point, value in rows:
-        place = _encode(space, point)
+        place = encode_point(space, point)
         distinct.setdefault(place.tobytes(), (place, []))[1].append(value)
     return NearestTrial(
         space,
@@ -320,8 +320,12 @@ def _bounded(parameter: Float | Int, number: float) -> float:
     return number
 
 
-def _encode(space: SearchSpace, point: Mapping[str, Value]) -> Array:
-    """A point as numbers, NaN where inactive; shape (P,)."""
+def encode_point(space: SearchSpace, point: Mapping[str, Value]) -> Array:
+    """A legal point as numbers.
+
+    Returns:
+        Place on the unit interval, index of the choice, or NaN where inactive; shape (P,).
+    """
     return np.array(
         [
             math.nan

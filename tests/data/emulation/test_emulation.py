@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import save_file
 from scipy.stats import spearmanr
 
 from optformer.data.emulation.emulator import (
@@ -19,10 +18,13 @@ from optformer.data.emulation.emulator import (
     from_scores,
     knot_scores,
     load_emulator,
+    save_emulator,
 )
 from optformer.data.emulation.functions import EmulatedTable
 from optformer.data.emulation.tables import EvaluationTable, load_table
 from optformer.data.errors import DatasetError
+from optformer.data.parameters import Float
+from optformer.data.spaces import SearchSpace
 
 
 def test_load_table__conditional_space__marks_what_is_inactive(table: EvaluationTable) -> None:
@@ -86,7 +88,7 @@ def test_emulator__table__ranks_as_the_table_does(
 def test_emulator__saved__comes_back(
     table: EvaluationTable, emulator: Emulator, tmp_path: Path
 ) -> None:
-    save_file(emulator.state_dict(), tmp_path / "emulator.safetensors")
+    save_emulator(emulator, table, tmp_path / "emulator.safetensors")
 
     again = load_emulator(table, tmp_path / "emulator.safetensors")
 
@@ -96,6 +98,12 @@ def test_emulator__saved__comes_back(
     )
     with pytest.raises(DatasetError, match="another table"):
         load_emulator(table.split(0.5)[0], tmp_path / "emulator.safetensors")
+    wider = {**table.space, "rate": Float(1e-4, 1.0, log=True)}
+    with pytest.raises(DatasetError, match="another table"):
+        load_emulator(replace(table, space=SearchSpace(wider)), tmp_path / "emulator.safetensors")
+    (tmp_path / "emulator.safetensors").write_bytes(b"half")
+    with pytest.raises(DatasetError, match="delete it"):
+        load_emulator(table, tmp_path / "emulator.safetensors")
 
 
 def test_fit_emulator__same_seed__is_the_same(table: EvaluationTable) -> None:
