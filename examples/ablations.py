@@ -1,9 +1,9 @@
 """What each decision about the model and its training is worth, at equal steps.
 
     python examples/ablations.py --out runs/ablations
-    python examples/ablations.py --out runs/ablations --config small-tables.yaml --tables studies/
 
-The second command adds the variants that learn from real evaluations (see docs/model.md).
+With --config and --tables (training/configs/small-tables.yaml and the folder of its tables, see
+docs/model.md) and another --out, variants that learn from real evaluations come in as well.
 
 Trains a tiny model from scratch once for each variant, which differs from the baseline in one
 thing, on the same batches where the variant is not about the batches. Every run is judged on the
@@ -245,9 +245,9 @@ def main() -> None:
     jobs = [(BASELINE, seed) for seed in range(args.baseline_seeds)]
     jobs += [(name, s) for s in range(args.seeds) for name in variants if name != BASELINE]
     for name, seed in tqdm(jobs, unit="run"):
-        if args.only and name not in args.only:
-            continue
         path = args.out / f"{name.replace(',', '').replace(' ', '-')}-{seed}.json"
+        if args.only and name not in args.only and not path.exists():
+            continue
         if path.exists():
             kept = json.loads(path.read_text())
             if kept["settings"] != json.loads(json.dumps(settings)):
