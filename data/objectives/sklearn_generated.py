@@ -212,7 +212,8 @@ def _additive(latent: Array, rng: np.random.Generator) -> Array:
         rng.normal() * effects[int(rng.integers(len(effects)))](2 * column + rng.normal())
         for column in latent.T
     ]
-    return np.sum(columns, axis=0)
+    signal: Array = np.sum(columns, axis=0)
+    return signal
 
 
 def _smooth(latent: Array, rng: np.random.Generator) -> Array:
@@ -243,7 +244,8 @@ def _waves(latent: Array, rng: np.random.Generator) -> Array:
 
 
 def _radial(latent: Array, rng: np.random.Generator) -> Array:
-    return np.linalg.norm(latent - 0.5 * rng.normal(size=latent.shape[1]), axis=1)
+    signal: Array = np.linalg.norm(latent - 0.5 * rng.normal(size=latent.shape[1]), axis=1)
+    return signal
 
 
 _SIGNALS: dict[str, Callable[[Array, np.random.Generator], Array]] = {
