@@ -170,7 +170,7 @@ def run(
 
 
 def report(found: Mapping[str, Sequence[Mapping[str, object]]], out: Path) -> None:
-    """A table of means over the seeds, and the differences as a plot."""
+    """A table of means over the seeds, and the differences seed by seed as a plot."""
     scores = {
         name: [run["scores"] | {"seconds": run["seconds_per_step"]} for run in runs]
         for name, runs in found.items()
@@ -184,29 +184,37 @@ def report(found: Mapping[str, Sequence[Mapping[str, object]]], out: Path) -> No
         "seconds": "s/step",
     }
     columns = {key: head for key, head in columns.items() if key in scores[BASELINE][0]}
-    lines = ["| variant | seeds | " + " | ".join(columns.values()) + " |"]
-    lines.append("|---" * (2 + len(columns)) + "|")
-    for name, runs in scores.items():
-        means = [np.mean([run[key] for run in runs]) for key in columns]
-        lines.append(f"| {name} | {len(runs)} | " + " | ".join(f"{m:.3f}" for m in means) + " |")
     base = scores[BASELINE]
+    gaps = {
+        name: {
+            # The same seed, hence mostly the same batches.
+            key: np.mean([run[key] - b[key] for run, b in zip(runs, base, strict=False)])
+            for key in columns
+        }
+        for name, runs in scores.items()
+        if name != BASELINE
+    }
+    lines = ["| variant | seeds | above the baseline | " + " | ".join(columns.values()) + " |"]
+    lines.append("|---" * (3 + len(columns)) + "|")
+    for name, runs in scores.items():
+        cells = [f"{np.mean([run[key] for run in runs]):.3f}" for key in columns]
+        gap = f"{gaps[name]['metric']:+.3f}" if name in gaps else ""
+        lines.append(f"| {name} | {len(runs)} | {gap} | " + " | ".join(cells) + " |")
     if len(base) > 1:
         spread = [np.std([run[key] for run in base], ddof=1) for key in columns]
         cells = " | ".join(f"{s:.3f}" for s in spread)
-        lines.append(f"| deviation of the baseline's seeds | {len(base)} | {cells} |")
+        lines.append(f"| deviation of the baseline's seeds | {len(base)} | | {cells} |")
     (out / "report.md").write_text("\n".join(lines) + "\n")
 
-    names = [name for name in scores if name != BASELINE][::-1]
-    figure = Figure(figsize=(7, 0.8 + 0.28 * len(names)), layout="constrained")
+    figure = Figure(figsize=(7, 0.8 + 0.28 * len(gaps)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for axes, key, title in ((left, "metric", "metric"), (right, "value", "policy")):
-        means = {name: np.mean([run[key] for run in runs]) for name, runs in scores.items()}
-        axes.barh(names, [means[name] - means[BASELINE] for name in names])
+    for axes, key in ((left, "metric"), (right, "value")):
+        axes.barh(list(gaps)[::-1], [gap[key] for gap in gaps.values()][::-1])
         if len(base) > 1:
             deviation = np.std([run[key] for run in base], ddof=1)
             axes.axvspan(-2 * deviation, 2 * deviation, color="0.85", zorder=0)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_xlabel(f"{title}: nats above the baseline")
+        axes.set_xlabel(f"{columns[key]}: nats above the baseline")
     figure.savefig(out / "report.png", dpi=80)
 
 
@@ -242,7 +250,7 @@ def main() -> None:
     settings = {**settings, "prior": asdict(PRIOR), "tables": bool(tables)}
 
     found: dict[str, list[dict[str, object]]] = {}
-    jobs = [(BASELINE, seed) for seed in range(args.baseline_seeds)]
+    jobs = [(BASELINE, seed) for seed in range(max(args.seeds, args.baseline_seeds))]
     jobs += [(name, s) for s in range(args.seeds) for name in variants if name != BASELINE]
     for name, seed in tqdm(jobs, unit="run"):
         path = args.out / f"{name.replace(',', '').replace(' ', '-')}-{seed}.json"

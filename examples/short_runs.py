@@ -16,13 +16,12 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from optformer.checkpoint import Checkpoint
 from optformer.config import ModelConfig
 from optformer.data.emulation import functions as emulated_functions
-from optformer.data.emulation.emulator import fit_emulator, load_emulator
+from optformer.data.emulation.emulator import fit_emulator, load_emulator, save_emulator
 from optformer.data.emulation.functions import EmulatedTable
 from optformer.model import OptFormerModel
 from optformer.tokenization.vocabulary import default_vocabulary
@@ -198,7 +197,7 @@ def held_out_tables(
     for data in held_out_data(configs, folder):
         fitted = directory / f"held-out-{data.name}.safetensors"
         if not fitted.exists():
-            save_file(fit_emulator(data.table).state_dict(), fitted)
+            save_emulator(fit_emulator(data.table), data.table, fitted)
         functions = EmulatedTable(data.table, load_emulator(data.table, fitted))
         ways: dict[str, Any] = {f"{key}s": [text] for key, text in data.metadata.items()}
         found.append(LoggedTable(functions, **ways))
