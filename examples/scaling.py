@@ -162,8 +162,12 @@ def shipped(judging: Sequence[StudyBatch], tasks: Sequence[SyntheticTask]) -> di
 
 
 def frontier(found: Mapping[str, Mapping[str, object]]) -> tuple[Array, Array]:
-    """Compute and loss of every point that no cheaper one beats."""
-    points = sorted((p["flops"], p["metric"]) for run in found.values() for p in run["curve"])
+    """Compute and loss of every point that no cheaper one beats.
+
+    The first half of a curve is left out: the average of the weights lags behind them there.
+    """
+    curves = [run["curve"][len(run["curve"]) // 2 :] for run in found.values()]
+    points = sorted((point["flops"], point["metric"]) for curve in curves for point in curve)
     best, kept = np.inf, []
     for flops, loss in points:
         if loss < best:

@@ -114,11 +114,11 @@ def test_frontier__a_dearer_point_is_worse__it_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scaling = load("scaling", monkeypatch)
-    curves = {"a": [(1e12, 5.0), (3e12, 4.0)], "b": [(2e12, 5.5), (4e12, 3.0)]}
+    curves = {"a": [(1e12, 5.0), (3e12, 4.0)], "b": [(2e12, 1.0), (4e12, 4.5)], "c": [(5e12, 3.0)]}
     found = {
         name: {"curve": [{"flops": flops, "metric": loss} for flops, loss in curve]}
         for name, curve in curves.items()
     }
     compute, loss = scaling.frontier(found)
-    assert compute.tolist() == [1.0, 3.0, 4.0]
-    assert loss.tolist() == [5.0, 4.0, 3.0]
+    assert compute.tolist() == [3.0, 5.0]  # the second halves of the curves
+    assert loss.tolist() == [4.0, 3.0]
