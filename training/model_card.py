@@ -33,7 +33,7 @@ suites was used.
 | Steps | {steps:,} |
 | Trials and questions seen | {trials:,} |
 | Time | {hours:.1f} hours on {device} |
-| Software | optformer {optformer_version}, torch {torch_version}, Python {python_version} |
+{earlier}| Software | optformer {optformer_version}, torch {torch_version}, Python {python_version} |
 | Date | {date} |
 | Vocabulary | `{vocabulary}` |
 
@@ -87,6 +87,7 @@ def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None
         steps=run["steps"],
         trials=run["trials"],
         hours=run["seconds"] / 3600,
+        earlier="".join(_earlier(part) for part in run.get("earlier", [])),
         device=run["device"],
         optformer_version=run["optformer_version"],
         torch_version=run["torch_version"],
@@ -107,6 +108,12 @@ def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None
     except OSError as error:
         raise CheckpointError(f"cannot write the model card into {folder}: {error}") from error
     return folder / CARD
+
+
+def _earlier(run: Mapping[str, Any]) -> str:
+    """The row of a run whose weights this one started from."""
+    told = f"{run['steps']:,} steps, {run['trials']:,} trials, {run['seconds'] / 3600:.1f} hours"
+    return f"| Started from the weights of | {told} |\n"
 
 
 def _listed(what: Any) -> str:

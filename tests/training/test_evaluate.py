@@ -202,6 +202,16 @@ def test_model_card__trained_checkpoint__tells_all_of_the_record(
     assert "### Prediction" in write_model_card(folder).read_text()  # the evaluation is kept
 
 
+def test_model_card__started_from_weights__tells_the_earlier_run(
+    training_config: TrainingConfig, tmp_path: Path
+) -> None:
+    trainer = Trainer(training_config, tmp_path, cpu=True)
+    trainer.earlier = [{"config": {}, "steps": 1200, "trials": 34567, "seconds": 5400}]
+    trainer.save()
+    card = write_model_card(tmp_path / CHECKPOINT).read_text()
+    assert "| Started from the weights of | 1,200 steps, 34,567 trials, 1.5 hours |" in card
+
+
 def test_model_card__no_checkpoint__is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint"):
         write_model_card(tmp_path / "none")
