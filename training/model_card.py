@@ -32,8 +32,8 @@ suites was used.
 | Seed | {seed} |
 | Steps | {steps:,} |
 | Trials and questions seen | {trials:,} |
-| Time | {hours:.1f} hours on {device} |
-{earlier}| Software | optformer {optformer_version}, torch {torch_version}, Python {python_version} |
+| Time | {hours:.1f} hours on {device}{earlier} |
+| Software | optformer {optformer_version}, torch {torch_version}, Python {python_version} |
 | Date | {date} |
 | Vocabulary | `{vocabulary}` |
 
@@ -111,9 +111,9 @@ def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None
 
 
 def _earlier(run: Mapping[str, Any]) -> str:
-    """The row of a run whose weights this one started from."""
+    """What to know of a run whose weights this one started from."""
     told = f"{run['steps']:,} steps, {run['trials']:,} trials, {run['seconds'] / 3600:.1f} hours"
-    return f"| Started from the weights of | {told} |\n"
+    return f", after an earlier run of {told}"
 
 
 def _listed(what: Any) -> str:
