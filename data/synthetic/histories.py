@@ -112,7 +112,7 @@ def regularized_evolution(
         members = (valued & (age <= MEMBERS)).flatten(0, 1)
         members |= ~members.any(-1, keepdim=True)  # nobody has: the draw is not used
         drawn = torch.multinomial(members.float(), TOURNAMENT, True, generator=generator)
-        drawn = drawn.unflatten(0, (count, per_space))
+        drawn = drawn.view(count, per_space, TOURNAMENT)
         scores = torch.gather(outcome.nan_to_num(nan=-math.inf), 2, drawn)
         parent = torch.gather(drawn, 2, scores.argmax(-1, keepdim=True))
         parent = parent[..., None].expand(-1, -1, -1, values.shape[-1])
