@@ -5,8 +5,7 @@
 
 Each system's method runs on the system's own objective, and so do random search and the language
 model, at equal budgets; the samplers, which have no objective of their own, run on four live
-scikit-learn tasks. Everything trains for real, on data sets and model families that no checkpoint
-learns from.
+scikit-learn tasks. Everything trains for real, and no checkpoint learns from these objectives.
 
 A run is a line of `methods.csv`, written when it ends. The same command goes on where it stopped,
 and repeats the language model's runs when the checkpoint has changed. The table is written into the
