@@ -115,8 +115,7 @@ class TableConfig:
 
     def __post_init__(self) -> None:
         _check_numbers(self)
-        if not isinstance(self.goals, Mapping):
-            raise ConfigError(f"goals of table {self.path!r} must name metrics, got {self.goals!r}")
+        _check_evaluations(self)
         for name in ("tasks", "models"):
             texts = getattr(self, name)
             if isinstance(texts, str) or not all(isinstance(t, str) for t in texts):
@@ -127,13 +126,6 @@ class TableConfig:
                     f"{self.path!r} has goals {dict(self.goals)} and {name} {list(texts)}"
                 )
             object.__setattr__(self, name, list(texts))
-        for metric, goal in self.goals.items():
-            if goal not in ("maximize", "minimize"):
-                raise ConfigError(f"goal of {metric!r} must be maximize or minimize, got {goal!r}")
-        if self.held_out >= 1:
-            raise ConfigError(f"held_out must be in [0, 1), got {self.held_out}")
-        if not self.weight:
-            raise ConfigError(f"weight of {self.path!r} must be above 0, got {self.weight}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,15 +156,7 @@ class HistoriesConfig:
 
     def __post_init__(self) -> None:
         _check_numbers(self)
-        if not isinstance(self.goals, Mapping):
-            raise ConfigError(f"goals of {self.path!r} must name metrics, got {self.goals!r}")
-        for metric, goal in self.goals.items():
-            if goal not in ("maximize", "minimize"):
-                raise ConfigError(f"goal of {metric!r} must be maximize or minimize, got {goal!r}")
-        if not self.weight:
-            raise ConfigError(f"weight of {self.path!r} must be above 0, got {self.weight}")
-        if self.held_out >= 1:
-            raise ConfigError(f"held_out must be in [0, 1), got {self.held_out}")
+        _check_evaluations(self)
         for name in ("reordered", "unnamed", "left_out"):
             _check_share(self, name)
 
@@ -377,6 +361,19 @@ def _check_numbers(section: Any) -> None:
                 f"{item.name} must be a {kind} of at least 0, got {value!r}"
                 + ("; YAML takes 1e-3 for text, write 0.001" if isinstance(value, str) else "")
             )
+
+
+def _check_evaluations(section: TableConfig | HistoriesConfig) -> None:
+    """What a source of real evaluations needs: goals of metrics, a weight, data sets to learn."""
+    if not isinstance(section.goals, Mapping):
+        raise ConfigError(f"goals of {section.path!r} must name metrics, got {section.goals!r}")
+    for metric, goal in section.goals.items():
+        if goal not in ("maximize", "minimize"):
+            raise ConfigError(f"goal of {metric!r} must be maximize or minimize, got {goal!r}")
+    if not section.weight:
+        raise ConfigError(f"weight of {section.path!r} must be above 0, got {section.weight}")
+    if section.held_out >= 1:
+        raise ConfigError(f"held_out must be in [0, 1), got {section.held_out}")
 
 
 def _is_number(value: Any) -> bool:

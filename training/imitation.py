@@ -19,7 +19,14 @@ from optformer.data.trials import Trial
 from optformer.generation import draw_trials
 from optformer.scoring import read_study
 from optformer.training.estimates import Array, Estimate, mean, ratio
-from optformer.training.synthetic_tasks import Suggest, SyntheticTask, draw_task, regrets, search
+from optformer.training.synthetic_tasks import (
+    Suggest,
+    SyntheticTask,
+    ask_method,
+    draw_task,
+    regrets,
+    search,
+)
 
 TEACHERS = ("random", "regularized-evolution", "gp-ei")
 
@@ -142,8 +149,7 @@ def imitation_scores(
 
 
 def _method(name: str, task: SyntheticTask) -> Suggest:
-    searcher = registry.create(name, task.config)
-    return lambda history, rng: searcher.suggest(history, 1, rng)[0]
+    return ask_method(name, task.config)
 
 
 def _policy(checkpoint: Checkpoint, told: str, task: SyntheticTask) -> Suggest:

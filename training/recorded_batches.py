@@ -11,6 +11,7 @@ Letters as in `optformer.batch`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -132,15 +133,10 @@ class RecordedStudies:
 
     def _weights(self) -> NDArray[np.float64]:
         """Probability of each study: equal in a folder, folders by their weights."""
+        studies = Counter[str]()
+        for objective in self.objectives:
+            studies[objective.settings.path] += int(np.count_nonzero(objective.lengths))
         folders = [objective.settings for objective in self.objectives]
-        studies = {
-            folder.path: sum(
-                np.count_nonzero(objective.lengths)
-                for objective in self.objectives
-                if objective.settings.path == folder.path
-            )
-            for folder in folders
-        }
         each = np.array([folder.weight / max(studies[folder.path], 1) for folder in folders])
         weights = each[self._objective] * (self._length > 0)
         chances: NDArray[np.float64] = weights / weights.sum()

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from optformer.data.methods import registry
 from optformer.data.parameters import Value
 from optformer.data.studies import StudyConfig
 from optformer.data.synthetic.functions import SyntheticFunctions, draw_functions
@@ -42,6 +43,12 @@ class Task(Protocol):
 
     def value(self, point: Mapping[str, Value]) -> float:
         """The function's value, NaN where the trial fails."""
+
+
+def ask_method(name: str, config: StudyConfig) -> Suggest:
+    """A registered search method as what proposes the trials of a study."""
+    searcher = registry.create(name, config)
+    return lambda history, rng: searcher.suggest(history, 1, rng)[0]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from optformer.encoded_space import Array, EncodedSpace
 from optformer.planner import Planner
 from optformer.training.config import TableConfig
 from optformer.training.estimates import Estimate, mean
-from optformer.training.synthetic_tasks import Suggest, regrets, search
+from optformer.training.synthetic_tasks import Suggest, ask_method, regrets, search
 
 TOLD = ("all", "no metadata", "no names", "permuted names")
 """What the model is told: everything; no task and model; parameters called x0, x1, ...; each
@@ -223,8 +223,7 @@ def _emulated(
 def _method(name: str) -> Callable[[EmulatedTask, int, int], Suggest]:
     def make(task: EmulatedTask, number: int, search_seed: int) -> Suggest:
         del number, search_seed  # the search's own stream says it all
-        searcher = registry.create(name, task.config)
-        return lambda history, rng: searcher.suggest(history, 1, rng)[0]
+        return ask_method(name, task.config)
 
     return make
 
