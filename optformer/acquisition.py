@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from optformer.data.errors import ConfigError
+from optformer.encoded_space import Array
 
 UCB_QUANTILE = 0.9
 _TINY = 1e-12
+_CLOSE = 1e-3  # distance below which a slope is rounding
 
 Acquisition = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
@@ -76,6 +78,44 @@ def acquisition(name: str) -> Acquisition:
             f"unknown strategy {name!r}; known are {sorted([*ACQUISITIONS, 'policy'])}"
         )
     return ACQUISITIONS[name]
+
+
+def local_penalty(logits: Tensor, distances: Array, best: Tensor, slope: float) -> Tensor:
+    """Keep candidates away from pending trials whose values are not known.
+
+    Where a response is nowhere steeper than `slope`, nothing in a ball around a pending trial can
+    be better than the best. The penalty is the logarithm of the chance to lie outside all balls
+    (Gonzalez et al. 2016, "Batch Bayesian optimization via local penalization").
+
+    Args:
+        logits: Predictions of M pending trials, (M, Q + 1).
+        distances: From the candidates to them, (N, M).
+        best: Best scaled value so far, scalar.
+        slope: Scaled value over distance.
+
+    Returns:
+        What is added to the candidates' scores, at most 0, (N,).
+    """
+    mean, deviation = moments(logits)
+    reach = slope * torch.from_numpy(distances).float()
+    penalty: Tensor = torch.special.log_ndtr((reach - (best - mean)) / deviation).sum(-1)
+    return penalty
+
+
+def steepest_slope(logits: Tensor, distances: Array) -> float:
+    """The steepest predicted mean between two candidates: logits (N, Q + 1), distances (N, N)."""
+    mean, _ = moments(logits)
+    rise = (mean[:, None] - mean[None, :]).abs()
+    return float((rise / torch.from_numpy(distances).float().clamp(min=_CLOSE)).amax())
+
+
+def moments(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the scaled value given that the trial does not fail, (N,)."""
+    chances = logits[..., :-1].softmax(-1)
+    centres = bin_centres(chances.shape[-1], chances)
+    mean = chances @ centres
+    spread = (centres - mean[..., None]).square()
+    return mean, (chances * spread).sum(-1).sqrt()
 
 
 def quantile(logits: Tensor, level: float) -> Tensor:

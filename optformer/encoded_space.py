@@ -153,6 +153,13 @@ class EncodedSpace:
         point = decode_point(self.space, values, self.kinds(values[None])[0])
         return {name: self._fixed_values.get(name, value) for name, value in point.items()}
 
+    def distances(self, values: Array, others: Array) -> Array:
+        """Euclidean distances between points, (N, M); choices that differ are 1 apart."""
+        gap = np.abs(values[:, None, :] - others[None, :, :])
+        gap = np.where(self.is_choice, gap > 0, gap)
+        distances: Array = np.sqrt(np.square(gap).sum(-1))
+        return distances
+
     def keys(self, values: Array) -> NDArray[Any]:
         """One number-string a point that is equal for equal points, (N,)."""
         rounded = np.ascontiguousarray(np.round(values, 6) + 0.0)

@@ -312,12 +312,10 @@ class OptFormerModel(nn.Module):
 
     def _log_distances(self, memory: Memory, points: Points, past: Points) -> Tensor:
         """Logarithm of the squared distance to past points, one metric a head, (B, H, N, T)."""
-        ours, theirs = points.kinds[:, :, None, :], past.kinds[:, None, :, :]
-        gap = points.values[:, :, None, :] - past.values[:, None, :, :]  # (B, N, T, P)
-        choice = ours == ValueKind.CHOICE
-        differs = (ours != theirs) | (choice & (gap != 0))
-        squared = torch.where((ours == theirs) & ~choice, gap.square(), differs.float())
-        unknown = (ours >= ValueKind.MISSING) | (theirs >= ValueKind.MISSING)
+        gap = _places(points)[:, :, None, :] - _places(past)[:, None, :, :]  # (B, N, T, P)
+        squared = gap.square().clamp(max=1.0)
+        unknown = (points.kinds >= ValueKind.MISSING)[:, :, None, :]
+        unknown = unknown | (past.kinds >= ValueKind.MISSING)[:, None, :, :]
         squared = squared.masked_fill(unknown, 0.0)
         studies, count, length, parameters = squared.shape
         weights = memory.metric_weights.float()  # (S, P, H)
@@ -351,10 +349,12 @@ class OptFormerModel(nn.Module):
         place = torch.arange(length, device=position.device)
         shared = self.trial_bias(position[:, None] - place[None, :]) + table[3][:, None, None]
         shared = shared.masked_fill(~visible, _HIDDEN)  # (H, N, T)
-        return [
-            torch.cat([to_memory, shared - torch.einsum("bgnt,gh->bhnt", logs, mix).float()], -1)
-            for mix in self.distance_mix
-        ]
+        mixes = self.distance_mix.transpose(1, 2).flatten(0, 1)  # all layers in one product
+        apart = (mixes @ logs.flatten(2)).float()
+        apart = apart.reshape(studies, len(self.distance_mix), *logs.shape[1:])
+        apart = shared - apart  # (B, L, H, N, T)
+        to_memory = to_memory[:, None].expand(-1, len(self.distance_mix), -1, -1, -1)
+        return list(torch.cat([to_memory, apart], -1).unbind(1))
 
     # History and queries.
 
@@ -524,6 +524,14 @@ class OptFormerModel(nn.Module):
     @property
     def _decoder(self) -> Sequence[DecoderLayer]:
         return cast("Sequence[DecoderLayer]", self.layers)
+
+
+def _places(points: Points) -> Tensor:
+    """Values on one axis: numbers inside a unit, a choice or inactive 1 or more from all else."""
+    choice = (points.kinds == ValueKind.CHOICE) * (2 + points.values.detach())
+    inactive = (points.kinds == ValueKind.INACTIVE).float()
+    number = (points.kinds == ValueKind.NUMBER) * points.values
+    return number + choice - 2 * inactive
 
 
 def _mean_by(tokens: Tensor, owner: Tensor, count: int) -> Tensor:

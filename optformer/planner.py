@@ -5,10 +5,11 @@ A suggestion is a pure function of the study's configuration, its history, the c
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,7 +18,13 @@ import torch
 from scipy.stats import qmc
 from torch import Tensor
 
-from optformer.acquisition import ACQUISITIONS, acquisition
+from optformer.acquisition import (
+    ACQUISITIONS,
+    acquisition,
+    local_penalty,
+    moments,
+    steepest_slope,
+)
 from optformer.candidates import (
     MAX_LISTED,
     Candidates,
@@ -45,6 +52,7 @@ SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 96, 64
 LOCAL_CANDIDATES, LOCAL_CENTRES = 64, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
+SLOPE_CANDIDATES = 256  # compared with each other
 NEAREST = 3  # past trials named in an explanation
 _MAX_ENUMERATED = 200_000  # finite spaces up to this size are listed when sampling repeats
 
@@ -72,7 +80,8 @@ class Planner:
         strategy: "ei", "pi", "ucb" or "ts" rank candidates; "policy" imitates without ranking.
         batch_mode: What the model is told of pending trials, earlier members of a batch among them:
             its own prediction as if it were measured (its "mean" or a "sample"), which moves a
-            ranking elsewhere; or the pending "placeholder", which only a policy reacts to.
+            ranking elsewhere; or the pending "placeholder", from which only a policy learns, so
+            that a ranking keeps away by local penalization (Gonzalez et al. 2016).
 
     Raises:
         ConfigError: The strategy or batch mode is unknown.
@@ -126,16 +135,19 @@ class Planner:
             pool = None
             for member in range(count):
                 if self.strategy == "policy":
-                    picked = _ask(study, space, self._imitate(study, space, tried, generator))
+                    proposed = self._imitate(study.policy, space, tried, generator)
+                    picked = _ask(study.ranking, space, proposed)
                 elif len(tried) and not measured:
                     # Knowing no value, the model would put all of a batch in one place.
                     filling = _start(space, tried, seed, len(history) + member, rng)
-                    picked = _ask(study, space, filling)
+                    picked = _ask(study.ranking, space, filling)
                 else:
                     if pool is None:
-                        pool = self._pool(study, space, config, history, tried, rng, generator)
+                        pool = self._pool(
+                            study.policy, space, config, history, tried, rng, generator
+                        )
                     picked = self._ranked(study, space, pool, tried, rng, generator)
-                chosen.append(_explain(study, space, config, history, picked))
+                chosen.append(_explain(study.ranking, space, config, history, picked))
                 tried = np.concatenate([tried, picked.candidates.values])
                 if member + 1 < count:
                     study = self._tell(study, space, picked, generator)
@@ -174,24 +186,32 @@ class Planner:
         config: StudyConfig,
         history: Sequence[Trial],
         generator: torch.Generator,
-    ) -> StudyModel:
+    ) -> _Study:
         """The study, with its pending trials told the way of the batch mode."""
-        if self.batch_mode == "placeholder":
-            return read_study(self.checkpoint, config, history, ALGORITHM)
         pending = [trial.params for trial in history if trial.status is TrialStatus.PENDING]
         settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
-        study = read_study(self.checkpoint, config, settled, ALGORITHM)
+        measured = read_study(self.checkpoint, config, settled, ALGORITHM)
+        study = _Study(space, measured, measured)
+        if pending and self.batch_mode == "placeholder":
+            told = read_study(self.checkpoint, config, history, ALGORITHM)
+            points = Candidates(space.encode(pending), np.full(len(pending), "pending"))
+            return replace(study, policy=told, avoided=_ask(measured, space, points))
         for values in space.encode(pending):
-            asked = _ask(study, space, Candidates(values[None], np.array(["pending"])))
+            asked = _ask(study.ranking, space, Candidates(values[None], np.array(["pending"])))
             study = self._tell(study, space, asked, generator)
         return study
 
     def _tell(
-        self, study: StudyModel, space: EncodedSpace, pending: _Scored, generator: torch.Generator
-    ) -> StudyModel:
+        self, study: _Study, space: EncodedSpace, pending: _Scored, generator: torch.Generator
+    ) -> _Study:
         """The study with one more pending trial."""
         points = space.points(pending.candidates.values)
-        return study.append(points, self._assumed(pending.logits, generator))
+        if self.batch_mode == "placeholder":
+            told = study.policy.append(points, None)
+            avoided = pending if study.avoided is None else study.avoided.join(pending)
+            return replace(study, policy=told, avoided=avoided)
+        told = study.policy.append(points, self._assumed(pending.logits, generator))
+        return replace(study, policy=told, ranking=told)
 
     def _imitate(
         self, study: StudyModel, space: EncodedSpace, tried: Array, generator: torch.Generator
@@ -230,7 +250,7 @@ class Planner:
 
     def _ranked(
         self,
-        study: StudyModel,
+        study: _Study,
         space: EncodedSpace,
         pool: Candidates,
         tried: Array,
@@ -242,27 +262,27 @@ class Planner:
         pool = untried(space, pool, tried)
         if not len(pool):
             pool = _anything_new(space, tried, rng)
-        asked = _ask(study, space, pool)
-        score = rank(asked.logits, study.best, generator)
+        asked = _ask(study.ranking, space, pool)
+        slope = study.slope(asked)
+        score = rank(asked.logits, study.ranking.best, generator) + study.penalty(asked, slope)
         if space.size is None or space.size > MAX_LISTED:
             centres = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
             local = near(space, centres, LOCAL_CANDIDATES, rng, "local", LOCAL_SCALES)
             local = untried(space, local, tried)
             if len(local):
-                answered = _ask(study, space, local)
+                answered = _ask(study.ranking, space, local)
                 asked = asked.join(answered)
-                score = torch.cat([score, rank(answered.logits, study.best, generator)])
+                more = rank(answered.logits, study.ranking.best, generator)
+                score = torch.cat([score, more + study.penalty(answered, slope)])
         return asked.select(int(score.argmax()))
 
-    def _assumed(self, logits: Tensor, generator: torch.Generator) -> float | None:
-        """The scaled value a pending trial is told to have, None for the placeholder."""
-        if self.batch_mode == "placeholder":
-            return None
+    def _assumed(self, logits: Tensor, generator: torch.Generator) -> float:
+        """The scaled value a pending trial is told to have."""
+        if self.batch_mode == "mean":
+            return float(moments(logits)[0])
         chances = logits[0, :-1].softmax(-1)
-        bins = chances.shape[-1]
-        if self.batch_mode == "sample":
-            return (float(torch.multinomial(chances, 1, generator=generator)) + 0.5) / bins
-        return float(chances @ (torch.arange(bins) + 0.5)) / bins
+        drawn = float(torch.multinomial(chances, 1, generator=generator))
+        return (drawn + 0.5) / chances.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -281,6 +301,39 @@ class _Scored:
         return _Scored(self.candidates.select([index]), self.logits[[index]])
 
 
+@dataclass(frozen=True)
+class _Study:
+    """A study with its pending trials.
+
+    Attributes:
+        space: Its space.
+        policy: What proposes candidates; reads the pending trials.
+        ranking: What scores them; reads the pending trials that have an assumed value.
+        avoided: Pending trials that it does not read, as it predicted them.
+    """
+
+    space: EncodedSpace
+    policy: StudyModel
+    ranking: StudyModel
+    avoided: _Scored | None = None
+
+    def slope(self, asked: _Scored) -> float:
+        """The steepest predicted mean between candidates, 0 when nothing is avoided."""
+        if self.avoided is None:
+            return 0.0
+        some = slice(None, None, math.ceil(len(asked.candidates) / SLOPE_CANDIDATES))
+        values = asked.candidates.values[some]
+        return steepest_slope(asked.logits[some], self.space.distances(values, values))
+
+    def penalty(self, asked: _Scored, slope: float) -> Tensor | float:
+        """What keeps candidates away from the avoided trials, (N,)."""
+        if self.avoided is None:
+            return 0.0
+        pending = self.avoided
+        gap = self.space.distances(asked.candidates.values, pending.candidates.values)
+        return local_penalty(pending.logits, gap, self.ranking.best, slope)
+
+
 def _ask(study: StudyModel, space: EncodedSpace, candidates: Candidates) -> _Scored:
     return _Scored(candidates, study.metric_logits(space.points(candidates.values)))
 
@@ -297,8 +350,8 @@ def _explain(
     if any(trial.has_value for trial in history):
         prediction = predictions(picked.logits, study.scale, study.best, config.sign)[0]
     past = space.encode([trial.params for trial in history])
-    gap = np.where(space.is_choice, past != values, np.abs(past - values)).sum(-1)
-    nearest = tuple(history[i].number for i in np.argsort(gap, kind="stable")[:NEAREST])
+    order = np.argsort(space.distances(past, values)[:, 0], kind="stable")
+    nearest = tuple(history[i].number for i in order[:NEAREST])
     return Suggestion(space.decode(values[0]), Explanation(prediction, nearest, str(source[0])))
 
 

@@ -14,7 +14,7 @@ Williams 1992 and Schulman et al. 2017 for the two gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,11 +74,11 @@ class PolicyConfig:
             raise ConfigError(f"passes must be at least 1, got {self.passes}")
 
 
-class PolicyLearner:
-    """Updates a controller from rewarded strings.
+class PolicyGradient:
+    """Computes how a controller should change, from rewarded strings.
 
     Args:
-        controller: What is updated, in place.
+        controller: What should change.
         config: How.
 
     Attributes:
@@ -89,13 +89,14 @@ class PolicyLearner:
         self.baseline: float | None = None
         self._controller = controller
         self._config = config
-        self._optimizer = torch.optim.Adam(controller.parameters(), lr=config.learning_rate)
 
-    def update(self, ids: Tensor, metrics: Sequence[float]) -> None:
-        """Learn from one batch of strings that the controller as it is now has written.
+    def passes(self, ids: Tensor, metrics: Sequence[float]) -> Iterator[None]:
+        """Leave the gradient of one pass after the other in the controller's parameters.
+
+        The weights may move between passes.
 
         Args:
-            ids: Token ids, shape (B, L).
+            ids: Token ids of strings that the controller as it is now has written, shape (B, L).
             metrics: Validation metric of each string in [0, 1], shape (B,).
 
         Raises:
@@ -109,10 +110,10 @@ class PolicyLearner:
             chosen, entropy = self._controller(ids)
             gain = self._gain(chosen, before, advantages[:, None])
             loss = -(gain + self._config.entropy_weight * entropy).mean()
-            self._optimizer.zero_grad()
+            self._controller.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self._controller.parameters(), 1.0)
-            self._optimizer.step()
+            yield
 
     def _gain(self, chosen: Tensor, before: Tensor, advantages: Tensor) -> Tensor:
         """What to ascend, for each symbol (B, L)."""
@@ -133,3 +134,26 @@ class PolicyLearner:
         decay = self._config.baseline_decay
         self.baseline = decay * baseline + (1.0 - decay) * mean
         return rewards - baseline
+
+
+class PolicyLearner:
+    """Updates a controller from rewarded strings.
+
+    Args:
+        controller: What is updated, in place.
+        config: How.
+    """
+
+    def __init__(self, controller: Controller, config: PolicyConfig) -> None:
+        self._gradient = PolicyGradient(controller, config)
+        self._optimizer = torch.optim.Adam(controller.parameters(), lr=config.learning_rate)
+
+    @property
+    def baseline(self) -> float | None:
+        """Moving average of rewards after shaping, None before the first batch."""
+        return self._gradient.baseline
+
+    def update(self, ids: Tensor, metrics: Sequence[float]) -> None:
+        """Learn from one batch; arguments and errors as for `PolicyGradient.passes`."""
+        for _ in self._gradient.passes(ids, metrics):
+            self._optimizer.step()

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from optformer.data.errors import ConfigError
 from optformer.data.optimizer_search.language import Grammar
+from optformer.data.optimizer_search.parameter_server import REPLICAS, search_with_replicas
 from optformer.data.optimizer_search.policy import PolicyConfig
 from optformer.data.optimizer_search.queue import TrainingQueue
 from optformer.data.optimizer_search.search import random_rules, search_rules
@@ -18,6 +19,9 @@ RuleSearch: TypeAlias = Callable[
 ]
 """Takes a queue, a grammar, a number of trainings, a seed and a callback; returns the trials."""
 
+_PPO = PolicyConfig()
+_REINFORCE = PolicyConfig(algorithm="reinforce", learning_rate=0.05)
+
 _SEARCHES: dict[str, tuple[str, RuleSearch]] = {
     "random-rules": (
         "Trains with uniform random update rules; the baseline of the controllers.",
@@ -25,11 +29,19 @@ _SEARCHES: dict[str, tuple[str, RuleSearch]] = {
     ),
     "rule-controller-ppo": (
         "A recurrent controller writes update rules and learns by PPO (CN110663049B).",
-        partial(search_rules, PolicyConfig()),
+        partial(search_rules, _PPO),
     ),
     "rule-controller-reinforce": (
         "A recurrent controller writes update rules and learns by REINFORCE (CN110663049B).",
-        partial(search_rules, PolicyConfig(algorithm="reinforce", learning_rate=0.05)),
+        partial(search_rules, _REINFORCE),
+    ),
+    "rule-replicas-ppo": (
+        "Controllers with a parameter server write update rules and learn by PPO (CN110663049B).",
+        partial(search_with_replicas, _PPO, REPLICAS),
+    ),
+    "rule-replicas-reinforce": (
+        "Controllers with a parameter server write update rules, by REINFORCE (CN110663049B).",
+        partial(search_with_replicas, _REINFORCE, REPLICAS),
     ),
 }
 

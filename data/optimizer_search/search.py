@@ -2,7 +2,8 @@
 
 One round: the controller writes a batch of strings, the queue trains a child network with each, and
 the policy gradient updates the controller. Every string is a trial of the study that
-`space.rule_config` describes. `random_rules` spends the same trainings on uniform random strings.
+`space.rule_config` describes. `random_rules` spends the same trainings on uniform random strings;
+`parameter_server` has the asynchronous form of the search.
 
 Parameters with defaults: rounds of 16 strings; see `policy` and `controller` for theirs.
 
@@ -57,9 +58,9 @@ def search_rules(
     controller = Controller(grammar, generator)
     learner = PolicyLearner(controller, policy)
     history: list[Trial] = []
-    for count in _rounds(trainings):
+    for count in rounds(trainings):
         ids = controller.sample(count, generator)
-        metrics = _train(queue, [grammar.decode(row) for row in ids.tolist()], history, report)
+        metrics = train_round(queue, [grammar.decode(row) for row in ids.tolist()], history, report)
         learner.update(ids, metrics)
     return history
 
@@ -74,12 +75,12 @@ def random_rules(
     """Train with uniform random strings; arguments and result as for `search_rules`."""
     rng = np.random.default_rng(seed)
     history: list[Trial] = []
-    for count in _rounds(trainings):
-        _train(queue, [grammar.sample(rng) for _ in range(count)], history, report)
+    for count in rounds(trainings):
+        train_round(queue, [grammar.sample(rng) for _ in range(count)], history, report)
     return history
 
 
-def _train(
+def train_round(
     queue: TrainingQueue,
     rules: Sequence[Rule],
     history: list[Trial],
@@ -94,8 +95,13 @@ def _train(
     return accuracies
 
 
-def _rounds(trainings: int) -> list[int]:
+def rounds(trainings: int, size: int = ROUND) -> list[int]:
+    """Divide a number of trainings into rounds of `size`; the last one may be smaller.
+
+    Raises:
+        ConfigError: `trainings` is below 1.
+    """
     if trainings < 1:
         raise ConfigError(f"trainings must be at least 1, got {trainings}")
-    full, rest = divmod(trainings, ROUND)
-    return [ROUND] * full + [rest] * (rest > 0)
+    full, rest = divmod(trainings, size)
+    return [size] * full + [rest] * (rest > 0)

@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from optformer.acquisition import ACQUISITIONS, acquisition, bin_centres, quantile
+from optformer.acquisition import (
+    ACQUISITIONS,
+    acquisition,
+    bin_centres,
+    local_penalty,
+    moments,
+    quantile,
+    steepest_slope,
+)
 from optformer.data.errors import ConfigError
 from optformer.prediction import LEVELS, predictions
 from optformer.tokenization.objective_scale import fit_scale
@@ -135,3 +143,28 @@ def test_predictions__huge_offset__keep_the_small_part() -> None:
     expected = 0.05 / float(scale.slope) * float(scale.spread)
     assert prediction.std == pytest.approx(expected, rel=0.2)
     assert prediction.quantiles[0.5] == pytest.approx(prediction.mean, abs=1e-3)
+
+
+def test_moments__gaussian__are_its_mean_and_deviation() -> None:
+    mean, deviation = moments(_gaussian(0.4, 0.1, failing=0.25))
+    assert float(mean) == pytest.approx(0.4, abs=1e-4)
+    assert float(deviation) == pytest.approx(0.1, rel=1e-2)
+
+
+def test_local_penalty__gaussian_pending_trials__is_the_chance_to_lie_outside_their_balls() -> None:
+    pending = torch.cat([_gaussian(0.4, 0.1), _gaussian(0.6, 0.05)])
+    distances = np.array([[0.0, 0.3], [0.2, 0.1], [5.0, 5.0]])
+    penalty = local_penalty(pending, distances, torch.tensor(0.7), slope=2.0)
+    for n, (first, second) in enumerate(distances.tolist()):
+        chances = [
+            0.5 * math.erfc(-(2.0 * gap - (0.7 - mean)) / (deviation * math.sqrt(2)))
+            for gap, mean, deviation in ((first, 0.4, 0.1), (second, 0.6, 0.05))
+        ]
+        assert float(penalty[n].exp()) == pytest.approx(math.prod(chances), rel=5e-2)
+    assert float(penalty[2]) == 0.0
+
+
+def test_steepest_slope__three_points__is_of_the_steepest_pair() -> None:
+    logits = torch.cat([_gaussian(mean, 0.02) for mean in (0.3, 0.5, 0.6)])
+    distances = np.array([[0.0, 0.5, 0.9], [0.5, 0.0, 0.1], [0.9, 0.1, 0.0]])
+    assert steepest_slope(logits, distances) == pytest.approx(1.0, rel=1e-2)

@@ -212,7 +212,8 @@ def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
     history = _history(config)
     planner = Planner(tiny_checkpoint, strategy=strategy)
     (found,) = planner.suggest(config, history, 1, seed=1)
-    study = planner._read(EncodedSpace(config.space, {}), config, history, torch.Generator())
+    read = planner._read(EncodedSpace(config.space, {}), config, history, torch.Generator())
+    study = read.ranking
     rng = np.random.default_rng(0)
     # Somewhat more than the candidates from anywhere: the rest is the neighbourhood of the best.
     points = [found.params, *(config.space.sample(rng) for _ in range(60))]
@@ -316,12 +317,14 @@ def test_suggest__batch_of_four__members_differ_and_know_of_each_other(
     _check(config, found)
     assert len({repr(s.params) for s in found}) == 4
     assert planner.suggest(config, history, 4, seed=3) == found
-    # A later member's prediction is made with the earlier members in the history.
+    # A later member's prediction is made with the values assumed of the earlier ones, if any.
     later = found[3].explanation
     assert later is not None
     assert later.prediction is not None
-    (alone,) = planner.predict(config, history, [found[3].params])
-    assert later.prediction.mean != alone.mean
+    settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
+    (alone,) = planner.predict(config, settled, [found[3].params])
+    as_alone = later.prediction.mean == pytest.approx(alone.mean, rel=1e-5)
+    assert as_alone == (mode == "placeholder")
 
 
 @pytest.mark.parametrize("mode", ["placeholder", "mean", "sample"])
@@ -333,11 +336,39 @@ def test_read__pending_trials__are_told_the_way_of_the_batch_mode(
     space = EncodedSpace(config.space, {})
     planner = Planner(tiny_checkpoint, batch_mode=mode)
     told = planner._read(space, config, history, torch.Generator().manual_seed(0))
-    assert told.cache.length == len(history)
     probe = space.points(np.array([[0.3]]))
-    as_placeholder = read_study(tiny_checkpoint, config, history, "gp ei").metric_logits(probe)
-    same = torch.allclose(told.metric_logits(probe), as_placeholder, atol=1e-5)
-    assert same == (mode == "placeholder")
+    settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
+    whole, measured = (
+        read_study(tiny_checkpoint, config, trials, "gp ei").metric_logits(probe)
+        for trials in (history, settled)
+    )
+    assert told.policy.cache.length == len(history)
+    if mode == "placeholder":
+        assert torch.allclose(told.policy.metric_logits(probe), whole, atol=1e-5)
+        assert torch.allclose(told.ranking.metric_logits(probe), measured, atol=1e-5)
+        assert told.avoided is not None
+        assert len(told.avoided.candidates) == 2
+    else:
+        assert told.ranking is told.policy
+        assert not torch.allclose(told.policy.metric_logits(probe), whole, atol=1e-5)
+        assert told.avoided is None
+
+
+def test_suggest__placeholders__keep_a_ranking_away_from_pending_trials(
+    tiny_checkpoint: Checkpoint,
+) -> None:
+    config = _config("one float")
+    history = _history(config)
+    found = Planner(tiny_checkpoint, batch_mode="placeholder").suggest(config, history, 4, seed=3)
+    alone = [Planner(tiny_checkpoint).suggest(config, history, 1, seed=s)[0] for s in range(4)]
+
+    def closest(suggestions: list[Suggestion]) -> float:
+        space = EncodedSpace(config.space, {})
+        values = space.encode([s.params for s in suggestions])
+        gaps = space.distances(values, values)
+        return float(gaps[~np.eye(len(values), dtype=bool)].min())
+
+    assert closest(found) > 2 * closest(alone)
 
 
 def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
@@ -351,11 +382,10 @@ def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
     centres = (torch.arange(len(chances)) + 0.5) / len(chances)
     generator = torch.Generator().manual_seed(0)
 
-    def assumed(mode: Any) -> float | None:
+    def assumed(mode: Any) -> float:
         planner = Planner(tiny_checkpoint, batch_mode=mode)
         return planner._assumed(logits, generator)
 
-    assert assumed("placeholder") is None
     assert assumed("mean") == pytest.approx(float(chances @ centres.double()), abs=1e-5)
     draws = torch.tensor([assumed("sample") for _ in range(200)])
     deviation = float(
@@ -426,7 +456,7 @@ def test_explanation__suggestion__tells_prediction_neighbours_and_source(
     assert explanation.prediction is not None
     assert explanation.prediction.mean == pytest.approx(prediction.mean, rel=1e-4)
     units = encode_points(config.space, [found.params, *(t.params for t in history)]).values
-    gap = np.abs(units[1:] - units[0]).sum(-1)
+    gap = np.square(units[1:] - units[0]).sum(-1)
     nearest = [history[i].number for i in np.argsort(gap, kind="stable")[:3]]
     assert list(explanation.nearest) == nearest
     assert min(nearest) >= 10  # numbers of trials, not places in the history
