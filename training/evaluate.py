@@ -23,6 +23,7 @@ from optformer.training.config import PriorConfig
 from optformer.training.gp_benchmark import CONTEXTS, ContextKind, GPSamples, draw_samples
 from optformer.training.losses import negative_log_likelihood
 from optformer.training.prior import SyntheticPrior
+from optformer.training.questions import value_bins
 
 DIMENSIONS = (1, 2, 3, 4, 6, 8)
 _MARGINAL_STUDIES = 300  # studies whose target bins make the marginal histogram
@@ -197,11 +198,6 @@ def draw_prediction_task(
 
 def _fit(samples: GPSamples) -> ObjectiveScale:
     return fit_scale(samples.values, torch.ones_like(samples.values, dtype=torch.bool))
-
-
-def value_bins(scale: ObjectiveScale, values: Tensor) -> Tensor:
-    """Bins of values that are to be maximized, int64; the end bins take what lies beyond."""
-    return (scale.to_unit(values) * NUM_BINS).long().clamp(max=NUM_BINS - 1)
 
 
 def binned_normal(

@@ -74,8 +74,12 @@ def told_metric(scale: ObjectiveScale, outcome: Tensor, kinds: Tensor) -> Tensor
 
 def metric_targets(scale: ObjectiveScale, outcome: Tensor) -> Tensor:
     """Bin of each outcome, or Q where it failed, (B, N)."""
-    bins = (scale.to_unit(outcome.nan_to_num()) * NUM_BINS).long().clamp(max=NUM_BINS - 1)
-    return torch.where(outcome.isnan(), NUM_BINS, bins)
+    return torch.where(outcome.isnan(), NUM_BINS, value_bins(scale, outcome.nan_to_num()))
+
+
+def value_bins(scale: ObjectiveScale, values: Tensor) -> Tensor:
+    """Bins of values that are to be maximized, int64; the end bins take what lies beyond."""
+    return (scale.to_unit(values) * NUM_BINS).long().clamp(max=NUM_BINS - 1)
 
 
 def draw_positions(prefix: int, length: int, probes: int, rng: np.random.Generator) -> Tensor:

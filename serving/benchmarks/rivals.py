@@ -77,7 +77,7 @@ _MODES = {
     ),
     "optformer-pi": _Mode("chooses by probability of improvement", "pi"),
     "optformer-placeholder": _Mode(
-        "chooses by expected improvement; pending trials have a placeholder",
+        "chooses by expected improvement, away from pending trials, which have a placeholder",
         batch_mode="placeholder",
     ),
     "optformer-policy": _Mode("imitates good searches, without ranking", "policy"),

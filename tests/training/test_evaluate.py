@@ -20,10 +20,10 @@ from optformer.training.evaluate import (
     binned_normal,
     policy_scores,
     prediction_scores,
-    value_bins,
 )
 from optformer.training.gp_benchmark import ContextKind, GPSamples, draw_samples
 from optformer.training.model_card import write_model_card
+from optformer.training.questions import value_bins
 from optformer.training.train import CHECKPOINT, Trainer
 
 KINDS: list[ContextKind] = ["uniform", "gp-ei"]

@@ -28,7 +28,8 @@ from optformer.scoring import read_study
 from optformer.serving.benchmarks.measures import Array
 from optformer.tokenization.history import objective_values
 from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
-from optformer.training.evaluate import binned_normal, value_bins
+from optformer.training.evaluate import binned_normal
+from optformer.training.questions import value_bins
 
 
 @dataclass(frozen=True)
