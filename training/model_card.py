@@ -87,7 +87,7 @@ def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None
         steps=run["steps"],
         trials=run["trials"],
         hours=run["seconds"] / 3600,
-        earlier="".join(_earlier(part) for part in run.get("earlier", [])),
+        earlier=_earlier(run.get("earlier", [])),
         device=run["device"],
         optformer_version=run["optformer_version"],
         torch_version=run["torch_version"],
@@ -110,10 +110,14 @@ def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None
     return folder / CARD
 
 
-def _earlier(run: Mapping[str, Any]) -> str:
-    """What to know of a run whose weights this one started from."""
-    told = f"{run['steps']:,} steps, {run['trials']:,} trials, {run['seconds'] / 3600:.1f} hours"
-    return f", after an earlier run of {told}"
+def _earlier(runs: Sequence[Mapping[str, Any]]) -> str:
+    """What to know of the runs whose weights this one started from."""
+    told = (
+        f"a run of {run['steps']:,} steps, {run['trials']:,} trials, {hours:.1f} hours"
+        for run in runs
+        for hours in [run["seconds"] / 3600]
+    )
+    return f", after {' and '.join(told)}" if runs else ""
 
 
 def _listed(what: Any) -> str:

@@ -209,7 +209,7 @@ def test_model_card__started_from_weights__tells_the_earlier_run(
     trainer.earlier = [{"config": {}, "steps": 1200, "trials": 34567, "seconds": 5400}]
     trainer.save()
     card = write_model_card(tmp_path / CHECKPOINT).read_text()
-    assert "on cpu, after an earlier run of 1,200 steps, 34,567 trials, 1.5 hours |" in card
+    assert "on cpu, after a run of 1,200 steps, 34,567 trials, 1.5 hours |" in card
 
 
 def test_model_card__no_checkpoint__is_refused(tmp_path: Path) -> None:

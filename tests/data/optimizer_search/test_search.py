@@ -37,17 +37,6 @@ from optformer.data.optimizer_search.space import (
 QUICK = replace(CHILD, train_images=128, validation_images=64, epochs=1, learning_rates=(0.01,))
 
 
-class MatchQueue(TrainingQueue):
-    """Rewards the share of symbols a rule has in common with Adam, and trains nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(CHILD)
-
-    def accuracies(self, rules: Sequence[Rule]) -> list[float]:
-        wanted = np.array(KNOWN_RULES["adam"].symbols)
-        return [float(np.mean(np.array(rule.symbols[:5]) == wanted)) for rule in rules]
-
-
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -249,22 +238,26 @@ class TestQueue:
 
 class TestSearch:
     @pytest.mark.parametrize("name", ["rule-controller-ppo", "rule-controller-reinforce"])
-    def test_search__controller__rises_over_random_rules(self, name: str) -> None:
+    def test_search__controller__rises_over_random_rules(
+        self, name: str, match_queue: TrainingQueue
+    ) -> None:
         def late(method: str, seed: int) -> float:
             history = registry.create(method)(
-                MatchQueue(), Grammar(1), 240, seed, lambda trial: None
+                match_queue, Grammar(1), 240, seed, lambda trial: None
             )
             return float(np.mean([trial.value or 0.0 for trial in history[-48:]]))
 
         gains = [late(name, seed) - late("random-rules", seed) for seed in range(3)]
         assert min(gains) > 0.1
 
-    def test_search__same_seed__gives_the_same_legal_trials(self) -> None:
+    def test_search__same_seed__gives_the_same_legal_trials(
+        self, match_queue: TrainingQueue
+    ) -> None:
         grammar = Grammar(2)
         space = rule_config(grammar, CHILD).space
         for search in (
-            lambda seed: search_rules(PolicyConfig(), MatchQueue(), grammar, 40, seed),
-            lambda seed: random_rules(MatchQueue(), grammar, 40, seed),
+            lambda seed: search_rules(PolicyConfig(), match_queue, grammar, 40, seed),
+            lambda seed: random_rules(match_queue, grammar, 40, seed),
         ):
             first, again, other = search(0), search(0), search(1)
             assert first == again != other
@@ -272,9 +265,9 @@ class TestSearch:
             for trial in first:
                 space.validate(trial.params)
 
-    def test_search__no_trainings__is_refused(self) -> None:
+    def test_search__no_trainings__is_refused(self, match_queue: TrainingQueue) -> None:
         with pytest.raises(ConfigError, match="trainings must be at least 1, got 0"):
-            random_rules(MatchQueue(), Grammar(1), 0, 0)
+            random_rules(match_queue, Grammar(1), 0, 0)
 
 
 class TestSpace:
