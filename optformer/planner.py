@@ -130,7 +130,7 @@ class Planner:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         measured = any(trial.has_value for trial in history)
         chosen: list[Suggestion] = []
-        with _one_thread(), torch.no_grad():
+        with _one_thread(), torch.inference_mode():
             study = self._read(space, config, history, generator)
             pool = None
             for member in range(count):
@@ -175,7 +175,7 @@ class Planner:
         history = [trial for trial in history if not trial.interrupted]
         space = EncodedSpace(config.space, {})
         values = space.encode([config.space.validate(point) for point in points])
-        with _one_thread(), torch.no_grad():
+        with _one_thread(), torch.inference_mode():
             study = read_study(self.checkpoint, config, history, ALGORITHM)
             logits = study.metric_logits(space.points(values))
             return predictions(logits, study.scale, study.best, config.sign)
