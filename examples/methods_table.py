@@ -74,6 +74,8 @@ SOURCES = {
     "relaxed-cma-es": "Hansen 2001, from cmaes",
     "rule-controller-ppo": "CN110663049B; Bello 2017",
     "rule-controller-reinforce": "CN110663049B; Bello 2017",
+    "rule-replicas-ppo": "CN110663049B; Bello 2017",
+    "rule-replicas-reinforce": "CN110663049B; Bello 2017",
     "scale-permuted": "US12079695B2; Du 2020",
     "simulated-annealing": "Kirkpatrick 1983",
 }

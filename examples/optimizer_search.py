@@ -1,8 +1,9 @@
 """Search for an update rule, compare the searches, and carry the best rule to a larger network.
 
-The recurrent controller (PPO and REINFORCE), uniform random rules and the language model each train
-the same number of child networks. The best rules are confirmed with other seeds, and the winner
-trains the larger target network beside Adam, RMSProp and plain gradient descent.
+The recurrent controller (PPO and REINFORCE, alone and as replicas with a parameter server), uniform
+random rules and the language model each train the same number of child networks. The best rules are
+confirmed with other seeds, and the winner trains the larger target network beside Adam, RMSProp and
+plain gradient descent.
 
     python examples/optimizer_search.py --trainings 160 --seeds 5 --out rules
 
@@ -111,12 +112,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--iterations", type=int, default=1, help="five-symbol groups of a rule")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 trains in this one")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=[*registry.names(), MODEL],
+        help="compare these with random rules and stop there",
+    )
     parser.add_argument("--out", type=Path, default=Path("rules"), help="folder of the plot")
     options = parser.parse_args()
     torch.set_num_threads(1)
     grammar = Grammar(options.iterations)
     histories: dict[str, list[list[of.Trial]]] = {}
-    names = [*registry.names(), MODEL]
+    names = list(dict.fromkeys([RANDOM, *(options.only or [*registry.names(), MODEL])]))
     total = len(names) * options.seeds * options.trainings
     with (
         TrainingQueue(CHILD, options.workers) as queue,
@@ -137,6 +144,8 @@ def main() -> None:
     compare(values)
     options.out.mkdir(parents=True, exist_ok=True)
     plot(values, options.out / f"optimizer-search-{options.iterations}.png")
+    if options.only:
+        return
 
     trials = [trial for runs in histories.values() for history in runs for trial in history]
     trials.sort(key=lambda trial: -(trial.value or 0.0))
