@@ -9,12 +9,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
+from optformer.data.errors import SpaceExhaustedError
 from optformer.encoded_space import Array, EncodedSpace
 from optformer.generation import draw_trials
 from optformer.scoring import StudyModel
 
 MAX_LISTED = 2048  # spaces with at most so many points are searched whole
 CLOSE = 1e-3  # a candidate nearer than this to a tried point, in every parameter, is a repeat
+_MAX_ENUMERATED = 200_000  # finite spaces up to this size are listed when sampling repeats
 MUTATION_RATE = 0.4  # chance that a parameter is touched
 MUTATION_SCALES = (0.005, 0.3)  # steps of mutations, log-uniform
 
@@ -94,6 +96,36 @@ def all_untried(space: EncodedSpace, tried: Array) -> Candidates:
     """Every point of a finite space that was not tried."""
     points = _from("space", space.all_points())
     return untried(space, points, tried)
+
+
+def space_filling(
+    space: EncodedSpace, tried: Array, seed: int, index: int, rng: np.random.Generator
+) -> Candidates:
+    """A space-filling trial: the next untried point of the study's own Sobol sequence."""
+    sampler = qmc.Sobol(len(space.names), rng=np.random.default_rng(seed))
+    unit = sampler.random_base2(6)[index % 64 :]
+    fresh = untried(space, _from("start", space.from_uniform(unit)), tried)
+    return (fresh if len(fresh) else anything_new(space, tried, rng)).select([0])
+
+
+def anything_new(space: EncodedSpace, tried: Array, rng: np.random.Generator) -> Candidates:
+    """Candidates anywhere, when the usual sources only repeat what was tried.
+
+    Raises:
+        SpaceExhaustedError: There is no untried point.
+    """
+    if space.size is not None and space.size <= _MAX_ENUMERATED:
+        fresh = all_untried(space, tried)
+        if not len(fresh):
+            raise SpaceExhaustedError(
+                f"all {len(space.all_points())} points of this space have been tried; "
+                "widen the space, fix less of it, or stop here"
+            )
+        return fresh.select(rng.permutation(len(fresh))[:MAX_LISTED])
+    anywhere = from_space(space, MAX_LISTED, rng)
+    fresh = untried(space, anywhere, tried)
+    # Where trials stand so densely that all are near one, near ones have to do.
+    return fresh if len(fresh) else anywhere
 
 
 def _from(source: str, values: Array) -> Candidates:

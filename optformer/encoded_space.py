@@ -38,10 +38,10 @@ class EncodedSpace:
         self.is_choice = np.array([isinstance(p, Categorical) for p in parameters])
         self.grids = [_grid(parameter) for parameter in parameters]
         self._shares = [_shares(p, g) for p, g in zip(parameters, self.grids, strict=True)]
-        self._fixed_values = {n: space.validate_value(n, value) for n, value in fixed.items()}
+        self.fixed_values = {n: space.validate_value(n, value) for n, value in fixed.items()}
         self.fixed = {
             self.names.index(name): _encode(space[name], value)
-            for name, value in self._fixed_values.items()
+            for name, value in self.fixed_values.items()
         }
         self._conditions = [self._condition(parameter) for parameter in parameters]
 
@@ -151,7 +151,7 @@ class EncodedSpace:
     def decode(self, values: Array) -> dict[str, Value]:
         """One point, (P,), as the user writes it; fixed values exactly as given."""
         point = decode_point(self.space, values, self.kinds(values[None])[0])
-        return {name: self._fixed_values.get(name, value) for name, value in point.items()}
+        return {name: self.fixed_values.get(name, value) for name, value in point.items()}
 
     def distances(self, values: Array, others: Array) -> Array:
         """Euclidean distances between points, (N, M); choices that differ are 1 apart."""

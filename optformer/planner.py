@@ -15,7 +15,6 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 from torch import Tensor
 
 from optformer.acquisition import (
@@ -29,20 +28,23 @@ from optformer.candidates import (
     MAX_LISTED,
     Candidates,
     all_untried,
+    anything_new,
     from_policy,
     from_space,
     join,
     near,
+    space_filling,
     untried,
 )
 from optformer.checkpoint import Checkpoint, load_checkpoint
-from optformer.data.errors import ConfigError, SpaceExhaustedError, StudyError
+from optformer.data.errors import ConfigError, StudyError
 from optformer.data.parameters import Value
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
 from optformer.encoded_space import Array, EncodedSpace
 from optformer.prediction import Explanation, Prediction, predictions
 from optformer.scoring import StudyModel, read_study
+from optformer.zoom import zoom
 
 STRATEGIES = (*ACQUISITIONS, "policy")
 ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
@@ -53,8 +55,8 @@ LOCAL_CANDIDATES, LOCAL_CENTRES = 64, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
 SLOPE_CANDIDATES = 256  # compared with each other
+ZOOM_FROM, ZOOM_EVERY = 20, 2  # trials before the first look from near, and from one to the next
 NEAREST = 3  # past trials named in an explanation
-_MAX_ENUMERATED = 200_000  # finite spaces up to this size are listed when sampling repeats
 
 _TURN = threading.Lock()
 
@@ -139,14 +141,21 @@ class Planner:
                     picked = _ask(study.ranking, space, proposed)
                 elif len(tried) and not measured:
                     # Knowing no value, the model would put all of a batch in one place.
-                    filling = _start(space, tried, seed, len(history) + member, rng)
+                    filling = space_filling(space, tried, seed, len(history) + member, rng)
                     picked = _ask(study.ranking, space, filling)
                 else:
-                    if pool is None:
-                        pool = self._pool(
-                            study.policy, space, config, history, tried, rng, generator
-                        )
-                    picked = self._ranked(study, space, pool, tried, rng, generator)
+                    near_best = None
+                    if len(tried) >= ZOOM_FROM and (len(tried) - ZOOM_FROM) % ZOOM_EVERY == 0:
+                        told = [*history, *_pending(history, chosen)]
+                        near_best = self._near_best(space, config, told, rng, generator)
+                    if near_best is not None:
+                        picked = _ask(study.ranking, space, near_best)
+                    else:
+                        if pool is None:
+                            pool = self._pool(
+                                study.policy, space, config, history, tried, rng, generator
+                            )
+                        picked = self._ranked(study, space, pool, tried, rng, generator)
                 chosen.append(_explain(study.ranking, space, config, history, picked))
                 tried = np.concatenate([tried, picked.candidates.values])
                 if member + 1 < count:
@@ -213,6 +222,27 @@ class Planner:
         told = study.policy.append(points, self._assumed(pending.logits, generator))
         return replace(study, policy=told, ranking=told)
 
+    def _near_best(
+        self,
+        space: EncodedSpace,
+        config: StudyConfig,
+        history: Sequence[Trial],
+        rng: np.random.Generator,
+        generator: torch.Generator,
+    ) -> Candidates | None:
+        """What the model would try if the neighbourhood of the best were the whole study."""
+        fixed = space.fixed_values
+        zoomed = zoom(config, history, fixed)
+        if zoomed is None:
+            return None
+        config, inside = zoomed
+        box = EncodedSpace(config.space, fixed)
+        tried = box.encode([trial.params for trial in inside])
+        study = self._read(box, config, inside, generator)
+        pool = self._pool(study.policy, box, config, inside, tried, rng, generator)
+        picked = self._ranked(study, box, pool, tried, rng, generator).candidates
+        return Candidates(space.encode([box.decode(picked.values[0])]), picked.source)
+
     def _imitate(
         self, study: StudyModel, space: EncodedSpace, tried: Array, generator: torch.Generator
     ) -> Candidates:
@@ -222,7 +252,7 @@ class Planner:
         fresh = untried(space, from_policy(study, space, 16, generator), tried)
         if not len(fresh):
             rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-            fresh = _anything_new(space, tried, rng)
+            fresh = anything_new(space, tried, rng)
         return fresh.select([0])
 
     def _pool(
@@ -261,7 +291,7 @@ class Planner:
         rank = acquisition(self.strategy)
         pool = untried(space, pool, tried)
         if not len(pool):
-            pool = _anything_new(space, tried, rng)
+            pool = anything_new(space, tried, rng)
         asked = _ask(study.ranking, space, pool)
         slope = study.slope(asked)
         score = rank(asked.logits, study.ranking.best, generator) + study.penalty(asked, slope)
@@ -381,32 +411,7 @@ def load_planner(
     return Planner(load_checkpoint(model), strategy=strategy, batch_mode=batch_mode)
 
 
-def _start(
-    space: EncodedSpace, tried: Array, seed: int, index: int, rng: np.random.Generator
-) -> Candidates:
-    """A space-filling trial: the next untried point of the study's own Sobol sequence."""
-    sampler = qmc.Sobol(len(space.names), rng=np.random.default_rng(seed))
-    unit = sampler.random_base2(6)[index % 64 :]
-    points = Candidates(space.from_uniform(unit), np.full(len(unit), "start", dtype="<U8"))
-    fresh = untried(space, points, tried)
-    return (fresh if len(fresh) else _anything_new(space, tried, rng)).select([0])
-
-
-def _anything_new(space: EncodedSpace, tried: Array, rng: np.random.Generator) -> Candidates:
-    """Candidates anywhere, when the usual sources only repeat what was tried.
-
-    Raises:
-        SpaceExhaustedError: There is no untried point.
-    """
-    if space.size is not None and space.size <= _MAX_ENUMERATED:
-        fresh = all_untried(space, tried)
-        if not len(fresh):
-            raise SpaceExhaustedError(
-                f"all {len(space.all_points())} points of this space have been tried; "
-                "widen the space, fix less of it, or stop here"
-            )
-        return fresh.select(rng.permutation(len(fresh))[:MAX_LISTED])
-    anywhere = from_space(space, MAX_LISTED, rng)
-    fresh = untried(space, anywhere, tried)
-    # Where trials stand so densely that all are near one, near ones have to do.
-    return fresh if len(fresh) else anywhere
+def _pending(history: Sequence[Trial], chosen: Sequence[Suggestion]) -> list[Trial]:
+    """Earlier members of a batch as pending trials."""
+    first = 1 + max((trial.number for trial in history), default=-1)
+    return [Trial(number=first + i, params=member.params) for i, member in enumerate(chosen)]
