@@ -5,11 +5,10 @@ A suggestion is a pure function of the study's configuration, its history, the c
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,13 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.acquisition import (
-    ACQUISITIONS,
-    acquisition,
-    local_penalty,
-    moments,
-    steepest_slope,
-)
+from optformer.acquisition import ACQUISITIONS, acquisition, moments
 from optformer.candidates import (
     MAX_LISTED,
     Candidates,
@@ -41,9 +34,10 @@ from optformer.data.errors import ConfigError, StudyError
 from optformer.data.parameters import Value
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
-from optformer.encoded_space import Array, EncodedSpace
+from optformer.encoded_space import EncodedSpace
 from optformer.prediction import Explanation, Prediction, predictions
-from optformer.scoring import StudyModel, read_study
+from optformer.scoring import read_study
+from optformer.view import Scored, StudyView
 from optformer.zoom import zoom
 
 STRATEGIES = (*ACQUISITIONS, "policy")
@@ -54,7 +48,6 @@ SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 96, 32
 LOCAL_CANDIDATES, LOCAL_CENTRES = 64, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
-SLOPE_CANDIDATES = 256  # compared with each other
 ZOOM_FROM, ZOOM_EVERY = 20, 2  # trials before the first look from near, and from one to the next
 NEAREST = 3  # past trials named in an explanation
 
@@ -127,39 +120,27 @@ class Planner:
         """
         rng = np.random.default_rng([seed, len(history)])
         history = [trial for trial in history if not trial.interrupted]
-        space = EncodedSpace(config.space, {**config.fixed, **(fixed or {})})
-        tried = space.encode([trial.params for trial in history])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        measured = any(trial.has_value for trial in history)
         chosen: list[Suggestion] = []
         with _one_thread(), torch.inference_mode():
-            study = self._read(space, config, history, generator)
+            view = self._view(config, history, {**config.fixed, **(fixed or {})}, generator)
             pool = None
             for member in range(count):
                 if self.strategy == "policy":
-                    proposed = self._imitate(study.policy, space, tried, generator)
-                    picked = _ask(study.ranking, space, proposed)
-                elif len(tried) and not measured:
+                    picked = view.ask(self._imitate(view, generator))
+                elif view.history and not view.measured:
                     # Knowing no value, the model would put all of a batch in one place.
-                    filling = space_filling(space, tried, seed, len(history) + member, rng)
-                    picked = _ask(study.ranking, space, filling)
+                    place = len(history) + member
+                    picked = view.ask(space_filling(view.space, view.tried, seed, place, rng))
+                elif (near_best := self._near_best(view, rng, generator)) is not None:
+                    picked = view.ask(near_best)
                 else:
-                    near_best = None
-                    if len(tried) >= ZOOM_FROM and (len(tried) - ZOOM_FROM) % ZOOM_EVERY == 0:
-                        told = [*history, *_pending(history, chosen)]
-                        near_best = self._near_best(space, config, told, rng, generator)
-                    if near_best is not None:
-                        picked = _ask(study.ranking, space, near_best)
-                    else:
-                        if pool is None:
-                            pool = self._pool(
-                                study.policy, space, config, history, tried, rng, generator
-                            )
-                        picked = self._ranked(study, space, pool, tried, rng, generator)
-                chosen.append(_explain(study.ranking, space, config, history, picked))
-                tried = np.concatenate([tried, picked.candidates.values])
+                    if pool is None:
+                        pool = self._pool(view, rng, generator)
+                    picked = self._ranked(view, pool, rng, generator)
+                chosen.append(_explain(view, picked, history))
                 if member + 1 < count:
-                    study = self._tell(study, space, picked, generator)
+                    view = view.with_pending(picked, self._assumed(picked.logits, generator))
         return chosen
 
     def predict(
@@ -189,125 +170,104 @@ class Planner:
             logits = study.metric_logits(space.points(values))
             return predictions(logits, study.scale, study.best, config.sign)
 
-    def _read(
+    def _view(
         self,
-        space: EncodedSpace,
         config: StudyConfig,
         history: Sequence[Trial],
+        fixed: Mapping[str, Value],
         generator: torch.Generator,
-    ) -> _Study:
+    ) -> StudyView:
         """The study, with its pending trials told the way of the batch mode."""
-        pending = [trial.params for trial in history if trial.status is TrialStatus.PENDING]
+        space = EncodedSpace(config.space, fixed)
         settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
+        pending = [trial.params for trial in history if trial.status is TrialStatus.PENDING]
         measured = read_study(self.checkpoint, config, settled, ALGORITHM)
-        study = _Study(space, measured, measured)
-        if pending and self.batch_mode == "placeholder":
-            told = read_study(self.checkpoint, config, history, ALGORITHM)
-            points = Candidates(space.encode(pending), np.full(len(pending), "pending"))
-            return replace(study, policy=told, avoided=_ask(measured, space, points))
+        tried = space.encode([trial.params for trial in settled])
+        view = StudyView(config, tuple(settled), space, tried, measured, measured)
         for values in space.encode(pending):
-            asked = _ask(study.ranking, space, Candidates(values[None], np.array(["pending"])))
-            study = self._tell(study, space, asked, generator)
-        return study
-
-    def _tell(
-        self, study: _Study, space: EncodedSpace, pending: _Scored, generator: torch.Generator
-    ) -> _Study:
-        """The study with one more pending trial."""
-        points = space.points(pending.candidates.values)
-        if self.batch_mode == "placeholder":
-            told = study.policy.append(points, None)
-            avoided = pending if study.avoided is None else study.avoided.join(pending)
-            return replace(study, policy=told, avoided=avoided)
-        told = study.policy.append(points, self._assumed(pending.logits, generator))
-        return replace(study, policy=told, ranking=told)
+            asked = view.ask(Candidates(values[None], np.array(["pending"])))
+            view = view.with_pending(asked, self._assumed(asked.logits, generator))
+        return view
 
     def _near_best(
-        self,
-        space: EncodedSpace,
-        config: StudyConfig,
-        history: Sequence[Trial],
-        rng: np.random.Generator,
-        generator: torch.Generator,
+        self, view: StudyView, rng: np.random.Generator, generator: torch.Generator
     ) -> Candidates | None:
-        """What the model would try if the neighbourhood of the best were the whole study."""
-        fixed = space.fixed_values
-        zoomed = zoom(config, history, fixed)
+        """What to try if the neighbourhood of the best were the whole study, when it is its turn.
+
+        None when it is not, or when there is no such neighbourhood.
+        """
+        late = len(view.history) - ZOOM_FROM
+        if late < 0 or late % ZOOM_EVERY:
+            return None
+        fixed = view.space.fixed_values
+        zoomed = zoom(view.config, view.history, fixed)
         if zoomed is None:
             return None
-        config, inside = zoomed
-        box = EncodedSpace(config.space, fixed)
-        tried = box.encode([trial.params for trial in inside])
-        study = self._read(box, config, inside, generator)
-        pool = self._pool(study.policy, box, config, inside, tried, rng, generator)
-        picked = self._ranked(study, box, pool, tried, rng, generator).candidates
-        return Candidates(space.encode([box.decode(picked.values[0])]), picked.source)
+        inner = self._view(*zoomed, fixed, generator)
+        pool = self._pool(inner, rng, generator)
+        picked = self._ranked(inner, pool, rng, generator).candidates
+        point = inner.space.decode(picked.values[0])
+        return Candidates(view.space.encode([point]), picked.source)
 
-    def _imitate(
-        self, study: StudyModel, space: EncodedSpace, tried: Array, generator: torch.Generator
-    ) -> Candidates:
+    def _imitate(self, view: StudyView, generator: torch.Generator) -> Candidates:
         """One sample of the policy; in a finite space, one that was not tried."""
-        if not space.finite:
-            return from_policy(study, space, 1, generator)
-        fresh = untried(space, from_policy(study, space, 16, generator), tried)
+        if not view.space.finite:
+            return from_policy(view.policy, view.space, 1, generator)
+        fresh = from_policy(view.policy, view.space, 16, generator)
+        fresh = untried(view.space, fresh, view.tried)
         if not len(fresh):
             rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-            fresh = anything_new(space, tried, rng)
+            fresh = anything_new(view.space, view.tried, rng)
         return fresh.select([0])
 
     def _pool(
-        self,
-        study: StudyModel,
-        space: EncodedSpace,
-        config: StudyConfig,
-        history: Sequence[Trial],
-        tried: Array,
-        rng: np.random.Generator,
-        generator: torch.Generator,
+        self, view: StudyView, rng: np.random.Generator, generator: torch.Generator
     ) -> Candidates:
         """The first round's candidates, shared by all members of a batch."""
+        space = view.space
         if space.size is not None and space.size <= MAX_LISTED:
-            return all_untried(space, tried)
-        values = np.array([config.sign * t.value for t in history if t.value is not None])
-        measured = tried[[i for i, t in enumerate(history) if t.has_value]]
-        best = space.legal(measured[np.argsort(-values, kind="stable")[:PARENTS]])
+            return all_untried(space, view.tried)
+        measured = [i for i, trial in enumerate(view.history) if trial.has_value]
+        values = [view.config.sign * (view.history[i].value or 0.0) for i in measured]
+        best = np.argsort(-np.array(values), kind="stable")[:PARENTS]
+        parents = space.legal(view.tried[measured][best])
         pool = join(
             from_space(space, SPACE_CANDIDATES, rng),
-            near(space, best, MUTATION_CANDIDATES if len(best) else 0, rng),
-            from_policy(study, space, POLICY_CANDIDATES, generator),
+            near(space, parents, MUTATION_CANDIDATES if len(parents) else 0, rng),
+            from_policy(view.policy, space, POLICY_CANDIDATES, generator),
         )
-        return untried(space, pool, tried)
+        return untried(space, pool, view.tried)
 
     def _ranked(
         self,
-        study: _Study,
-        space: EncodedSpace,
+        view: StudyView,
         pool: Candidates,
-        tried: Array,
         rng: np.random.Generator,
         generator: torch.Generator,
-    ) -> _Scored:
+    ) -> Scored:
         """The best candidate: of the pool, or of a local round around its best."""
-        rank = acquisition(self.strategy)
-        pool = untried(space, pool, tried)
+        rank, space, best = acquisition(self.strategy), view.space, view.ranking.best
+        pool = untried(space, pool, view.tried)
         if not len(pool):
-            pool = anything_new(space, tried, rng)
-        asked = _ask(study.ranking, space, pool)
-        slope = study.slope(asked)
-        score = rank(asked.logits, study.ranking.best, generator) + study.penalty(asked, slope)
+            pool = anything_new(space, view.tried, rng)
+        asked = view.ask(pool)
+        slope = view.slope(asked)
+        score = rank(asked.logits, best, generator) + view.penalty(asked, slope)
         if space.size is None or space.size > MAX_LISTED:
             centres = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
             local = near(space, centres, LOCAL_CANDIDATES, rng, "local", LOCAL_SCALES)
-            local = untried(space, local, tried)
+            local = untried(space, local, view.tried)
             if len(local):
-                answered = _ask(study.ranking, space, local)
+                answered = view.ask(local)
                 asked = asked.join(answered)
-                more = rank(answered.logits, study.ranking.best, generator)
-                score = torch.cat([score, more + study.penalty(answered, slope)])
+                more = rank(answered.logits, best, generator) + view.penalty(answered, slope)
+                score = torch.cat([score, more])
         return asked.select(int(score.argmax()))
 
-    def _assumed(self, logits: Tensor, generator: torch.Generator) -> float:
-        """The scaled value a pending trial is told to have."""
+    def _assumed(self, logits: Tensor, generator: torch.Generator) -> float | None:
+        """The scaled value a pending trial is told to have, None for the placeholder."""
+        if self.batch_mode == "placeholder":
+            return None
         if self.batch_mode == "mean":
             return float(moments(logits)[0])
         chances = logits[0, :-1].softmax(-1)
@@ -315,74 +275,19 @@ class Planner:
         return (drawn + 0.5) / chances.shape[-1]
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """Candidates with the model's answer, logits over bins and `failed`, (N, Q + 1)."""
-
-    candidates: Candidates
-    logits: Tensor
-
-    def join(self, other: _Scored) -> _Scored:
-        return _Scored(
-            join(self.candidates, other.candidates), torch.cat([self.logits, other.logits])
-        )
-
-    def select(self, index: int) -> _Scored:
-        return _Scored(self.candidates.select([index]), self.logits[[index]])
-
-
-@dataclass(frozen=True)
-class _Study:
-    """A study with its pending trials.
-
-    Attributes:
-        space: Its space.
-        policy: What proposes candidates; reads the pending trials.
-        ranking: What scores them; reads the pending trials that have an assumed value.
-        avoided: Pending trials that it does not read, as it predicted them.
-    """
-
-    space: EncodedSpace
-    policy: StudyModel
-    ranking: StudyModel
-    avoided: _Scored | None = None
-
-    def slope(self, asked: _Scored) -> float:
-        """The steepest predicted mean between candidates, 0 when nothing is avoided."""
-        if self.avoided is None:
-            return 0.0
-        some = slice(None, None, math.ceil(len(asked.candidates) / SLOPE_CANDIDATES))
-        values = asked.candidates.values[some]
-        return steepest_slope(asked.logits[some], self.space.distances(values, values))
-
-    def penalty(self, asked: _Scored, slope: float) -> Tensor | float:
-        """What keeps candidates away from the avoided trials, (N,)."""
-        if self.avoided is None:
-            return 0.0
-        pending = self.avoided
-        gap = self.space.distances(asked.candidates.values, pending.candidates.values)
-        return local_penalty(pending.logits, gap, self.ranking.best, slope)
-
-
-def _ask(study: StudyModel, space: EncodedSpace, candidates: Candidates) -> _Scored:
-    return _Scored(candidates, study.metric_logits(space.points(candidates.values)))
-
-
-def _explain(
-    study: StudyModel,
-    space: EncodedSpace,
-    config: StudyConfig,
-    history: Sequence[Trial],
-    picked: _Scored,
-) -> Suggestion:
+def _explain(view: StudyView, picked: Scored, history: Sequence[Trial]) -> Suggestion:
+    """The suggestion of a picked candidate; only trials of the history can be its neighbours."""
     values, source = picked.candidates.values, picked.candidates.source
     prediction = None
-    if any(trial.has_value for trial in history):
-        prediction = predictions(picked.logits, study.scale, study.best, config.sign)[0]
-    past = space.encode([trial.params for trial in history])
-    order = np.argsort(space.distances(past, values)[:, 0], kind="stable")
+    if view.measured:
+        study, sign = view.ranking, view.config.sign
+        prediction = predictions(picked.logits, study.scale, study.best, sign)[0]
+    past = view.space.encode([trial.params for trial in history])
+    order = np.argsort(view.space.distances(past, values)[:, 0], kind="stable")
     nearest = tuple(history[i].number for i in order[:NEAREST])
-    return Suggestion(space.decode(values[0]), Explanation(prediction, nearest, str(source[0])))
+    return Suggestion(
+        view.space.decode(values[0]), Explanation(prediction, nearest, str(source[0]))
+    )
 
 
 @contextmanager
@@ -409,9 +314,3 @@ def load_planner(
 ) -> Planner:
     """A planner on a checkpoint directory, or on the shipped checkpoint when none is given."""
     return Planner(load_checkpoint(model), strategy=strategy, batch_mode=batch_mode)
-
-
-def _pending(history: Sequence[Trial], chosen: Sequence[Suggestion]) -> list[Trial]:
-    """Earlier members of a batch as pending trials."""
-    first = 1 + max((trial.number for trial in history), default=-1)
-    return [Trial(number=first + i, params=member.params) for i, member in enumerate(chosen)]

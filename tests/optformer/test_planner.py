@@ -33,7 +33,7 @@ from optformer.planner import (
     Suggestion,
     load_planner,
 )
-from optformer.scoring import read_study
+from optformer.scoring import StudyModel, read_study
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.history import encode_points
 from optformer.zoom import zoom
@@ -214,8 +214,7 @@ def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
     history = _history(config)
     planner = Planner(tiny_checkpoint, strategy=strategy)
     (found,) = planner.suggest(config, history, 1, seed=1)
-    read = planner._read(EncodedSpace(config.space, {}), config, history, torch.Generator())
-    study = read.ranking
+    study = planner._view(config, history, {}, torch.Generator()).ranking
     rng = np.random.default_rng(0)
     # Somewhat more than the candidates from anywhere: the rest is the neighbourhood of the best.
     points = [found.params, *(config.space.sample(rng) for _ in range(60))]
@@ -330,30 +329,33 @@ def test_suggest__batch_of_four__members_differ_and_know_of_each_other(
 
 
 @pytest.mark.parametrize("mode", ["placeholder", "mean", "sample"])
-def test_read__pending_trials__are_told_the_way_of_the_batch_mode(
+def test_view__pending_trials__are_told_the_way_of_the_batch_mode(
     tiny_checkpoint: Checkpoint, mode: Any
 ) -> None:
     config = _config("one float")
     history = _history(config, pending=2)
-    space = EncodedSpace(config.space, {})
     planner = Planner(tiny_checkpoint, batch_mode=mode)
-    told = planner._read(space, config, history, torch.Generator().manual_seed(0))
-    probe = space.points(np.array([[0.3]]))
-    settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
-    whole, measured = (
-        read_study(tiny_checkpoint, config, trials, "gp ei").metric_logits(probe)
-        for trials in (history, settled)
-    )
-    assert told.policy.cache.length == len(history)
+    view = planner._view(config, history, {}, torch.Generator().manual_seed(0))
+    probe = view.space.points(np.array([[0.3]]))
+    settled = read_study(tiny_checkpoint, config, history[:-2], "gp ei")
+    waiting = settled
+    for trial in history[-2:]:
+        waiting = waiting.append(view.space.points(view.space.encode([trial.params])), None)
+
+    def same(first: StudyModel, second: StudyModel) -> bool:
+        return torch.allclose(first.metric_logits(probe), second.metric_logits(probe), atol=1e-5)
+
+    assert [t.params for t in view.history] == [pytest.approx(t.params) for t in history]
     if mode == "placeholder":
-        assert torch.allclose(told.policy.metric_logits(probe), whole, atol=1e-5)
-        assert torch.allclose(told.ranking.metric_logits(probe), measured, atol=1e-5)
-        assert told.avoided is not None
-        assert len(told.avoided.candidates) == 2
+        assert same(view.policy, waiting)
+        assert same(view.ranking, settled)
+        assert view.avoided is not None
+        assert len(view.avoided.candidates) == 2
     else:
-        assert told.ranking is told.policy
-        assert not torch.allclose(told.policy.metric_logits(probe), whole, atol=1e-5)
-        assert told.avoided is None
+        assert view.ranking is view.policy
+        assert not same(view.policy, waiting)
+        assert not same(view.policy, settled)
+        assert view.avoided is None
 
 
 def test_suggest__placeholders__keep_a_ranking_away_from_pending_trials(
@@ -384,10 +386,11 @@ def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
     centres = (torch.arange(len(chances)) + 0.5) / len(chances)
     generator = torch.Generator().manual_seed(0)
 
-    def assumed(mode: Any) -> float:
+    def assumed(mode: Any) -> float | None:
         planner = Planner(tiny_checkpoint, batch_mode=mode)
         return planner._assumed(logits, generator)
 
+    assert assumed("placeholder") is None
     assert assumed("mean") == pytest.approx(float(chances @ centres.double()), abs=1e-5)
     draws = torch.tensor([assumed("sample") for _ in range(200)])
     deviation = float(

@@ -1,0 +1,112 @@
+"""A study as the planner sees it: told of its pending trials, and asked about candidates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from optformer.acquisition import local_penalty, steepest_slope
+from optformer.candidates import Candidates, join
+from optformer.data.studies import StudyConfig
+from optformer.data.trials import Trial
+from optformer.encoded_space import Array, EncodedSpace
+from optformer.scoring import StudyModel
+
+SLOPE_CANDIDATES = 256  # compared with each other
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Candidates with the model's answer, logits over bins and `failed`, (N, Q + 1)."""
+
+    candidates: Candidates
+    logits: Tensor
+
+    def join(self, other: Scored) -> Scored:
+        """These candidates, then others."""
+        return Scored(
+            join(self.candidates, other.candidates), torch.cat([self.logits, other.logits])
+        )
+
+    def select(self, index: int) -> Scored:
+        """One of the candidates."""
+        return Scored(self.candidates.select([index]), self.logits[[index]])
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """A study, with its pending trials told in one way or another.
+
+    Attributes:
+        config: The study.
+        history: Its trials; earlier members of a batch are pending ones at the end.
+        space: Its space, with what is fixed.
+        tried: Values of the trials, (T, P).
+        policy: What proposes candidates.
+        ranking: What scores them.
+        avoided: Pending trials that the ranking does not read, as it predicted them.
+    """
+
+    config: StudyConfig
+    history: tuple[Trial, ...]
+    space: EncodedSpace
+    tried: Array
+    policy: StudyModel
+    ranking: StudyModel
+    avoided: Scored | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether any trial has a value."""
+        return any(trial.has_value for trial in self.history)
+
+    def ask(self, candidates: Candidates) -> Scored:
+        """What the ranking predicts of candidates."""
+        points = self.space.points(candidates.values)
+        return Scored(candidates, self.ranking.metric_logits(points))
+
+    def with_pending(self, pending: Scored, assumed: float | None) -> StudyView:
+        """The view with one more pending trial in its history.
+
+        Args:
+            pending: The trial.
+            assumed: Scaled value that the model is told it has; when absent, only the policy is
+                told of it, with a placeholder.
+        """
+        values = pending.candidates.values
+        number = 1 + max((trial.number for trial in self.history), default=-1)
+        trial = Trial(number=number, params=self.space.decode(values[0]))
+        told = self.policy.append(self.space.points(values), assumed)
+        view = replace(
+            self,
+            history=(*self.history, trial),
+            tried=np.concatenate([self.tried, values]),
+            policy=told,
+        )
+        if assumed is None:
+            return replace(view, avoided=_joined(self.avoided, pending))
+        return replace(view, ranking=told)
+
+    def slope(self, asked: Scored) -> float:
+        """The steepest predicted mean between candidates, 0 when nothing is avoided."""
+        if self.avoided is None:
+            return 0.0
+        some = slice(None, None, math.ceil(len(asked.candidates) / SLOPE_CANDIDATES))
+        values = asked.candidates.values[some]
+        return steepest_slope(asked.logits[some], self.space.distances(values, values))
+
+    def penalty(self, asked: Scored, slope: float) -> Tensor | float:
+        """What keeps candidates away from the avoided trials, (N,)."""
+        if self.avoided is None:
+            return 0.0
+        pending = self.avoided
+        gap = self.space.distances(asked.candidates.values, pending.candidates.values)
+        return local_penalty(pending.logits, gap, self.ranking.best, slope)
+
+
+def _joined(first: Scored | None, second: Scored) -> Scored:
+    return second if first is None else first.join(second)
