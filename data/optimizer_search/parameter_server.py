@@ -83,6 +83,7 @@ class Replica:
         policy: PolicyConfig,
     ) -> None:
         self.rules: list[Rule] = []
+        self._ids = torch.empty(0, grammar.length, dtype=torch.int64)
         self._server = server
         self._controller = controller
         self._grammar = grammar
