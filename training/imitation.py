@@ -124,7 +124,7 @@ def imitation_scores(
             f"got {tasks}, {trials} and {seeds}"
         )
     drawn = [draw_task(seed, number, trials) for number in range(tasks)]
-    learned = checkpoint.run.get("config", {}).get("prior", {}).get("methods", {})
+    learned = checkpoint.run.get("data", {}).get("methods", ())
     with tqdm(total=tasks * (1 + 2 * len(teachers)), unit="task", disable=not progress) as bar:
 
         def searches(name: str, stream: int, make: Callable[[SyntheticTask], Suggest]) -> _Searches:

@@ -69,3 +69,10 @@ class Mixture:
             return self.recorded.batch(number)
         drawn = shares["synthetic"] + shares["emulated"]
         return self.prior.batch(number, shares["emulated"] / drawn)
+
+    @property
+    def methods(self) -> list[str]:
+        """Names, as metadata tells them, of the methods whose searches the policy learns from."""
+        objectives = self.recorded.objectives if self.recorded is not None else ()
+        recorded = {method for objective in objectives for method in objective.methods if method}
+        return sorted({*self.config.prior.methods, *recorded})

@@ -225,6 +225,7 @@ class Trainer:
                 "synthetic prior": "drawn on the fly, see optformer.data.synthetic",
                 "tables": [describe_table(table) for table in self.config.tables],
                 "histories": [source.path for source in self.config.histories],
+                "methods": self.prior.methods,
                 "tasks": [f"logs/{Path(table.path).stem}*" for table in self.config.tables],
             },
             **({"earlier": self.earlier} if self.earlier else {}),

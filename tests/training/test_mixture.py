@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Trial(n, {f"p{i}": (seed + n + i) % 10 / 10 for i in range(7)}).finish(n % 5)
             for n in range(16)
         ]
-        key = StudyKey("splines-phase", "random", seed)
+        key = StudyKey("splines-phase", ("random", "hill-climbing")[seed % 2], seed)
         shards.write_shard(out, key, config, [(trial, 0.0) for trial in trials])
     return out
 
@@ -70,6 +70,16 @@ def test_mixture__weights__are_the_shares_of_the_batches(
     assert 20 < sum(sources) < 38  # 30 expected
     again = Mixture(config, vocabulary, folder=folder)
     assert [from_histories(again, number) for number in (30, 7)] == [sources[30], sources[7]]
+
+
+def test_methods__histories__join_those_of_the_prior(
+    training_config: TrainingConfig, vocabulary: Vocabulary, folder: Path
+) -> None:
+    drawn = set(training_config.prior.methods)
+    assert Mixture(training_config, vocabulary).methods == sorted(drawn)
+    config = configured(training_config, {"synthetic": 1, "histories": 3})
+    joined = Mixture(config, vocabulary, folder=folder).methods
+    assert joined == sorted({*drawn, "hill climbing", "random"})
 
 
 def test_mixture__end__is_reached_linearly(
