@@ -59,7 +59,8 @@ def zoom(
     half = max(gaps[min(INSIDE, len(gaps) - 1)], LEAST_WIDTH)
     box = {name: _cut(parameter, centre, half) for name, (parameter, centre) in cut.items()}
     inner = SearchSpace({**config.space, **box})
-    return replace(config, space=inner), [trial for trial in history if _is_inside(trial, inner)]
+    inside = (_inside(trial, inner) for trial in history)
+    return replace(config, space=inner), [trial for trial in inside if trial is not None]
 
 
 def _cut(parameter: Float, centre: float, half: float) -> Float:
@@ -70,9 +71,9 @@ def _cut(parameter: Float, centre: float, half: float) -> Float:
     return replace(parameter, low=low, high=high) if low < high else parameter
 
 
-def _is_inside(trial: Trial, space: SearchSpace) -> bool:
+def _inside(trial: Trial, space: SearchSpace) -> Trial | None:
+    """The trial with round-off at the box's ends removed, None when it lies outside."""
     try:
-        space.validate(trial.params)
+        return replace(trial, params=space.validate(trial.params))
     except SearchSpaceError:
-        return False
-    return True
+        return None

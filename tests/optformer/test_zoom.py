@@ -9,6 +9,7 @@ from optformer.data.parameters import Categorical, Float, Int
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
+from optformer.encoded_space import EncodedSpace
 from optformer.zoom import INSIDE, LEAST_WIDTH, zoom
 
 SPACE = SearchSpace(
@@ -88,6 +89,26 @@ def test_zoom__pending_and_failed_trials_inside__are_kept() -> None:
     found = zoom(config, [*history, *extra])
     assert found is not None
     assert found[1][-2:] == extra
+
+
+def test_zoom__trial_off_a_logarithmic_end_by_round_off__can_be_encoded() -> None:
+    space = SearchSpace(x=Float(1e-8, 1e8, log=True))
+    config = StudyConfig(space, "score", "minimize")
+    values = 10 ** np.linspace(-7.5, 7.5, 30)
+    history = [Trial(number=i, params={"x": x}).finish(x) for i, x in enumerate(values.tolist())]
+    history[0] = Trial(number=0, params={"x": 0.5}).finish(-1.0)
+    found = zoom(config, history)
+    assert found is not None
+    cut: Any = found[0].space["x"]
+    # Above the tolerance of the unit interval, below that of a check against the high end.
+    low = cut.low - 5e-10 * cut.high
+    added = [*history, Trial(number=30, params={"x": low}).finish(9.0)]
+    again = zoom(config, added)
+    assert again is not None
+    assert again[0] == found[0]
+    assert len(again[1]) == len(found[1]) + 1
+    values = EncodedSpace(again[0].space, {}).encode([trial.params for trial in again[1]])
+    assert values.min() == 0.0
 
 
 @pytest.mark.parametrize("count", [0, INSIDE])
