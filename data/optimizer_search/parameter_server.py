@@ -120,21 +120,14 @@ def search_with_replicas(
 ) -> list[Trial]:
     """Search with replicas of the recurrent controller and a parameter server.
 
+    Other arguments, result and errors as for `search_rules`.
+
     Args:
         policy: How the replicas learn.
         replicas: Number of replicas R, from 1 to the strings of a round.
-        queue: Who trains the children.
-        grammar: Which strings there are.
-        trainings: Strings to train with, repeated ones counted again.
-        seed: Decides everything; the number of workers does not matter.
-        report: Called with every trial.
-
-    Returns:
-        One completed trial for each string, with the validation accuracy as its value.
 
     Raises:
-        ConfigError: `replicas` is out of range, or `trainings` is below 1.
-        ObjectiveError: Workers kept dying.
+        ConfigError: `replicas` is out of range.
     """
     if not 1 <= replicas <= ROUND:
         raise ConfigError(f"replicas must be from 1 to {ROUND}, got {replicas}")
