@@ -120,11 +120,8 @@ def search_with_replicas(
 ) -> list[Trial]:
     """Search with replicas of the recurrent controller and a parameter server.
 
-    Other arguments, result and errors as for `search_rules`.
-
-    Args:
-        policy: How the replicas learn.
-        replicas: Number of replicas R, from 1 to the strings of a round.
+    `replicas` is their number R, from 1 to the strings of a round; the other arguments, the result
+    and the other errors are those of `search_rules`.
 
     Raises:
         ConfigError: `replicas` is out of range.
