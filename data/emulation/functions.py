@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from optformer.data.emulation.emulator import Emulator, from_scores
+from optformer.data.emulation.ranges import as_list, narrow, span_of
 from optformer.data.emulation.tables import EvaluationTable
 from optformer.data.errors import DatasetError
 from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter
@@ -20,6 +21,8 @@ from optformer.data.synthetic.spaces import MAX_CHOICES, SyntheticSpaces
 MAX_LEVELS = 200  # integers with more levels count as continuous
 UNNAMED = 0.3  # share of the spaces whose parameters get neutral names and maybe mirrored axes
 UNDESCRIBED = 0.5  # share of the other spaces whose parameters lose their descriptions
+RERANGED = 0.5  # share of the spaces half of whose numbers are searched on a part of their range
+LISTED = 0.25  # share of the spaces whose numbers become lists of values
 ONE_DATA_SET = 0.3  # share of the spaces whose functions are all nearest to one data set
 TRIED = 3  # evaluated points of which the best gives the values of what is not searched
 BLENDED = 0.6  # share of the functions between two data sets
@@ -37,7 +40,8 @@ class EmulatedFunctions:
     whole: SyntheticSpaces  # the table's full space, S = 1
     emulator: Emulator
     columns: Tensor  # (S, P) column of the full space
-    mirrored: Tensor  # (S, P) whether a number is flipped
+    start: Tensor  # (S, P) where a number's range begins on that of the full space
+    span: Tensor  # (S, P) how far it reaches; below 0 where the axis is mirrored
     base: Tensor  # (S, P_full) values of all columns; those that are searched are overwritten
     metric: Tensor  # (S,)
     embedding: Tensor  # (S, F, E)
@@ -55,7 +59,8 @@ class EmulatedFunctions:
             self,
             spaces=self.spaces.select(rows),
             columns=self.columns[rows],
-            mirrored=self.mirrored[rows],
+            start=self.start[rows],
+            span=self.span[rows],
             base=self.base[rows],
             metric=self.metric[rows],
             embedding=self.embedding[rows],
@@ -66,9 +71,9 @@ class EmulatedFunctions:
     def scores(self, values: Tensor) -> Tensor:
         """Normal scores without noise, (S, F, N)."""
         shape = values.shape
-        flipped = torch.where(self.mirrored[:, None, None], 1 - values, values)
+        placed = self.start[:, None, None] + self.span[:, None, None] * values
         columns = self.columns[:, None, None].expand(shape)
-        full = self.base[:, None, None].expand(*shape[:3], -1).scatter(-1, columns, flipped)
+        full = self.base[:, None, None].expand(*shape[:3], -1).scatter(-1, columns, placed)
         active = self.whole.active(full.reshape(1, -1, full.shape[-1])).reshape(full.shape)
         embedding = self.embedding[:, :, None].expand(*shape[:3], -1)
         scores = self.emulator(full, active, embedding)  # (S, F, N, M)
@@ -144,12 +149,13 @@ class EmulatedTable:
         which, share = place(metric)[:, None].expand(shape), place(blend)[..., None].float()
         noise = np.exp(rng.uniform(np.log(0.01), np.log(0.3), (*shape, 1)))
         drawn = EmulatedFunctions(
-            spaces=_as_synthetic([space for space, *_ in found]).to(self.device),
+            spaces=_as_synthetic([part.space for part in found]).to(self.device),
             whole=self.whole.to(self.device),
             emulator=self.emulator,
-            columns=torch.tensor([columns for _, columns, *_ in found], device=self.device),
-            mirrored=torch.tensor([mirrored for *_, mirrored, _ in found], device=self.device),
-            base=torch.stack([base for *_, base in found]).to(self.device),
+            columns=torch.tensor([part.columns for part in found], device=self.device),
+            start=torch.tensor([part.starts for part in found], device=self.device),
+            span=torch.tensor([part.spans for part in found], device=self.device),
+            base=torch.stack([part.base for part in found]).to(self.device),
             metric=place(metric),
             embedding=torch.lerp(weight[place(one)], weight[place(other)], share),
             knots=torch.lerp(knots[place(one), which], knots[place(other), which], share),
@@ -170,10 +176,7 @@ class EmulatedTable:
             if whole or all(other.get(key) == text for other in self.texts)
         }
 
-    def _sub_space(
-        self, parameters: int, rng: np.random.Generator
-    ) -> tuple[SearchSpace, list[int], list[bool], Tensor]:
-        """A space, its columns, which of them are mirrored, and the values of the others."""
+    def _sub_space(self, parameters: int, rng: np.random.Generator) -> _SubSpace:
         while True:
             rows = rng.integers(len(self.points), size=TRIED)
             base = self.points[int(rows[self.ranks[rows].argmax()])]
@@ -211,17 +214,29 @@ class EmulatedTable:
                 ordered.append(column)
         return ordered
 
-    def _described(
-        self, columns: list[int], base: Tensor, rng: np.random.Generator
-    ) -> tuple[SearchSpace, list[int], list[bool], Tensor]:
+    def _described(self, columns: list[int], base: Tensor, rng: np.random.Generator) -> _SubSpace:
         unnamed = rng.random() < UNNAMED
         bare = unnamed or rng.random() < UNDESCRIBED
+        reranged = 0.5 * (rng.random() < RERANGED)
+        listed = rng.random() < LISTED
         originals = [self.space.names[column] for column in columns]
         renamed = {name: f"x{i}" if unnamed else name for i, name in enumerate(originals)}
         described: dict[str, Parameter] = {}
-        mirrored = []
+        starts, spans = [], []
         for name in originals:
             parameter = self.space[name]
+            start, end = 0.0, 1.0
+            if not isinstance(parameter, Categorical):
+                whole = parameter
+                if rng.random() < reranged:
+                    parameter = narrow(parameter, rng)
+                if listed:
+                    parameter = as_list(parameter, rng)
+                start, end = span_of(parameter, whole)
+                if unnamed and rng.random() < 0.5:
+                    start, end = end, start
+            starts.append(start)
+            spans.append(end - start)
             above = {} if parameter.when is None else parameter.when
             when = {renamed[key]: list(allowed) for key, allowed in above.items() if key in renamed}
             described[renamed[name]] = replace(
@@ -229,9 +244,26 @@ class EmulatedTable:
                 when=when or None,
                 description="" if bare else parameter.description,
             )
-            number = not isinstance(parameter, Categorical)
-            mirrored.append(unnamed and number and rng.random() < 0.5)
-        return SearchSpace(described), columns, mirrored, base
+        return _SubSpace(SearchSpace(described), columns, starts, spans, base)
+
+
+@dataclass(frozen=True)
+class _SubSpace:
+    """A part of a table's space.
+
+    Attributes:
+        space: What is searched.
+        columns: Column of each of its P parameters in the table.
+        starts: Where each parameter's range begins on the table's, P.
+        spans: How far it reaches, P.
+        base: Values of all columns.
+    """
+
+    space: SearchSpace
+    columns: list[int]
+    starts: list[float]
+    spans: list[float]
+    base: Tensor
 
 
 def _ranks(table: EvaluationTable) -> np.ndarray:

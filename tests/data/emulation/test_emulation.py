@@ -23,7 +23,7 @@ from optformer.data.emulation.emulator import (
 from optformer.data.emulation.functions import EmulatedTable
 from optformer.data.emulation.tables import EvaluationTable, load_table
 from optformer.data.errors import DatasetError
-from optformer.data.parameters import Float
+from optformer.data.parameters import Categorical, Float
 from optformer.data.spaces import SearchSpace
 
 
@@ -145,6 +145,35 @@ def test_draw__depth_under_its_parent__matters_only_when_active(
         mean = one.mean(values)[0, 0]
         assert mean[0] != mean[1]
         assert mean[2] == mean[3]
+
+
+def test_draw__part_of_a_range__has_the_values_of_the_whole(
+    table: EvaluationTable, emulator: Emulator
+) -> None:
+    functions, *_ = EmulatedTable(table, emulator).draw(60, 4, 1, np.random.default_rng(5))
+    whole = replace(
+        functions, start=torch.zeros_like(functions.start), span=torch.ones_like(functions.span)
+    )
+    kinds = set()
+    for s, space in enumerate(functions.spaces.described):
+        values, places = torch.zeros(4), torch.zeros(4)
+        for p, parameter in enumerate(space.values()):
+            original = table.space[table.space.names[int(functions.columns[s, p])]]
+            if isinstance(parameter, Categorical) or isinstance(original, Categorical):
+                continue
+            value = parameter.from_unit(0.3)
+            mirrored = bool(functions.span[s, p] < 0)
+            unit = parameter.to_unit(value)
+            values[p] = 1 - unit if mirrored else unit
+            # The values of a list are rounded.
+            place = float(functions.start[s, p] + functions.span[s, p] * values[p])
+            assert original.to_unit(value) == pytest.approx(place, abs=0.03)
+            places[p] = place
+            kinds.add((type(parameter), mirrored, parameter == original))
+        part = functions.select(slice(s, s + 1)).mean(values[None, None, None])
+        same = whole.select(slice(s, s + 1)).mean(places[None, None, None])
+        assert torch.allclose(part, same, atol=1e-4)
+    assert len(kinds) >= 6  # whole ranges, parts and lists, on either axis
 
 
 def test_draw__same_seed__is_the_same(table: EvaluationTable, emulator: Emulator) -> None:
