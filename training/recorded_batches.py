@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from optformer.batch import History, Points, metadata_batch
+from optformer.data.emulation.emulator import LARGEST
 from optformer.data.errors import ConfigError
 from optformer.tokenization.binning import quantize_tensor
 from optformer.tokenization.history import MetricKind, ValueKind
@@ -47,6 +48,7 @@ from optformer.training.wordings import WORDINGS, Wordings
 POOL = 512  # known points of an objective that a study's questions are chosen from
 NEAREST = 4  # half of the questions are among the nearest part, one in so many, of the pool
 
+_QUARTILES = torch.tensor([0.25, 0.5, 0.75])
 _STREAM = 2  # of the run's seed; the prior has another
 
 
@@ -181,7 +183,7 @@ class RecordedStudies:
     ) -> StudyBatch:
         values = torch.from_numpy(np.stack([study.points.values for study in told]))
         kinds = torch.from_numpy(np.stack([study.points.kinds for study in told]))
-        outcome = torch.from_numpy(np.stack([study.outcome for study in told]))
+        outcome = _in_quartiles(torch.from_numpy(np.stack([study.outcome for study in told])))
         recorded = torch.from_numpy(np.stack([study.kinds for study in told]))
         probes, parameters = values.shape[1] - length, values.shape[2]
         points = Points(values[:, :length], kinds[:, :length])
@@ -283,6 +285,18 @@ def _distances(
     differs = (kinds != objective.kinds[centre]) | (gap != 0)
     total: NDArray[np.float32] = np.where(number, gap**2, differs).sum(-1, dtype=np.float32)
     return total
+
+
+def _in_quartiles(outcome: torch.Tensor) -> torch.Tensor:
+    """Each study's outcomes, (B, N), about their median, in distances of their quartiles.
+
+    Before two values differ, the scale of a history is as it was drawn, and so fits no metric's
+    unit. Later it is the same for both.
+    """
+    low, median, high = outcome.nanquantile(_QUARTILES.to(outcome), -1, keepdim=True)
+    width = (high - low).nan_to_num()
+    scaled: torch.Tensor = (outcome - median) / width.where(width > 0, 1.0)
+    return scaled.clamp(-LARGEST, LARGEST)
 
 
 def _value_targets(points: Points, rows: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:

@@ -196,6 +196,23 @@ def test_batch__seed_and_step__are_all_it_depends_on(
     assert len({batch.metadata.ids.numpy().tobytes() for batch in batches}) == 6
 
 
+def test_batch__unit_of_the_metric__does_not_matter(
+    objectives: list[RecordedObjective], prior_config: PriorConfig, vocabulary: Vocabulary
+) -> None:
+    percent = [replace(one, outcome=100 * one.outcome - 40) for one in objectives]
+    drawn, other = (
+        RecordedStudies(read, prior_config, PolicyConfig(), vocabulary, 5)
+        for read in (objectives, percent)
+    )
+    short = 0
+    for step in range(40):
+        batch, same = drawn.batch(step), other.batch(step)
+        short += batch.prefix <= 1
+        assert torch.allclose(batch.history.metric, same.history.metric, atol=1e-5)
+        assert (batch.metrics.target - same.metrics.target).abs().max() <= 1
+    assert short > 1  # what a single trial, or none, says of the scale is no metric's unit
+
+
 def test_batch__shapes__hold_no_padding(
     folder: Path, prior_config: PriorConfig, vocabulary: Vocabulary
 ) -> None:
