@@ -8,33 +8,38 @@ parts of it taken away or made wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from optformer.checkpoint import Checkpoint
 from optformer.data.emulation.emulator import Emulator, fit_emulator, from_scores
 from optformer.data.emulation.tables import EvaluationTable, load_table
 from optformer.data.errors import ConfigError, DatasetError
 from optformer.data.methods import registry
 from optformer.data.parameters import Value
-from optformer.data.spaces import SearchSpace
 from optformer.data.studies import Goal, StudyConfig
 from optformer.data.trials import Trial
 from optformer.encoded_space import Array, EncodedSpace
 from optformer.planner import Planner
+from optformer.scoring import read_study
 from optformer.training.config import TableConfig
 from optformer.training.estimates import Estimate, mean
+from optformer.training.losses import negative_log_likelihood
+from optformer.training.questions import value_bins
 from optformer.training.synthetic_tasks import Suggest, ask_method, regrets, search
-
-TOLD = ("all", "no metadata", "no names", "permuted names")
-"""What the model is told: everything; no task and model; parameters called x0, x1, ...; each
-parameter called by another one's name."""
+from optformer.training.telling import TOLD, Telling, tell
 
 BUDGETS = (5, 10, 20, 30)
+CONTEXTS = (1, 5, 10, 20)
+"""Random trials that are told before the others are predicted."""
 
+_PREDICTED = 64  # random points whose values are predicted
+_DRAWS = 4  # contexts of each length and task
 _REFERENCE = 8192  # random points that the median and the climbs to the top begin from
 _CLIMBS = (0.3, 0.1, 0.05, 0.02, 0.01, 0.005) * 2
 
@@ -73,6 +78,25 @@ class TransferScore:
     tasks: int
     seeds: int
     regret: Mapping[int, Estimate]
+
+
+@dataclass(frozen=True)
+class ToldScore:
+    """How well values are predicted that are told in one way, on one table's held-out data sets.
+
+    Attributes:
+        table: Name of the table.
+        told: One of `TOLD`.
+        tasks: Data sets, one metric each.
+        loss: Random trials seen to the mean negative log-likelihood of other points' bins, in nats.
+        worse: The same to how much more that is than when everything is told.
+    """
+
+    table: str
+    told: str
+    tasks: int
+    loss: Mapping[int, Estimate]
+    worse: Mapping[int, Estimate]
 
 
 @dataclass(frozen=True)
@@ -124,12 +148,30 @@ def held_out_data(configs: Sequence[TableConfig], folder: Path) -> list[HeldOutD
     return data
 
 
+def draw_tasks(
+    data: Sequence[HeldOutData], *, count: int = 10, seed: int = 2024, progress: bool = False
+) -> dict[str, list[EmulatedTask]]:
+    """Tasks of each table: an emulator is fitted to its held-out data sets alone.
+
+    Args:
+        data: Held-out data sets.
+        count: Data sets of each table, or as many as there are.
+        seed: Seed of emulators and tasks.
+        progress: Show progress bars on standard error.
+
+    Raises:
+        ConfigError: The count is below 1.
+    """
+    if count < 1:
+        raise ConfigError(f"tasks must be at least 1, got {count}")
+    return {one.name: list(_tasks(one, count, seed, progress)) for one in data}
+
+
 def transfer_scores(
     planner: Planner,
-    data: Sequence[HeldOutData],
+    drawn: Mapping[str, Sequence[EmulatedTask]],
     *,
     rivals: Sequence[str] = ("random", "optuna-tpe", "gp-ei"),
-    tasks: int = 10,
     seeds: int = 2,
     seed: int = 2024,
     progress: bool = False,
@@ -138,34 +180,32 @@ def transfer_scores(
 
     Args:
         planner: The model.
-        data: Held-out data sets.
+        drawn: Tasks of each table.
         rivals: Registered search methods.
-        tasks: Data sets searched of each table, or as many as there are.
         seeds: Searches of each.
-        seed: Seed of emulators, tasks and searches.
+        seed: Seed of the searches.
         progress: Show progress bars on standard error.
 
     Raises:
-        ConfigError: A rival is unknown, or a number is below 1.
+        ConfigError: A rival is unknown, or the number of seeds is below 1.
     """
     unknown = sorted(set(rivals) - set(registry.names()))
-    if unknown or tasks < 1 or seeds < 1:
+    if unknown or seeds < 1:
         raise ConfigError(
-            f"rivals must be registered methods ({registry.names()}), tasks and seeds at least 1; "
-            f"got {list(rivals)}, {tasks} and {seeds}"
+            f"rivals must be registered methods ({registry.names()}), seeds at least 1; "
+            f"got {list(rivals)} and {seeds}"
         )
     scores = []
-    for held_out in data:
-        drawn = list(_tasks(held_out, tasks, seed, progress))
+    for table, tasks in drawn.items():
         searchers = {
             **{f"optformer, {told}": _model(planner, told, seed) for told in TOLD},
             **{name: _method(name) for name in rivals},
         }
-        with tqdm(total=len(searchers) * len(drawn), unit="task", disable=not progress) as bar:
+        with tqdm(total=len(searchers) * len(tasks), unit="task", disable=not progress) as bar:
             for name, make in searchers.items():
-                bar.set_description(f"{held_out.name}: {name}")
+                bar.set_description(f"{table}: {name}")
                 curves = []  # (K, T), means over the seeds
-                for number, task in enumerate(drawn):
+                for number, task in enumerate(tasks):
                     runs = [
                         search(task, make(task, number, s), max(BUDGETS), [seed, number, s])
                         for s in range(seeds)
@@ -173,8 +213,75 @@ def transfer_scores(
                     curves.append(np.mean([regrets(task, run) for run in runs], axis=0))
                     bar.update()
                 found = {budget: mean(np.array(curves)[:, budget - 1]) for budget in BUDGETS}
-                scores.append(TransferScore(held_out.name, name, len(drawn), seeds, found))
+                scores.append(TransferScore(table, name, len(tasks), seeds, found))
     return scores
+
+
+def told_scores(
+    checkpoint: Checkpoint,
+    drawn: Mapping[str, Sequence[EmulatedTask]],
+    *,
+    seed: int = 2024,
+    progress: bool = False,
+) -> list[ToldScore]:
+    """Predict random points of held-out data sets after a few random trials, told in each way.
+
+    All ways of telling see the same trials and are asked about the same points.
+
+    Args:
+        checkpoint: The model.
+        drawn: Tasks of each table.
+        seed: Seed of trials and points.
+        progress: Show a progress bar on standard error.
+    """
+    scores = []
+    for table, tasks in drawn.items():
+        losses = {told: np.zeros((len(tasks), len(CONTEXTS))) for told in TOLD}
+        for number, task in enumerate(tqdm(tasks, table, unit="task", disable=not progress)):
+            for told in TOLD:
+                telling = _telling(task, told, seed, number)
+                losses[told][number] = _losses(checkpoint, task, telling, [seed, number])
+        for told, loss in losses.items():
+            above = loss - losses[TOLD[0]]
+            scores.append(
+                ToldScore(
+                    table,
+                    told,
+                    len(tasks),
+                    {n: mean(loss[:, i]) for i, n in enumerate(CONTEXTS)},
+                    {n: mean(above[:, i]) for i, n in enumerate(CONTEXTS)},
+                )
+            )
+    return scores
+
+
+def _losses(
+    checkpoint: Checkpoint, task: EmulatedTask, telling: Telling, seed: Sequence[int]
+) -> NDArray[np.float64]:
+    """Mean negative log-likelihood of random points after each number of trials."""
+    space = EncodedSpace(telling.config.space, {})
+    losses = np.zeros((_DRAWS, len(CONTEXTS)))
+    for draw in range(_DRAWS):
+        rng = np.random.default_rng([*seed, draw])
+        points = task.space.from_uniform(
+            rng.random((max(CONTEXTS) + _PREDICTED, len(task.space.names)))
+        )
+        values = task.answer(points)
+        trials = telling.trials(
+            [
+                Trial(number, task.space.decode(point)).finish(float(value))
+                for number, (point, value) in enumerate(zip(points, values, strict=True))
+            ]
+        )
+        asked = space.points(space.encode([trial.params for trial in trials[max(CONTEXTS) :]]))
+        for i, length in enumerate(CONTEXTS):
+            study = read_study(checkpoint, telling.config, trials[:length], "random")
+            target = value_bins(study.scale, torch.from_numpy(values[max(CONTEXTS) :]))
+            with torch.no_grad():
+                loss = negative_log_likelihood(study.metric_logits(asked)[None], target[None])
+            losses[draw, i] = float(loss)
+    averages: NDArray[np.float64] = losses.mean(0)
+    return averages
 
 
 def _tasks(data: HeldOutData, count: int, seed: int, progress: bool) -> Iterator[EmulatedTask]:
@@ -230,44 +337,18 @@ def _method(name: str) -> Callable[[EmulatedTask, int, int], Suggest]:
 
 def _model(planner: Planner, told: str, seed: int) -> Callable[[EmulatedTask, int, int], Suggest]:
     def make(task: EmulatedTask, number: int, search_seed: int) -> Suggest:
-        names = task.space.names
-        rename = _renamed(names, told, np.random.default_rng([seed, number]))
-        back = {new: old for old, new in rename.items()}
-        metadata = {} if told == "no metadata" else task.config.metadata
-        space = _rename(task.config.space, rename)
-        config = replace(task.config, space=space, metadata=metadata, goal=task.goal)
+        telling = _telling(task, told, seed, number)
 
         def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
             del rng  # the planner has a stream of its own for each length of a history
-            seen = [
-                replace(
-                    trial,
-                    params={rename[name]: value for name, value in trial.params.items()},
-                    value=None if trial.value is None else config.sign * trial.value,
-                )
-                for trial in history
-            ]
-            (found,) = planner.suggest(config, seen, 1, seed=search_seed)
-            return {back[name]: value for name, value in found.params.items()}
+            seen = telling.trials(history)
+            (found,) = planner.suggest(telling.config, seen, 1, seed=search_seed)
+            return telling.own(found.params)
 
         return suggest
 
     return make
 
 
-def _renamed(names: Sequence[str], told: str, rng: np.random.Generator) -> dict[str, str]:
-    if told == "no names":
-        return {name: f"x{number}" for number, name in enumerate(names)}
-    if told == "permuted names":
-        return dict(zip(names, [names[i] for i in rng.permutation(len(names))], strict=True))
-    return {name: name for name in names}
-
-
-def _rename(space: SearchSpace, names: Mapping[str, str]) -> SearchSpace:
-    """The space with other names; descriptions, which tell the old ones, go with those."""
-    renamed = {}
-    for name, parameter in space.items():
-        when = {names[above]: list(values) for above, values in (parameter.when or {}).items()}
-        told = parameter.description if names[name] == name else ""
-        renamed[names[name]] = replace(parameter, when=when or None, description=told)
-    return SearchSpace(renamed)
+def _telling(task: EmulatedTask, told: str, seed: int, number: int) -> Telling:
+    return tell(task.config, task.goal, told, np.random.default_rng([seed, number]))

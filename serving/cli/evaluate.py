@@ -213,16 +213,29 @@ def _imitation(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
 def _transfer(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
     from optformer.planner import Planner
     from optformer.training.config import TrainingConfig
-    from optformer.training.transfer import held_out_data, transfer_scores
+    from optformer.training.transfer import (
+        draw_tasks,
+        held_out_data,
+        told_scores,
+        transfer_scores,
+    )
 
     config = TrainingConfig.from_dict(checkpoint.run["config"])
+    data = held_out_data(config.tables, args.transfer)
+    tasks = draw_tasks(data, count=args.tasks, seed=args.seed, progress=True)
+    told = [
+        {
+            "data": score.table,
+            "told": score.told,
+            "data sets": score.tasks,
+            **{f"loss after {count}": f"{loss:.3f}" for count, loss in score.loss.items()},
+            **{f"worse after {count}": f"{more:.3f}" for count, more in score.worse.items()},
+        }
+        for score in told_scores(checkpoint, tasks, seed=args.seed, progress=True)
+    ]
+    likelihood = _shown("Transfer: negative log-likelihood on data sets held out of training", told)
     scores = transfer_scores(
-        Planner(checkpoint),
-        held_out_data(config.tables, args.transfer),
-        tasks=args.tasks,
-        seeds=args.seeds,
-        seed=args.seed,
-        progress=True,
+        Planner(checkpoint), tasks, seeds=args.seeds, seed=args.seed, progress=True
     )
     rows = [
         {
@@ -234,7 +247,8 @@ def _transfer(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
         }
         for score in scores
     ]
-    return _shown("Transfer: searches of data sets held out of training", rows)
+    searches = _shown("Transfer: searches of data sets held out of training", rows)
+    return {**likelihood, **searches}
 
 
 def _shown(name: str, rows: Sequence[Mapping[str, Any]]) -> _Tables:

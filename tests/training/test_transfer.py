@@ -15,7 +15,8 @@ from optformer.data.spaces import SearchSpace
 from optformer.planner import Planner
 from optformer.training import transfer
 from optformer.training.config import TableConfig
-from optformer.training.transfer import TOLD, held_out_data, transfer_scores
+from optformer.training.telling import TOLD
+from optformer.training.transfer import draw_tasks, held_out_data, told_scores, transfer_scores
 
 SPACE = SearchSpace(
     kind=Categorical(["tree", "line"], description="what is fitted"),
@@ -68,19 +69,15 @@ def test_transfer_scores__all_ways_of_telling__search_the_same_tasks(
     folder: Path, tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "BUDGETS", (2, 4))
-    data = held_out_data([table()], folder)
-    scores = transfer_scores(
-        Planner(tiny_checkpoint), data, rivals=["random"], tasks=2, seeds=1, seed=3
-    )
+    tasks = draw_tasks(held_out_data([table()], folder), count=2, seed=3)
+    scores = transfer_scores(Planner(tiny_checkpoint), tasks, rivals=["random"], seeds=1, seed=3)
     assert [score.searcher for score in scores] == [*(f"optformer, {t}" for t in TOLD), "random"]
     assert {(score.table, score.tasks, score.seeds) for score in scores} == {("toy", 2, 1)}
     for score in scores:
         first, last = score.regret[2], score.regret[4]
         assert first.low <= first.value <= first.high
         assert last.value <= first.value
-    again = transfer_scores(
-        Planner(tiny_checkpoint), data, rivals=["random"], tasks=2, seeds=1, seed=3
-    )
+    again = transfer_scores(Planner(tiny_checkpoint), tasks, rivals=["random"], seeds=1, seed=3)
     assert again == scores
 
 
@@ -93,15 +90,28 @@ def test_tasks__emulated_error__is_least_where_the_table_says(folder: Path) -> N
     assert good > task.value({"kind": "tree", "depth": 0.9, "rate": 0.1})
 
 
-def test_rename__permuted__keeps_conditions_and_drops_what_would_tell() -> None:
-    names = {"kind": "rate", "depth": "kind", "rate": "depth"}
-    renamed = transfer._rename(SPACE, names)
-    assert list(renamed.names) == ["rate", "kind", "depth"]
-    assert renamed["kind"].when == {"rate": ("tree",)}
-    assert {parameter.description for parameter in renamed.values()} == {""}
-    assert transfer._rename(SPACE, {name: name for name in SPACE.names}) == SPACE
+def test_told_scores__all_ways_of_telling__are_compared_with_everything_told(
+    folder: Path, tiny_checkpoint: Checkpoint
+) -> None:
+    tasks = draw_tasks(held_out_data([table()], folder), count=2, seed=3)
+    scores = {score.told: score for score in told_scores(tiny_checkpoint, tasks)}
+    assert list(scores) == list(TOLD)
+    assert all(gap.value == gap.low == gap.high == 0.0 for gap in scores["all"].worse.values())
+    for score in scores.values():
+        assert (score.table, score.tasks) == ("toy", 2)
+        assert list(score.loss) == list(transfer.CONTEXTS)
+        for length, loss in score.loss.items():
+            assert 0.0 < loss.value < 10.0
+            gap = loss.value - scores["all"].loss[length].value
+            assert score.worse[length].value == pytest.approx(gap)
+    assert any(gap.value != 0.0 for gap in scores["permuted names"].worse.values())
+
+
+def test_draw_tasks__no_tasks__is_refused() -> None:
+    with pytest.raises(ConfigError, match="tasks must be at least 1, got 0"):
+        draw_tasks([], count=0)
 
 
 def test_transfer_scores__unknown_rival__lists_the_known(tiny_checkpoint: Checkpoint) -> None:
-    with pytest.raises(ConfigError, match=re.escape("got ['nobody'], 10 and 2")):
-        transfer_scores(Planner(tiny_checkpoint), [], rivals=["nobody"])
+    with pytest.raises(ConfigError, match=re.escape("got ['nobody'] and 2")):
+        transfer_scores(Planner(tiny_checkpoint), {}, rivals=["nobody"])
