@@ -37,6 +37,7 @@ from short_runs import (
     PRIOR,
     SAMPLES,
     VOCABULARY,
+    WHOLE_RANGES,
     Judge,
     Patch,
     configure,
@@ -123,6 +124,7 @@ VARIANTS = {
 REAL = {
     "half of the batches emulated": Variant(emulated=0.5),
     "all batches emulated": Variant(emulated=1.0),
+    "half emulated, whole ranges only": Variant(emulated=0.5, patches=WHOLE_RANGES),
     "half emulated, no metadata dropout": Variant(
         emulated=0.5, patches=EVERYTHING_TOLD, prior={"named_algorithm": 1.0}
     ),

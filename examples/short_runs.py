@@ -63,6 +63,10 @@ EVERYTHING_TOLD: Sequence[Patch] = (
     (emulated_functions, "UNNAMED", 0.0),
     (emulated_functions, "UNDESCRIBED", 0.0),
 )
+WHOLE_RANGES: Sequence[Patch] = (
+    (emulated_functions, "RERANGED", 0.0),
+    (emulated_functions, "LISTED", 0.0),
+)
 NOTHING_TOLD: Sequence[Patch] = (
     (prior_module, "TOLD_SHARE", 0.0),
     (emulated_functions, "UNNAMED", 1.0),
