@@ -44,7 +44,7 @@ STRATEGIES = (*ACQUISITIONS, "policy")
 ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
 BatchMode = Literal["placeholder", "mean", "sample"]
 
-SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 96, 32
+SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 96, 8
 LOCAL_CANDIDATES, LOCAL_CENTRES = 64, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated

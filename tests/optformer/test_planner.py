@@ -584,7 +584,7 @@ def test_suggest__shipped_model_and_a_region_that_fails__leaves_the_region() -> 
         history.append(trial.fail("out of memory") if x > 0.5 else trial.finish(value))
     failed = [trial.value is None for trial in history]
     assert any(failed[:5])  # it does not know beforehand
-    assert sum(failed[8:]) <= 1  # half of the space fails
+    assert sum(failed[8:]) <= 2  # of 12, and half of the space fails
 
 
 @pytest.mark.parametrize("mode", ["placeholder", "mean", "sample"])
