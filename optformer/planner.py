@@ -45,6 +45,7 @@ ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how 
 BatchMode = Literal["placeholder", "mean", "sample"]
 
 SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 96, 8
+POLICY_UNTIL = 20  # trials after which samples of the policy find nothing that mutations do not
 LOCAL_CANDIDATES, LOCAL_CENTRES = 64, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
@@ -136,7 +137,8 @@ class Planner:
                     picked = view.ask(near_best)
                 else:
                     if pool is None:
-                        pool = self._pool(view, rng, generator)
+                        early = len(view.history) < POLICY_UNTIL
+                        pool = self._pool(view, rng, generator, policy=early)
                     picked = self._ranked(view, pool, rng, generator)
                 chosen.append(_explain(view, picked, history))
                 if member + 1 < count:
@@ -204,7 +206,7 @@ class Planner:
         if zoomed is None:
             return None
         inner = self._view(*zoomed, fixed, generator)
-        pool = self._pool(inner, rng, generator)
+        pool = self._pool(inner, rng, generator, policy=False)
         picked = self._ranked(inner, pool, rng, generator).candidates
         point = inner.space.decode(picked.values[0])
         return Candidates(view.space.encode([point]), picked.source)
@@ -221,7 +223,12 @@ class Planner:
         return fresh.select([0])
 
     def _pool(
-        self, view: StudyView, rng: np.random.Generator, generator: torch.Generator
+        self,
+        view: StudyView,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+        *,
+        policy: bool,
     ) -> Candidates:
         """The first round's candidates, shared by all members of a batch."""
         space = view.space
@@ -231,12 +238,11 @@ class Planner:
         values = [view.config.sign * (view.history[i].value or 0.0) for i in measured]
         best = np.argsort(-np.array(values), kind="stable")[:PARENTS]
         parents = space.legal(view.tried[measured][best])
-        pool = join(
-            from_space(space, SPACE_CANDIDATES, rng),
-            near(space, parents, MUTATION_CANDIDATES if len(parents) else 0, rng),
-            from_policy(view.policy, space, POLICY_CANDIDATES, generator),
-        )
-        return untried(space, pool, view.tried)
+        parts = [from_space(space, SPACE_CANDIDATES, rng)]
+        parts.append(near(space, parents, MUTATION_CANDIDATES if len(parents) else 0, rng))
+        if policy:
+            parts.append(from_policy(view.policy, space, POLICY_CANDIDATES, generator))
+        return untried(space, join(*parts), view.tried)
 
     def _ranked(
         self,
