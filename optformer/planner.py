@@ -44,9 +44,9 @@ STRATEGIES = (*ACQUISITIONS, "policy")
 ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
 BatchMode = Literal["placeholder", "mean", "sample"]
 
-SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 96, 8
+SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 64, 8
 POLICY_UNTIL = 20  # trials after which samples of the policy find nothing that mutations do not
-LOCAL_CANDIDATES, LOCAL_CENTRES = 64, 8
+LOCAL_CANDIDATES, LOCAL_CENTRES = 48, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
 ZOOM_FROM, ZOOM_EVERY = 20, 2  # trials before the first look from near, and from one to the next
