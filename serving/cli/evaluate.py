@@ -115,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
             "--studies and --dimensions must be at least 1 and --seed at least 0, "
             f"got {args.studies}, {args.dimensions} and {args.seed}"
         )
+    if args.transfer is not None and args.seeds < 1:  # what comes before the searches takes minutes
+        raise ConfigError(f"--seeds must be at least 1, got {args.seeds}")
     if args.record and args.model is None:
         raise ConfigError("--record needs the checkpoint's directory in --model")
     checkpoint = load_checkpoint(args.model)
