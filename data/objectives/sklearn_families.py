@@ -1,4 +1,4 @@
-"""Families of scikit-learn models, each with the space an engineer would search.
+"""Families of scikit-learn models and small networks, with the spaces an engineer would search.
 
 Any family trains on any data set of its kind: one of `DATASETS`, or a generated one by its seed.
 `NAMES` is the benchmark's selection. Neither a reserved family nor a reserved data set of
@@ -13,6 +13,7 @@ from functools import partial
 from optformer.data.errors import ConfigError
 from optformer.data.objectives.base import Objective
 from optformer.data.objectives.fitting import mean_score
+from optformer.data.objectives.network_families import NETWORK_FAMILIES
 from optformer.data.objectives.sklearn_benchmark_families import BENCHMARK_FAMILIES
 from optformer.data.objectives.sklearn_datasets import DATASETS, dataset, splits
 from optformer.data.objectives.sklearn_ensemble_families import ENSEMBLE_FAMILIES
@@ -28,6 +29,7 @@ FAMILIES: dict[str, Family] = {
     **ENSEMBLE_FAMILIES,
     **LINEAR_FAMILIES,
     **LOCAL_FAMILIES,
+    **NETWORK_FAMILIES,
 }
 """The families by name."""
 
@@ -68,6 +70,8 @@ def find_pair(name: str) -> tuple[str, str] | None:
 
 def sklearn_objective(name: str) -> Objective:
     """Tune one family on one data set, 1 to 300 ms an evaluation on one core.
+
+    A network takes longer where each of several folds trains one, up to a second.
 
     Args:
         name: `<family>-<data set>`, such as `random-forest-wine` or
