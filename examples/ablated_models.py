@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from optformer.batch import UNSET, History, Points
 from optformer.config import ModelConfig
+from optformer.gaussian_process import GaussianProcess, fit_process
 from optformer.model import Cache, Memory, OptFormerModel
 from optformer.tokenization.history import ValueKind
 
@@ -110,9 +111,13 @@ class FullAttention(OptFormerModel):
             history.metric.repeat_interleave(each, 1),
             history.metric_kinds.repeat_interleave(each, 1),
         )
-        return super().encode_history(memory, repeated, None if prefix is None else prefix * each)
+        prefix = history.length if prefix is None else prefix
+        process = fit_process(history.first(prefix))
+        return self._encode(memory, repeated, prefix * each, process)
 
-    def _trials(self, memory: Memory, history: History) -> Tensor:
+    def _trials(
+        self, memory: Memory, history: History, process: GaussianProcess | None = None
+    ) -> Tensor:
         parameters = memory.slots.shape[1]
         each = parameters + 1
         points = Points(history.points.values[:, ::each], history.points.kinds[:, ::each])
@@ -124,7 +129,7 @@ class FullAttention(OptFormerModel):
         )
         tokens = self.parameter + self.parameter_pool(self._pool(memory, single))
         tokens = tokens.unflatten(1, (-1, parameters))  # (B, T, P, D)
-        metric = super()._trials(memory, own)[:, :, None]
+        metric = super()._trials(memory, own, process)[:, :, None]
         return torch.cat([tokens, metric], 2).flatten(1, 2)
 
     def _log_distances(self, memory: Memory, points: Points, past: Points) -> Tensor:

@@ -87,6 +87,18 @@ class History:
         points = Points(self.points.values[:, :count], self.points.kinds[:, :count])
         return History(points, self.metric[:, :count], self.metric_kinds[:, :count])
 
+    def join(self, later: History) -> History:
+        """These trials, then others."""
+        points = Points(
+            torch.cat([self.points.values, later.points.values], 1),
+            torch.cat([self.points.kinds, later.points.kinds], 1),
+        )
+        return History(
+            points,
+            torch.cat([self.metric, later.metric], 1),
+            torch.cat([self.metric_kinds, later.metric_kinds], 1),
+        )
+
 
 def metadata_batch(
     encodings: Sequence[MetadataEncoding],

@@ -22,7 +22,12 @@ from optformer.data.errors import CheckpointError, ConfigError
 from optformer.model import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 1 had no weights for the Gaussian process that the model consults; it is still read."""
+
+ADDED = {2: ("process_trial.weight", "process_query.weight", "process_gate.weight")}
+"""Weights that came with a version; at zero they leave the answers of an older model alone."""
+
 SHIPPED = Path(__file__).parent / "checkpoints" / "small"
 
 WEIGHTS, CONFIG, RUN, CARD = "model.safetensors", "config.json", "run.json", "README.md"
@@ -66,10 +71,10 @@ def _load(directory: Path, stamps: tuple[tuple[str, int], ...]) -> Checkpoint:
     described = _read_json(directory / CONFIG)
     run = _read_json(directory / RUN)
     version = described.get("format_version")
-    if version != FORMAT_VERSION or described.get("model_type") != "optformer":
+    if version not in range(1, FORMAT_VERSION + 1) or described.get("model_type") != "optformer":
         raise CheckpointError(
             f"{directory / CONFIG} describes {described.get('model_type')!r} in format "
-            f"{version!r}; this release reads 'optformer' in format {FORMAT_VERSION}"
+            f"{version!r}; this release reads 'optformer' in formats 1 to {FORMAT_VERSION}"
         )
     vocabulary = Vocabulary.load(directory)
     if vocabulary.hash != described.get("vocabulary_hash"):
@@ -88,7 +93,9 @@ def _load(directory: Path, stamps: tuple[tuple[str, int], ...]) -> Checkpoint:
     try:
         model = OptFormerModel(config)
         weights = load_file(directory / WEIGHTS)
-        model.load_state_dict({name: weight.float() for name, weight in weights.items()})
+        later = [name for first, names in ADDED.items() if version < first for name in names]
+        added = {name: torch.zeros_like(model.state_dict()[name]) for name in later}
+        model.load_state_dict({**{n: weight.float() for n, weight in weights.items()}, **added})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{directory / WEIGHTS} cannot be read: {error}") from error
     return Checkpoint(model.eval().requires_grad_(False), vocabulary, run)

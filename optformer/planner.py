@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.acquisition import ACQUISITIONS, acquisition, moments
+from optformer.acquisition import ACQUISITIONS, acquisition, beyond_noise, moments
 from optformer.candidates import (
     MAX_LISTED,
     Candidates,
@@ -252,13 +252,14 @@ class Planner:
         generator: torch.Generator,
     ) -> Scored:
         """The best candidate: of the pool, or of a local round around its best."""
-        rank, space, best = acquisition(self.strategy), view.space, view.ranking.best
+        space, best = view.space, view.best()
         pool = untried(space, pool, view.tried)
         if not len(pool):
             pool = anything_new(space, view.tried, rng)
-        asked = view.ask(pool)
+        again, asked = view.ask(join(best, pool)).split(len(best))
+        noise = moments(again.logits)[1].sum()  # of the best trial, if there is one
         slope = view.slope(asked)
-        score = rank(asked.logits, best, generator) + view.penalty(asked, slope)
+        score = self._score(view, asked, noise, generator) + view.penalty(asked, slope)
         if space.size is None or space.size > MAX_LISTED:
             centres = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
             local = near(space, centres, LOCAL_CANDIDATES, rng, "local", LOCAL_SCALES)
@@ -266,9 +267,16 @@ class Planner:
             if len(local):
                 answered = view.ask(local)
                 asked = asked.join(answered)
-                more = rank(answered.logits, best, generator) + view.penalty(answered, slope)
-                score = torch.cat([score, more])
+                more = self._score(view, answered, noise, generator)
+                score = torch.cat([score, more + view.penalty(answered, slope)])
         return asked.select(int(score.argmax()))
+
+    def _score(
+        self, view: StudyView, asked: Scored, noise: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """The acquisition function of candidates, (N,)."""
+        score = acquisition(self.strategy)(asked.logits, view.ranking.best, generator)
+        return score + beyond_noise(asked.logits, noise) if self.strategy == "ei" else score
 
     def _assumed(self, logits: Tensor, generator: torch.Generator) -> float | None:
         """The scaled value a pending trial is told to have, None for the placeholder."""

@@ -32,13 +32,15 @@ class StudyModel:
     Attributes:
         model: The network.
         memory: Its reading of the metadata.
-        cache: Its reading of the history.
+        history: The trials that it reads.
+        cache: Its reading of them.
         scale: The objective's scale, fitted on the measured trials.
         best: Best scaled value measured, scalar; 0 when none is.
     """
 
     model: OptFormerModel
     memory: Memory
+    history: History
     cache: Cache
     scale: ObjectiveScale
     best: Tensor
@@ -48,19 +50,24 @@ class StudyModel:
         return self.model.metric_logits(self.memory, self.cache, points_batch(points))[0]
 
     def append(self, point: EncodedPoints, metric: float | None) -> StudyModel:
-        """The study with one more trial: pending, or with a value assumed for it.
+        """The study with one more trial: pending, or with a value assumed as if it were measured.
 
         Args:
             point: The trial, one row.
             metric: Scaled value to assume; the pending placeholder when absent.
         """
         kind = MetricKind.PENDING if metric is None else MetricKind.VALUE
-        history = History(
+        trial = History(
             points_batch(point),
             torch.tensor([[metric or 0.0]]),
             torch.tensor([[int(kind)]]),
         )
-        return replace(self, cache=self.model.extend_history(self.memory, self.cache, history))
+        history = self.history.join(trial)
+        if kind is MetricKind.PENDING:
+            cache = self.model.extend_history(self.memory, self.cache, trial)
+        else:
+            cache = self.model.encode_history(self.memory, history)
+        return replace(self, history=history, cache=cache)
 
 
 def read_study(
@@ -89,7 +96,7 @@ def read_study(
         cache = model.encode_history(memory, encoded)
     measured = encoded.metric_kinds == MetricKind.VALUE
     best = encoded.metric[measured].amax() if measured.any() else torch.zeros(())
-    return StudyModel(model, memory, cache, scale, best)
+    return StudyModel(model, memory, encoded, cache, scale, best)
 
 
 def thin(history: Sequence[Trial], config: StudyConfig, limit: int) -> list[int]:

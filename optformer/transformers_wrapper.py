@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,9 @@ from optformer.trial_tokens import (
     read_trials,
 )
 
+_CACHE = next(f.name for f in fields(Seq2SeqLMOutput) if f.name in ("cache", "past_key_values"))
+"""What this release of transformers calls what `generate` keeps."""
+
 _START, _PAD = sym.SYMBOL_IDS[sym.START], sym.SYMBOL_IDS[sym.PAD]
 
 
@@ -76,7 +79,8 @@ class OptFormerConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     ):
         if format_version != FORMAT_VERSION:
             raise CheckpointError(
-                f"the checkpoint has format {format_version!r}; this release reads {FORMAT_VERSION}"
+                f"the checkpoint has format {format_version!r}; transformers reads format "
+                f"{FORMAT_VERSION}: write an older one anew with load_checkpoint and save_checkpoint"
             )
         self.format_version = format_version
         self.vocabulary_hash = vocabulary_hash
@@ -370,7 +374,7 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
             if labels is None
             else next_token_loss(logits, weights, labels[:, positions.start :]),
             logits=logits,
-            past_key_values=kept,
+            **{_CACHE: kept},
         )
         return output.to_tuple() if return_dict is False else output
 
@@ -383,7 +387,6 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
         self,
         input_ids: Tensor,
         encoder_outputs: MetadataOutput | None = None,
-        past_key_values: HistoryCache | None = None,
         values: Tensor | None = None,
         prefix: int | None = None,
         use_cache: bool | None = None,
@@ -394,17 +397,15 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
         Args:
             input_ids: The decoder's ids so far, (B, N).
             encoder_outputs: The encoder's reading of the metadata.
-            past_key_values: The encoded histories after the first step.
             values: Exact values of the trials that were given, (B, at most N).
             prefix: How many of the given trials see each other both ways; all when None.
             use_cache: Whether to keep the encoded histories.
-            kwargs: Whatever else transformers keeps; not needed.
+            kwargs: Whatever else transformers keeps: after the first step, the encoded histories.
         """
-        del kwargs
         return {
             "decoder_input_ids": input_ids,
             "encoder_outputs": encoder_outputs,
-            "past_key_values": past_key_values,
+            "past_key_values": kwargs.get(_CACHE),
             "values": values,
             "prefix": prefix,
             "use_cache": use_cache,

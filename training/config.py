@@ -245,8 +245,8 @@ class TrainingConfig:
         batches_per_step: Batches whose gradients are averaged in a step; the training processes
             share them, so their number does not change the result.
         validate_every: Steps between validations; 0 for none.
-        peak_teraflops: What a process's device can do in bf16, in 10^12 operations a second; 0
-            measures it.
+        peak_teraflops: What a process's device can do in the precision that it trains in, in 10^12
+            operations a second; 0 measures it.
     """
 
     model: str

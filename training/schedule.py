@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from optformer.training.config import TrainingConfig
+from optformer.training.muon import Muon
 
 FINAL_RATE = 0.02  # rate at the end, relative to the peak
 
@@ -31,12 +32,7 @@ def make_optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.opti
         in_layer = name.startswith(("layers.", "encoder.")) and parameter.ndim == 2
         (hidden if in_layer else other).append(parameter)
     return [
-        torch.optim.Muon(
-            hidden,
-            lr=config.matrix_learning_rate,
-            weight_decay=config.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        ),
+        Muon(hidden, lr=config.matrix_learning_rate, weight_decay=config.weight_decay),
         torch.optim.AdamW(other, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 

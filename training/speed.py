@@ -57,10 +57,19 @@ def work_of(config: ModelConfig, batch: StudyBatch) -> Tensor:
     return torch.tensor([batch.trials, tokens, training_flops(config, batch)]).float()
 
 
+def fast_precision(device: torch.device) -> torch.dtype:
+    """Type of numbers that matrix products are fastest in: bf16, but on a CPU without AVX-512.
+
+    There a product in bf16 is emulated, and takes eighty times as long as one in float32.
+    """
+    slow = device.type == "cpu" and "AVX512" not in torch.backends.cpu.get_cpu_capability()
+    return torch.float32 if slow else torch.bfloat16
+
+
 def measure_peak(device: torch.device) -> float:
-    """Operations a second of a large bf16 matrix product, the best of a few (under a second)."""
+    """Operations a second of a large matrix product, the best of a few (under a second)."""
     side = _SIDES.get(device.type, 4096)
-    matrix = torch.zeros(side, side, dtype=torch.bfloat16, device=device)
+    matrix = torch.zeros(side, side, dtype=fast_precision(device), device=device)
     fastest = float("inf")
     for _ in range(_REPEATS):
         started = time.perf_counter()
@@ -73,7 +82,7 @@ def training_flops(config: ModelConfig, batch: StudyBatch) -> int:
     """Floating-point operations in the matrix products of a training step, forward and backward.
 
     A product of (n, k) and (k, m) counts 2 n k m, and as much again for the gradient of each factor
-    that has one. Letters as in `optformer.batch`.
+    that has one. What the Gaussian process takes is not counted. Letters as in `optformer.batch`.
     """
     spaces, length = batch.metadata.ids.shape
     studies, trials = batch.history.metric.shape
@@ -102,12 +111,13 @@ def training_flops(config: ModelConfig, batch: StudyBatch) -> int:
     # Of a trial, the last layer needs its key and value alone.
     trial = token - layer + 2 * width * width
     remembered = config.layers * memory * 2 * width * width
-    metric = token + width * numbers + width * (bins + 1)
+    metric = token + width * numbers + width * (bins + 2)
     value = token + 2 * pool * width + pool * numbers + width * (bins + config.max_choices)
     learned = metadata + studies * (trials * trial + remembered + asked * metric + proposed * value)
     # One factor is data: its features, its distances, the bins' centres.
     given = parameters * features * width + trials * parameters * heads
+    told = numbers * width * (3 * batch.prefix + 2 * asked)
     data = spaces * length * (parameters + choices) * narrow + studies * (
-        trials * (given + numbers * width) + (asked + proposed) * (given + numbers * bins)
+        trials * (given + numbers * width) + (asked + proposed) * (given + numbers * bins) + told
     )
     return 2 * (3 * learned + 2 * data)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from optformer.batch import Points
 from optformer.config import ModelConfig
-from optformer.model import Memory, OptFormerModel
+from optformer.gaussian_process import fit_process
+from optformer.model import Expected, Memory, OptFormerModel
 from optformer.training.batch import StudyBatch
 
 COPIED = ("trial_bias", "kind_bias")
@@ -22,6 +23,7 @@ _OUTPUTS = (
     "output_norm",
     "metric_head",
     "metric_smooth",
+    "process_gate",
     "value_head",
     "value_binding",
     "value_smooth",
@@ -75,9 +77,12 @@ class StageModel(OptFormerModel):
     def enter(self, batch: StudyBatch) -> list[Tensor]:
         """Tokens of trials, metric and value questions; then the memory's parts, by space."""
         memory = self.encode_metadata(batch.metadata)
+        process = fit_process(batch.history.first(batch.prefix))
+        asked = batch.metrics
+        expected = Expected.of(process, asked.points, asked.position)
         return [
-            self._trials(memory, batch.history),
-            self._metric_queries(memory, batch.metrics.points),
+            self._trials(memory, batch.history, process),
+            self._metric_queries(memory, asked.points, expected),
             self._value_queries(memory, batch.values.points, batch.value_slots),
             memory.tokens,
             memory.slots,
@@ -118,8 +123,11 @@ class StageModel(OptFormerModel):
         """Metric and value logits, as of the whole model."""
         _, metrics, values, *told = carried
         memory = self._memory(told, batch)
+        asked = batch.metrics
+        process = fit_process(batch.history.first(batch.prefix))  # anew: it is not carried
+        expected = Expected.of(process, asked.points, asked.position)
         return (
-            self._metric_answers(self.output_norm(metrics)),
+            self._metric_answers(self.output_norm(metrics), expected),
             self._value_answers(memory, self.output_norm(values), batch.value_slots),
         )
 

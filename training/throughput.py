@@ -38,6 +38,7 @@ from optformer.training.config import TrainingConfig
 from optformer.training.losses import study_losses
 from optformer.training.prior import SyntheticPrior
 from optformer.training.schedule import make_optimizers
+from optformer.training.speed import fast_precision
 
 _SCORES = 2**28  # attention scores a head that the other model may hold at a time
 
@@ -76,7 +77,7 @@ def measure_throughput(
     Args:
         config: Whose model and studies are taken; mined questions are left out.
         vocabulary: Of both models.
-        device: Where both train, in bf16 autocast.
+        device: Where both train, in the precision that is fast there.
         batches: Batches that are timed; one before them warms up.
         seed: Seed of studies and weights.
 
@@ -180,11 +181,16 @@ def _t5(config: ModelConfig, parameters: int) -> T5ForConditionalGeneration:
     return T5ForConditionalGeneration(sized(min(range(1, 2 * config.layers + 2), key=distance)))
 
 
+def _autocast(device: torch.device) -> torch.autocast:
+    precision = fast_precision(device)
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+
+
 def _our_step(core: OptFormerModel, config: TrainingConfig) -> Step:
     optimizers = make_optimizers(core, config)
 
     def step(batch: StudyBatch) -> None:
-        with torch.autocast(batch.history.metric.device.type, torch.bfloat16):
+        with _autocast(batch.history.metric.device):
             loss = study_losses(core, batch, config.metric_share).total
         loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in optimizers:
@@ -209,7 +215,7 @@ def _their_step(plain: T5ForConditionalGeneration, vocabulary: Vocabulary) -> St
         mask = batch.metadata.mask.repeat_interleave(functions, 0).long()
         at_a_time = max(1, _SCORES // (known.shape[1] ** 2 * plain.config.num_heads))
         for rows in torch.split(torch.arange(len(known), device=ids.device), at_a_time):
-            with torch.autocast(ids.device.type, torch.bfloat16):
+            with _autocast(ids.device):
                 loss = plain(
                     input_ids=words[rows],
                     attention_mask=mask[rows],

@@ -30,7 +30,7 @@ from optformer.training.mixture import Mixture
 from optformer.training.run_log import RunLog
 from optformer.training.run_state import STATE, read_state, write_state
 from optformer.training.schedule import make_optimizers, rate_at
-from optformer.training.speed import SpeedMeter, measure_peak, work_of
+from optformer.training.speed import SpeedMeter, fast_precision, measure_peak, work_of
 from optformer.training.stability import DivergenceWatch
 from optformer.training.tables import describe_table, load_tables
 from optformer.training.validation import Validation
@@ -72,7 +72,10 @@ class Trainer:
     ):
         self.config, self.directory = config, directory
         self.vocabulary = vocabulary or default_vocabulary()
-        self.accelerator = Accelerator(mixed_precision="bf16", cpu=cpu)
+        there = None if cpu else torch.accelerator.current_accelerator(check_available=True)
+        device = there or torch.device("cpu")
+        half = fast_precision(device) == torch.bfloat16
+        self.accelerator = Accelerator(mixed_precision="bf16" if half else "no", cpu=cpu)
         device = self.accelerator.device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from optformer import checkpoint as checkpoints
 from optformer.checkpoint import (
+    ADDED,
     CONFIG,
+    FORMAT_VERSION,
     RUN,
     SHIPPED,
     WEIGHTS,
@@ -134,10 +137,33 @@ def test_load_checkpoint__damaged_file__is_named(saved: Path, name: str, fault: 
         load_checkpoint(saved)
 
 
+def test_load_checkpoint__first_format__answers_without_the_process(
+    saved: Path, tiny_checkpoint: Checkpoint
+) -> None:
+    whole = load_file(saved / WEIGHTS)
+    save_file({n: w for n, w in whole.items() if n not in ADDED[2]}, saved / WEIGHTS)
+    _rewrite(saved / CONFIG, format_version=1)
+    weights = load_checkpoint(saved).model.state_dict()
+    assert weights.keys() == tiny_checkpoint.model.state_dict().keys()
+    for name, weight in tiny_checkpoint.model.state_dict().items():
+        expected = torch.zeros_like(weight) if name in ADDED[2] else weight
+        assert torch.equal(weights[name], expected)
+    save_checkpoint(saved, load_checkpoint(saved).model, tiny_checkpoint.vocabulary, {})
+    assert json.loads((saved / CONFIG).read_text())["format_version"] == FORMAT_VERSION
+
+
+def test_load_checkpoint__weight_of_its_own_format_missing__is_refused(saved: Path) -> None:
+    whole = load_file(saved / WEIGHTS)
+    del whole[ADDED[2][0]]
+    save_file(whole, saved / WEIGHTS)
+    with pytest.raises(CheckpointError, match=ADDED[2][0]):
+        load_checkpoint(saved)
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"format_version": 99}, r"format 99.*reads 'optformer' in format 1"),
+        ({"format_version": 99}, r"format 99.*reads 'optformer' in formats 1 to 2"),
         ({"model_type": "t5"}, "describes 't5'"),
         ({"vocabulary_hash": "beef"}, "trained with vocabulary 'beef'"),
         ({"architecture": None}, "'architecture'"),

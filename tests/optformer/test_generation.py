@@ -110,7 +110,7 @@ def test_greedy__any_study__is_one_beam(mixed: tuple[StudyModel, EncodedSpace]) 
     study, space = mixed
     [(values, score)] = generate_trials(study, space, count=1, method="greedy", generator=seeded())
     point = space.decode(values)
-    assert score == pytest.approx(log_probability(study, space, point), abs=1e-4)
+    assert score == pytest.approx(log_probability(study, space, point), rel=1e-5, abs=1e-4)
     best, scores = search_trials(study, space, 1)
     assert (best == values).all()
     assert scores == [score]
@@ -125,12 +125,16 @@ def test_generate__continuous_space__gives_legal_trials(
         study, space, count=24, method=method, beams=24, temperature=3.0, generator=seeded(1)
     )
     assert len(found) == 24
+    compared = 0
     for values, score in found:
         point = space.decode(values)
         assert space.space.validate(point) == point
         assert point["layers"] == 3
-        # A drawn number lies anywhere in its bin; the twin reads the same number.
-        assert score == pytest.approx(log_probability(study, space, point), abs=1e-2)
+        if (quantize(space.encode([point])[0]) == quantize(values)).all():
+            # A drawn number lies anywhere in its bin; the twin reads the same number.
+            assert score == pytest.approx(log_probability(study, space, point), abs=1e-2)
+            compared += 1
+    assert compared > 18  # the nearest whole number may lie in the next bin
     assert len({tuple(values) for values, _ in found}) > 12
 
 

@@ -26,6 +26,7 @@ from optformer.config import ModelConfig
 from optformer.data.parameters import Categorical, Float, Int, Ordinal
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
+from optformer.gaussian_process import fit_process
 from optformer.model import Cache, Memory, OptFormerModel
 from optformer.modules import relative_bucket
 from optformer.tokenization.history import (
@@ -250,6 +251,51 @@ class SlowTwin:
         logs: Array = np.log(total + 1e-5)
         return logs
 
+    def consult(
+        self, history: History, count: int, point: tuple[Array, list[int]], without: int
+    ) -> tuple[float, float]:
+        """What the process of the first `count` trials, but for one, expects of a point."""
+        process = fit_process(history.first(count))
+        weights, noise = process.weights[0].numpy(), float(process.noise)
+        trials = [
+            (v.double().numpy(), k.tolist())
+            for v, k in zip(history.points.values[0], history.points.kinds[0], strict=True)
+        ]
+
+        def covariance(first: Any, second: Any) -> float:
+            squared = 0.0
+            for p, weight in enumerate(weights):
+                kinds = first[1][p], second[1][p]
+                if ValueKind.CHOICE in kinds:
+                    gap = float(kinds[0] != kinds[1] or first[0][p] != second[0][p])
+                else:
+                    places = [
+                        side[0][p] if kind == ValueKind.NUMBER else 0.5
+                        for side, kind in zip((first, second), kinds, strict=True)
+                    ]
+                    apart = (kinds[0] == ValueKind.NUMBER) != (kinds[1] == ValueKind.NUMBER)
+                    gap = (places[0] - places[1]) ** 2 + 0.25 * apart
+                squared += weight * gap
+            scaled = math.sqrt(5 * squared)
+            return (1 + scaled + scaled**2 / 3) * math.exp(-scaled)
+
+        kept = [
+            t
+            for t in range(count)
+            if history.metric_kinds[0, t] == MetricKind.VALUE and t != without
+        ]
+        among = np.array([[covariance(trials[a], trials[b]) for b in kept] for a in kept])
+        among = among.reshape(len(kept), len(kept)) + noise * np.eye(len(kept))
+        across = np.array([covariance(point, trials[t]) for t in kept])
+        mean, variance = float(process.posterior.mean), float(process.posterior.variance)
+        residual = history.metric[0, kept].double().numpy() - mean
+        explained = across @ np.linalg.solve(among, across) if kept else 0.0
+        expected = mean + (across @ np.linalg.solve(among, residual) if kept else 0.0)
+        return expected, math.sqrt(variance * (1 - explained + noise))
+
+    def numbers(self, *numbers: float) -> Array:
+        return np.concatenate([self.features(number) for number in numbers])
+
     def run(
         self, history: History, prefix: int, query: tuple[Array, list[int], Array, int, int]
     ) -> Array:
@@ -274,6 +320,11 @@ class SlowTwin:
             if kind == MetricKind.VALUE:
                 said = self.features(float(history.metric[0, t]))
                 token = token + self.linear("metric_value", said)
+                if t < prefix:
+                    mean, deviation = self.consult(history, prefix, trials[t], t)
+                    missed = 1 / (1 + math.exp((mean - float(history.metric[0, t])) / deviation))
+                    said = self.numbers(mean, _size(deviation), missed)
+                    token = token + self.linear("process_trial", said)
             x.append(token)
         x.append(query[2])
         for number in range(config.layers):
@@ -327,11 +378,17 @@ class SlowTwin:
         self, history: History, prefix: int, values: Array, kinds: list[int], position: int
     ) -> Array:
         token = self.weights["star"] + self.linear("star_pool", self.pool(values, kinds))
+        mean, deviation = self.consult(history, prefix, (values, kinds), -1)
+        if position >= prefix:
+            token = token + self.linear("process_query", self.numbers(mean, _size(deviation)))
         state = self.run(history, prefix, (values, kinds, token, 1, position))
         logits = self.linear("metric_head", state)
         smooth = self.linear("metric_smooth", state)
+        power = float(self.linear("process_gate", state)[0]) * (position >= prefix)
         for b in range(self.config.num_bins):
-            logits[b] += smooth @ self.bins[b]
+            apart = ((b + 0.5) / self.config.num_bins - mean) / deviation
+            density = math.exp(-(apart**2) / 2) / math.sqrt(2 * math.pi) / deviation
+            logits[b] += smooth @ self.bins[b] + power * math.log(0.99 * density + 0.01)
         return logits
 
     def value_logits(
@@ -357,6 +414,10 @@ class SlowTwin:
                 logits[bins + index] += asked @ vector
         legal = self.metadata.legal[0, slot].numpy()
         return np.where(legal, logits, -np.inf)
+
+
+def _size(deviation: float) -> float:
+    return float(np.clip(1 + math.log10(deviation) / 3, 0.0, 1.0))
 
 
 def _softmax(scores: Array) -> Array:

@@ -10,12 +10,19 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from optformer.config import ModelConfig
+from optformer.gaussian_process import fit_process
 from optformer.model import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import TrainingConfig
 from optformer.training.losses import study_losses
 from optformer.training.prior import SyntheticPrior
-from optformer.training.speed import SpeedMeter, measure_peak, training_flops, work_of
+from optformer.training.speed import (
+    SpeedMeter,
+    fast_precision,
+    measure_peak,
+    training_flops,
+    work_of,
+)
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -27,7 +34,10 @@ def test_training_flops__batches_of_any_shape__are_what_torch_counts(
     model = OptFormerModel(config)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         study_losses(model, batch, 0.8).total.backward()  # type: ignore[no-untyped-call]
-    assert training_flops(config, batch) == pytest.approx(counter.get_total_flops(), rel=1e-3)
+    with FlopCounterMode(display=False) as consulted:
+        fit_process(batch.history.first(batch.prefix)).predict(batch.metrics.points)
+    counted = counter.get_total_flops() - consulted.get_total_flops()
+    assert training_flops(config, batch) == pytest.approx(counted, rel=1e-3)
 
 
 def test_rates__known_work__are_divided_by_the_time_since_the_last_call(
@@ -55,3 +65,15 @@ def test_rates__known_work__are_divided_by_the_time_since_the_last_call(
 
 def test_measure_peak__this_machine__is_between_an_abacus_and_a_cluster() -> None:
     assert 1e8 < measure_peak(torch.device("cpu")) < 1e16
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [("AVX2", torch.float32), ("AVX512", torch.bfloat16), ("DEFAULT", torch.float32)],
+)
+def test_fast_precision__cpu__is_bf16_where_it_has_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, capability: str, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert fast_precision(torch.device("cpu")) == expected
+    assert fast_precision(torch.device("cuda")) == torch.bfloat16
