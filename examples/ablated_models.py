@@ -93,6 +93,15 @@ class LearnedSlots(OptFormerModel):
         self.slot_metadata.requires_grad_(False)  # it is zero
 
 
+class Alone(OptFormerModel):
+    """No Gaussian process is consulted: what it says has no weight."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config)
+        for part in (self.process_trial, self.process_query, self.process_gate):
+            part.requires_grad_(False)  # they are zero
+
+
 class FullAttention(OptFormerModel):
     """The history is a sequence of P + 1 tokens a trial, and all of them are keys.
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ablated_models import (
+    Alone,
     BinTable,
     CausalHistory,
     FullAttention,
@@ -108,6 +109,7 @@ class Variant:
 
 VARIANTS = {
     BASELINE: Variant(),
+    "no Gaussian process consulted": Variant(model=Alone),
     "trial pooled by a sum, no binding": Variant(model=SumPooling),
     "numbers from a table of bins": Variant(model=BinTable),
     "no attention bias by distance": Variant(model=NoDistance),

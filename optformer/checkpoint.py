@@ -71,7 +71,8 @@ def _load(directory: Path, stamps: tuple[tuple[str, int], ...]) -> Checkpoint:
     described = _read_json(directory / CONFIG)
     run = _read_json(directory / RUN)
     version = described.get("format_version")
-    if version not in range(1, FORMAT_VERSION + 1) or described.get("model_type") != "optformer":
+    readable = isinstance(version, int) and 1 <= version <= FORMAT_VERSION
+    if not readable or described.get("model_type") != "optformer":
         raise CheckpointError(
             f"{directory / CONFIG} describes {described.get('model_type')!r} in format "
             f"{version!r}; this release reads 'optformer' in formats 1 to {FORMAT_VERSION}"
@@ -93,8 +94,10 @@ def _load(directory: Path, stamps: tuple[tuple[str, int], ...]) -> Checkpoint:
     try:
         model = OptFormerModel(config)
         weights = load_file(directory / WEIGHTS)
-        later = [name for first, names in ADDED.items() if version < first for name in names]
-        added = {name: torch.zeros_like(model.state_dict()[name]) for name in later}
+        later = (
+            names for first, names in ADDED.items() if int(described["format_version"]) < first
+        )
+        added = {n: torch.zeros_like(model.state_dict()[n]) for names in later for n in names}
         model.load_state_dict({**{n: weight.float() for n, weight in weights.items()}, **added})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{directory / WEIGHTS} cannot be read: {error}") from error

@@ -79,8 +79,8 @@ class OptFormerConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     ):
         if format_version != FORMAT_VERSION:
             raise CheckpointError(
-                f"the checkpoint has format {format_version!r}; transformers reads format "
-                f"{FORMAT_VERSION}: write an older one anew with load_checkpoint and save_checkpoint"
+                f"the checkpoint has format {format_version!r}, transformers reads {FORMAT_VERSION}; "
+                "write an older one anew with load_checkpoint and save_checkpoint"
             )
         self.format_version = format_version
         self.vocabulary_hash = vocabulary_hash
@@ -383,7 +383,7 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
         start = torch.full_like(labels[:, :1], _START)
         return torch.cat([start, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, _PAD)], 1)
 
-    def prepare_inputs_for_generation(  # type: ignore[override]
+    def prepare_inputs_for_generation(
         self,
         input_ids: Tensor,
         encoder_outputs: MetadataOutput | None = None,

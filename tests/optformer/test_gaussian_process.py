@@ -86,7 +86,9 @@ def test_left_out__any_trial__is_predicted_as_without_it() -> None:
         expected = fitted.mean[:, 0] + (across * solved[..., 0]).sum(-1)
         unexplained = covariance[:, trial, trial] - (across * solved[..., 1]).sum(-1)
         torch.testing.assert_close(mean[:, trial], expected)
-        torch.testing.assert_close(deviation[:, trial].square(), fitted.variance[:, 0] * unexplained)
+        torch.testing.assert_close(
+            deviation[:, trial].square(), fitted.variance[:, 0] * unexplained
+        )
 
 
 @pytest.mark.parametrize("trials", [0, 1, 4])

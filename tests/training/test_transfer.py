@@ -101,7 +101,7 @@ def test_told_scores__all_ways_of_telling__are_compared_with_everything_told(
         assert (score.table, score.tasks) == ("toy", 2)
         assert list(score.loss) == list(transfer.CONTEXTS)
         for length, loss in score.loss.items():
-            assert 0.0 < loss.value < 10.0
+            assert 0.0 < loss.value < 20.0
             gap = loss.value - scores["all"].loss[length].value
             assert score.worse[length].value == pytest.approx(gap)
     assert any(gap.value != 0.0 for gap in scores["permuted names"].worse.values())
