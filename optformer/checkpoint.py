@@ -94,10 +94,7 @@ def _load(directory: Path, stamps: tuple[tuple[str, int], ...]) -> Checkpoint:
     try:
         model = OptFormerModel(config)
         weights = load_file(directory / WEIGHTS)
-        later = (
-            names for first, names in ADDED.items() if int(described["format_version"]) < first
-        )
-        added = {n: torch.zeros_like(model.state_dict()[n]) for names in later for n in names}
+        added = _later_weights(int(described["format_version"]), model)
         model.load_state_dict({**{n: weight.float() for n, weight in weights.items()}, **added})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{directory / WEIGHTS} cannot be read: {error}") from error
@@ -156,6 +153,13 @@ def save_checkpoint(
                 raise
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot write the checkpoint {target}: {error}") from error
+
+
+def _later_weights(version: int, model: OptFormerModel) -> dict[str, Tensor]:
+    """Zeros for the weights that a checkpoint of an older format does not hold."""
+    state = model.state_dict()
+    later = [name for first, names in ADDED.items() if version < first for name in names]
+    return {name: torch.zeros_like(state[name]) for name in later}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

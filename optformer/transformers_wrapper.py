@@ -79,7 +79,7 @@ class OptFormerConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     ):
         if format_version != FORMAT_VERSION:
             raise CheckpointError(
-                f"the checkpoint has format {format_version!r}, transformers reads {FORMAT_VERSION}; "
+                f"the checkpoint has format {format_version!r}, this class reads {FORMAT_VERSION}; "
                 "write an older one anew with load_checkpoint and save_checkpoint"
             )
         self.format_version = format_version
