@@ -49,6 +49,7 @@ POLICY_UNTIL = 20  # trials after which samples of the policy find nothing that 
 LOCAL_CANDIDATES, LOCAL_CENTRES = 48, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
+NOISE_FROM = 10  # trials after which the deviation predicted at the best one is that of the noise
 ZOOM_FROM, ZOOM_EVERY = 20, 2  # trials before the first look from near, and from one to the next
 NEAREST = 3  # past trials named in an explanation
 
@@ -276,7 +277,9 @@ class Planner:
     ) -> Tensor:
         """The acquisition function of candidates, (N,)."""
         score = acquisition(self.strategy)(asked.logits, view.ranking.best, generator)
-        return score + beyond_noise(asked.logits, noise) if self.strategy == "ei" else score
+        if self.strategy == "ei" and len(view.history) >= NOISE_FROM:
+            score = score + beyond_noise(asked.logits, noise)
+        return score
 
     def _assumed(self, logits: Tensor, generator: torch.Generator) -> float | None:
         """The scaled value a pending trial is told to have, None for the placeholder."""
