@@ -56,8 +56,8 @@ _NO_NAMES = """\
 Names and descriptions carried no information in its training data: it reads them, but has not
   learned what a learning rate is."""
 _TABLE_NAMES = """\
-Names carried information only in the tables above: on their spaces it knows what tends to work,
-  elsewhere it reads names, but has not learned what a learning rate is."""
+Names carried information in the tables and histories above: of models like theirs it knows what
+  tends to work; other names it reads without knowing what they stand for."""
 
 
 def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None = None) -> Path:
