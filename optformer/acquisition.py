@@ -16,7 +16,6 @@ from optformer.data.errors import ConfigError
 from optformer.encoded_space import Array
 
 UCB_QUANTILE = 0.9
-LEAST_SHARE = 1e-3  # of a deviation that is no larger than the noise
 _TINY = 1e-12
 _CLOSE = 1e-3  # distance below which a slope is rounding
 
@@ -79,24 +78,6 @@ def acquisition(name: str) -> Acquisition:
             f"unknown strategy {name!r}; known are {sorted([*ACQUISITIONS, 'policy'])}"
         )
     return ACQUISITIONS[name]
-
-
-def beyond_noise(logits: Tensor, noise: Tensor | float) -> Tensor:
-    """Logarithm of the share of a prediction's deviation that another measurement could remove.
-
-    Added to an expected improvement it makes the augmented one (Huang et al. 2006, "Global
-    optimization of stochastic black-box systems via sequential kriging meta-models"): near what is
-    known well, improvement is expected of the noise alone, and a search would stay there for good.
-
-    Args:
-        logits: Predictions, (N, Q + 1).
-        noise: Deviation predicted for another measurement of the best trial.
-
-    Returns:
-        At most 0, (N,).
-    """
-    _, deviation = moments(logits)
-    return torch.log((1 - noise / deviation.clamp(min=_TINY)).clamp(min=LEAST_SHARE))
 
 
 def local_penalty(logits: Tensor, distances: Array, best: Tensor, slope: float) -> Tensor:

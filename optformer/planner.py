@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.acquisition import ACQUISITIONS, acquisition, beyond_noise, moments
+from optformer.acquisition import ACQUISITIONS, acquisition, moments
 from optformer.candidates import (
     MAX_LISTED,
     Candidates,
@@ -49,7 +49,6 @@ POLICY_UNTIL = 20  # trials after which samples of the policy find nothing that 
 LOCAL_CANDIDATES, LOCAL_CENTRES = 48, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
-NOISE_FROM = 10  # trials after which the deviation predicted at the best one is that of the noise
 ZOOM_FROM, ZOOM_EVERY = 20, 2  # trials before the first look from near, and from one to the next
 NEAREST = 3  # past trials named in an explanation
 
@@ -253,14 +252,13 @@ class Planner:
         generator: torch.Generator,
     ) -> Scored:
         """The best candidate: of the pool, or of a local round around its best."""
-        space, best = view.space, view.best()
+        rank, space, best = acquisition(self.strategy), view.space, view.ranking.best
         pool = untried(space, pool, view.tried)
         if not len(pool):
             pool = anything_new(space, view.tried, rng)
-        again, asked = view.ask(join(best, pool)).split(len(best))
-        noise = moments(again.logits)[1].sum()  # of the best trial, if there is one
+        asked = view.ask(pool)
         slope = view.slope(asked)
-        score = self._score(view, asked, noise, generator) + view.penalty(asked, slope)
+        score = rank(asked.logits, best, generator) + view.penalty(asked, slope)
         if space.size is None or space.size > MAX_LISTED:
             centres = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
             local = near(space, centres, LOCAL_CANDIDATES, rng, "local", LOCAL_SCALES)
@@ -268,18 +266,9 @@ class Planner:
             if len(local):
                 answered = view.ask(local)
                 asked = asked.join(answered)
-                more = self._score(view, answered, noise, generator)
-                score = torch.cat([score, more + view.penalty(answered, slope)])
+                more = rank(answered.logits, best, generator) + view.penalty(answered, slope)
+                score = torch.cat([score, more])
         return asked.select(int(score.argmax()))
-
-    def _score(
-        self, view: StudyView, asked: Scored, noise: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """The acquisition function of candidates, (N,)."""
-        score = acquisition(self.strategy)(asked.logits, view.ranking.best, generator)
-        if self.strategy == "ei" and len(view.history) >= NOISE_FROM:
-            score = score + beyond_noise(asked.logits, noise)
-        return score
 
     def _assumed(self, logits: Tensor, generator: torch.Generator) -> float | None:
         """The scaled value a pending trial is told to have, None for the placeholder."""

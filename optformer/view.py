@@ -36,14 +36,6 @@ class Scored:
         """One of the candidates."""
         return Scored(self.candidates.select([index]), self.logits[[index]])
 
-    def split(self, count: int) -> tuple[Scored, Scored]:
-        """The first candidates, and the others."""
-        first, rest = np.arange(count), np.arange(count, len(self.candidates))
-        return (
-            Scored(self.candidates.select(first), self.logits[:count]),
-            Scored(self.candidates.select(rest), self.logits[count:]),
-        )
-
 
 @dataclass(frozen=True)
 class StudyView:
@@ -71,15 +63,6 @@ class StudyView:
     def measured(self) -> bool:
         """Whether any trial has a value."""
         return any(trial.has_value for trial in self.history)
-
-    def best(self) -> Candidates:
-        """The best trial, or nothing when none has a value."""
-        values = [
-            -np.inf if trial.value is None else self.config.sign * trial.value
-            for trial in self.history
-        ]
-        which = [int(np.argmax(values))] if self.measured else []
-        return Candidates(self.tried[which], np.full(len(which), "best"))
 
     def ask(self, candidates: Candidates) -> Scored:
         """What the ranking predicts of candidates."""

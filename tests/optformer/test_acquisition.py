@@ -9,9 +9,7 @@ from torch import Tensor
 
 from optformer.acquisition import (
     ACQUISITIONS,
-    LEAST_SHARE,
     acquisition,
-    beyond_noise,
     bin_centres,
     local_penalty,
     moments,
@@ -170,11 +168,3 @@ def test_steepest_slope__three_points__is_of_the_steepest_pair() -> None:
     logits = torch.cat([_gaussian(mean, 0.02) for mean in (0.3, 0.5, 0.6)])
     distances = np.array([[0.0, 0.5, 0.9], [0.5, 0.0, 0.1], [0.9, 0.1, 0.0]])
     assert steepest_slope(logits, distances) == pytest.approx(1.0, rel=1e-2)
-
-
-def test_beyond_noise__deviation_of_the_noise_and_twice_it__are_least_and_half() -> None:
-    logits = torch.cat([_gaussian(0.5, 0.05), _gaussian(0.4, 0.1)])
-    share = beyond_noise(logits, moments(logits)[1][0]).exp()
-    assert float(share[0]) == pytest.approx(LEAST_SHARE)
-    assert float(share[1]) == pytest.approx(0.5, abs=0.01)
-    assert (beyond_noise(logits, 0.0) == 0).all()
