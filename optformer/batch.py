@@ -62,6 +62,12 @@ class Points:
     values: Tensor
     kinds: Tensor
 
+    def join(self, later: Points) -> Points:
+        """These points, then others."""
+        return Points(
+            torch.cat([self.values, later.values], 1), torch.cat([self.kinds, later.kinds], 1)
+        )
+
 
 @dataclass(frozen=True)
 class History:
@@ -89,12 +95,8 @@ class History:
 
     def join(self, later: History) -> History:
         """These trials, then others."""
-        points = Points(
-            torch.cat([self.points.values, later.points.values], 1),
-            torch.cat([self.points.kinds, later.points.kinds], 1),
-        )
         return History(
-            points,
+            self.points.join(later.points),
             torch.cat([self.metric, later.metric], 1),
             torch.cat([self.metric_kinds, later.metric_kinds], 1),
         )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from optformer.batch import History, Points
+from optformer.data.synthetic.gaussian_process import matern52_at
 from optformer.tokenization.history import MetricKind, ValueKind
 
 LENGTH_SCALES = (0.15, 0.4, 1.0, 2.5)  # of the grid, times the square root of P / 2
@@ -230,8 +231,7 @@ def _noisy(covariance: Tensor, noise: Tensor, known: Tensor) -> Tensor:
 
 def _matern52(squared: Tensor) -> Tensor:
     """Matern-5/2 covariance at squared distances."""
-    scaled = (5 * squared).sqrt()
-    return (1 + scaled + 5 / 3 * squared) * torch.exp(-scaled)
+    return matern52_at(squared.sqrt(), 1.0)
 
 
 def _matern52_slope(squared: Tensor) -> Tensor:

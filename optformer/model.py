@@ -459,10 +459,7 @@ class OptFormerModel(nn.Module):
         return tokens + F.pad(told, (0, 0, 0, history.length - process.length))
 
     def _append(self, memory: Memory, cache: Cache, history: History, visible: Tensor) -> Cache:
-        points = Points(
-            torch.cat([cache.points.values, history.points.values], 1),
-            torch.cat([cache.points.kinds, history.points.kinds], 1),
-        )
+        points = cache.points.join(history.points)
         x = self._trials(memory, history, None if cache.length else cache.process)
         position = torch.arange(cache.length, points.values.shape[1], device=x.device)
         logs = self._log_distances(memory, history.points, points)

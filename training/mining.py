@@ -51,10 +51,7 @@ def mine(model: OptFormerModel, batch: StudyBatch, count: int) -> StudyBatch:
     return replace(
         batch,
         metrics=Questions(
-            Points(
-                torch.cat([asked.points.values, taken(spare.points.values)], 1),
-                torch.cat([asked.points.kinds, taken(spare.points.kinds)], 1),
-            ),
+            asked.points.join(Points(taken(spare.points.values), taken(spare.points.kinds))),
             torch.cat([asked.position, position]),
             torch.cat([asked.target, torch.gather(spare.target, 1, top)], 1),
         ),

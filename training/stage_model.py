@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from optformer.batch import Points
 from optformer.config import ModelConfig
-from optformer.gaussian_process import fit_process
+from optformer.gaussian_process import GaussianProcess, fit_process
 from optformer.model import Expected, Memory, OptFormerModel
 from optformer.training.batch import StudyBatch
 
@@ -77,12 +77,10 @@ class StageModel(OptFormerModel):
     def enter(self, batch: StudyBatch) -> list[Tensor]:
         """Tokens of trials, metric and value questions; then the memory's parts, by space."""
         memory = self.encode_metadata(batch.metadata)
-        process = fit_process(batch.history.first(batch.prefix))
-        asked = batch.metrics
-        expected = Expected.of(process, asked.points, asked.position)
+        process, expected = _consult(batch)
         return [
             self._trials(memory, batch.history, process),
-            self._metric_queries(memory, asked.points, expected),
+            self._metric_queries(memory, batch.metrics.points, expected),
             self._value_queries(memory, batch.values.points, batch.value_slots),
             memory.tokens,
             memory.slots,
@@ -123,9 +121,7 @@ class StageModel(OptFormerModel):
         """Metric and value logits, as of the whole model."""
         _, metrics, values, *told = carried
         memory = self._memory(told, batch)
-        asked = batch.metrics
-        process = fit_process(batch.history.first(batch.prefix))  # anew: it is not carried
-        expected = Expected.of(process, asked.points, asked.position)
+        _, expected = _consult(batch)  # anew: it is not carried
         return (
             self._metric_answers(self.output_norm(metrics), expected),
             self._value_answers(memory, self.output_norm(values), batch.value_slots),
@@ -147,6 +143,12 @@ class StageModel(OptFormerModel):
             legal=metadata.legal[..., : self.config.num_bins + choices.shape[2]],
         )
         return memory.repeat(batch.history.metric.shape[0] // memory.spaces)
+
+
+def _consult(batch: StudyBatch) -> tuple[GaussianProcess, Expected]:
+    """The Gaussian process of each study, and what it expects of the metric questions."""
+    process = fit_process(batch.history.first(batch.prefix))
+    return process, Expected.of(process, batch.metrics.points, batch.metrics.position)
 
 
 def joined(name: str, parts: Sequence[Tensor]) -> Tensor:

@@ -181,17 +181,21 @@ class Training:
         return self.learning_rate * (1 + math.cos(math.pi * fallen)) / 2
 
 
-class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class _NetworkModel(BaseEstimator):  # type: ignore[misc]
+    """A network as an estimator of scikit-learn, apart from what it predicts."""
+
+    def __init__(self, architecture: Architecture, training: Training):
+        self.architecture = architecture
+        self.training = training
+
+
+class NetworkClassifier(ClassifierMixin, _NetworkModel):  # type: ignore[misc]
     """A network whose outputs are the logits of the classes.
 
     Args:
         architecture: Makes the network.
         training: How it is trained.
     """
-
-    def __init__(self, architecture: Architecture, training: Training):
-        self.architecture = architecture
-        self.training = training
 
     def fit(self, inputs: Array, targets: Array) -> NetworkClassifier:
         """Train from fixed random weights on inputs, (N, features), and labels, (N,).
@@ -223,17 +227,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels
 
 
-class NetworkRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class NetworkRegressor(RegressorMixin, _NetworkModel):  # type: ignore[misc]
     """A network whose output is a target of deviation about 1.
 
     Args:
         architecture: Makes the network.
         training: How it is trained.
     """
-
-    def __init__(self, architecture: Architecture, training: Training):
-        self.architecture = architecture
-        self.training = training
 
     def fit(self, inputs: Array, targets: Array) -> NetworkRegressor:
         """Train from fixed random weights on inputs, (N, features), and targets, (N,).

@@ -27,7 +27,7 @@ def matern52(first: Tensor, second: Tensor, length_scale: Tensor) -> Tensor:
     Returns:
         (..., N, M).
     """
-    return _covariance(_distances(first, second), length_scale)
+    return matern52_at(_distances(first, second), length_scale)
 
 
 def fit(place: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,7 +46,7 @@ def fit(place: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     grid_scale = scales.repeat_interleave(len(NOISES))  # (G,)
     grid_noise = noises.repeat(len(LENGTH_SCALES))
     distances = _distances(place, place)[:, None]  # (B, 1, T, T)
-    covariance = _covariance(distances, scales[:, None, None])
+    covariance = matern52_at(distances, scales[:, None, None])
     covariance = covariance.repeat_interleave(len(NOISES), 1)  # (B, G, T, T)
     covariance.diagonal(dim1=-2, dim2=-1).add_(grid_noise[:, None])
     factor = torch.linalg.cholesky(covariance)
@@ -127,7 +127,7 @@ def _distances(first: Tensor, second: Tensor) -> Tensor:
     return torch.cdist(first, second, compute_mode=exact)
 
 
-def _covariance(distance: Tensor, length_scale: Tensor) -> Tensor:
+def matern52_at(distance: Tensor, length_scale: Tensor | float) -> Tensor:
     """Matern-5/2 covariance of unit variance at distances; in place where it can be, for speed."""
     scaled = distance * (math.sqrt(5) / length_scale)
     polynomial = torch.addcmul(scaled + 1, scaled, scaled, value=1 / 3)
