@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from optformer.batch import UNSET, History, Points
 from optformer.config import ModelConfig
-from optformer.gaussian_process import GaussianProcess, fit_process
 from optformer.model import Cache, Memory, OptFormerModel
+from optformer.process_mixture import ProcessMixture, fit_processes
 from optformer.tokenization.history import ValueKind
 
 
@@ -121,11 +121,11 @@ class FullAttention(OptFormerModel):
             history.metric_kinds.repeat_interleave(each, 1),
         )
         prefix = history.length if prefix is None else prefix
-        process = fit_process(history.first(prefix))
-        return self._encode(memory, repeated, prefix * each, process)
+        processes = fit_processes(history.first(prefix))
+        return self._encode(memory, repeated, prefix * each, processes)
 
     def _trials(
-        self, memory: Memory, history: History, process: GaussianProcess | None = None
+        self, memory: Memory, history: History, processes: ProcessMixture | None = None
     ) -> Tensor:
         parameters = memory.slots.shape[1]
         each = parameters + 1
@@ -138,7 +138,7 @@ class FullAttention(OptFormerModel):
         )
         tokens = self.parameter + self.parameter_pool(self._pool(memory, single))
         tokens = tokens.unflatten(1, (-1, parameters))  # (B, T, P, D)
-        metric = super()._trials(memory, own, process)[:, :, None]
+        metric = super()._trials(memory, own, processes)[:, :, None]
         return torch.cat([tokens, metric], 2).flatten(1, 2)
 
     def _log_distances(self, memory: Memory, points: Points, past: Points) -> Tensor:

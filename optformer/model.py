@@ -21,12 +21,11 @@ from torch import Tensor, nn
 
 from optformer.batch import History, Metadata, Points
 from optformer.config import ModelConfig
-from optformer.gaussian_process import GaussianProcess, fit_process
 from optformer.modules import DecoderLayer, EncoderLayer, NumberFeatures, RelativeBias
+from optformer.process_mixture import Expected, ProcessMixture, fit_processes
 from optformer.tokenization.history import MetricKind, ValueKind
 
 _NEAR = 1e-5  # added to squared distances: points closer than 0.003 count as the same
-_FLAT = 0.01  # share of a process's answer that is alike for all bins: no value is impossible
 _HIDDEN = -1e9  # attention score of what must not be seen
 
 
@@ -77,13 +76,13 @@ class Cache:
 
     Attributes:
         points: The trials' points.
-        process: Gaussian process fitted to the trials that see each other both ways.
+        processes: Fitted to the trials that see each other both ways.
         keys: Keys of memory and metric tokens, one (B, H, M + T, D / H) a layer.
         values: Values of the same.
     """
 
     points: Points
-    process: GaussianProcess
+    processes: ProcessMixture
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
 
@@ -91,36 +90,6 @@ class Cache:
     def length(self) -> int:
         """Number of trials T."""
         return self.points.values.shape[1]
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What a Gaussian process expects of N points a study.
-
-    Attributes:
-        mean: Of the scaled metric, float32, (B, N).
-        deviation: Its standard deviation, float32, (B, N).
-        told: 1 for points that may see all trials of the process, 0 for others, (N,).
-    """
-
-    mean: Tensor
-    deviation: Tensor
-    told: Tensor
-
-    @staticmethod
-    def of(process: GaussianProcess, points: Points, position: Tensor | None) -> Expected:
-        """Ask a process about points that may see the first `position` trials, or all, (N,)."""
-        mean, deviation = process.predict(points)
-        told = mean.new_ones(mean.shape[1]) if position is None else position >= process.length
-        return Expected(mean.float(), deviation.float(), told.float())
-
-    def log_chances(self, bins: int) -> Tensor:
-        """Logarithm of each bin's share of the distribution, but for a constant, (B, N, Q)."""
-        centres = (torch.arange(bins, device=self.mean.device) + 0.5) / bins
-        deviation = self.deviation.clamp(min=0.5 / bins)[..., None]
-        apart = (centres - self.mean[..., None]) / deviation
-        density = torch.exp(-0.5 * apart.square()) / (math.sqrt(2 * math.pi) * deviation)
-        return torch.log((1 - _FLAT) * density + _FLAT)
 
 
 class OptFormerModel(nn.Module):
@@ -172,7 +141,7 @@ class OptFormerModel(nn.Module):
         self.parameter_pool = nn.Linear(width, width, bias=False)
         self.parameter_slot = nn.Linear(pool, width, bias=False)
 
-        # What the Gaussian process says: of trials from the others, of asked points, of the answer.
+        # What Gaussian processes say: of trials from the others, of asked points, of the answer.
         self.process_trial = nn.Linear(3 * config.number_features, width, bias=False)
         self.process_query = nn.Linear(2 * config.number_features, width, bias=False)
         self.process_gate = nn.Linear(width, 1, bias=False)
@@ -409,14 +378,14 @@ class OptFormerModel(nn.Module):
                 ones see the trials before them and themselves. 0 is causal throughout.
         """
         prefix = history.length if prefix is None else prefix
-        return self._encode(memory, history, prefix, fit_process(history.first(prefix)))
+        return self._encode(memory, history, prefix, fit_processes(history.first(prefix)))
 
     def _encode(
-        self, memory: Memory, history: History, prefix: int, process: GaussianProcess
+        self, memory: Memory, history: History, prefix: int, processes: ProcessMixture
     ) -> Cache:
         visible = self._visible(history, prefix)
         empty = Points(history.points.values[:, :0], history.points.kinds[:, :0])
-        return self._append(memory, Cache(empty, process, (), ()), history, visible)
+        return self._append(memory, Cache(empty, processes, (), ()), history, visible)
 
     def extend_history(self, memory: Memory, cache: Cache, history: History) -> Cache:
         """Append trials to an encoded history; each sees all trials before it and itself."""
@@ -436,11 +405,11 @@ class OptFormerModel(nn.Module):
         return (place[None, :] <= place[:, None]) | (inside[None, :] & inside[:, None])
 
     def _trials(
-        self, memory: Memory, history: History, process: GaussianProcess | None = None
+        self, memory: Memory, history: History, processes: ProcessMixture | None = None
     ) -> Tensor:
-        """The metric tokens of trials, (B, T, D); the first are those of a process, if given.
+        """The metric tokens of trials, (B, T, D); the first are those of processes, if given.
 
-        A process tells of each of its trials what it expects from the others.
+        Processes tell of each of their trials what they expect from the others.
         """
         measured = (history.metric_kinds == MetricKind.VALUE)[..., None]
         tokens: Tensor = (
@@ -449,18 +418,18 @@ class OptFormerModel(nn.Module):
             + self.metric_value(self.numbers(history.metric)) * measured
             + self.metric_status(history.metric_kinds)
         )
-        if process is None:
+        if processes is None:
             return tokens
-        mean, deviation = process.left_out()
-        missed = torch.sigmoid((process.values - mean) / deviation)
+        mean, deviation = processes.left_out().moments()
+        missed = torch.sigmoid((processes.values.float() - mean) / deviation)
         parts = mean, _size(deviation), missed
         told = self.process_trial(torch.cat([self.numbers(part) for part in parts], -1))
-        told = told * process.known[..., None]
-        return tokens + F.pad(told, (0, 0, 0, history.length - process.length))
+        told = told * processes.known[..., None]
+        return tokens + F.pad(told, (0, 0, 0, history.length - processes.length))
 
     def _append(self, memory: Memory, cache: Cache, history: History, visible: Tensor) -> Cache:
         points = cache.points.join(history.points)
-        x = self._trials(memory, history, None if cache.length else cache.process)
+        x = self._trials(memory, history, None if cache.length else cache.processes)
         position = torch.arange(cache.length, points.values.shape[1], device=x.device)
         logs = self._log_distances(memory, history.points, points)
         biases = self._bias(memory, 0, position, visible, logs)
@@ -474,7 +443,7 @@ class OptFormerModel(nn.Module):
             values.append(torch.cat([past[1], own[1]], 2))
             if i + 1 < len(self.layers):  # nothing reads what the last layer makes of a trial
                 x = layer(x, keys[i], values[i], biases[i], see_self=False)
-        return Cache(points, cache.process, tuple(keys), tuple(values))
+        return Cache(points, cache.processes, tuple(keys), tuple(values))
 
     def metric_logits(
         self,
@@ -494,14 +463,15 @@ class OptFormerModel(nn.Module):
         Returns:
             Logits over the bins and `failed`, float32, (B, N, Q + 1).
         """
-        expected = Expected.of(cache.process, points, position)
+        expected = cache.processes.predict(points, position)
         x = self._metric_queries(memory, points, expected)
         state = self._query(memory, cache, points, x, 1, position)
         return self._metric_answers(state, expected)
 
     def _metric_queries(self, memory: Memory, points: Points, expected: Expected) -> Tensor:
         """The `*` tokens of points, (B, N, D)."""
-        parts = expected.mean, _size(expected.deviation)
+        mean, deviation = expected.moments()
+        parts = mean, _size(deviation)
         told = self.process_query(torch.cat([self.numbers(part) for part in parts], -1))
         pooled = self.star_pool(self._pool(memory, points))
         tokens: Tensor = self.star + pooled + told * expected.told[:, None]
@@ -510,7 +480,7 @@ class OptFormerModel(nn.Module):
     def _metric_answers(self, state: Tensor, expected: Expected) -> Tensor:
         """Logits from the decoder's output, (B, N, Q + 1).
 
-        The process's answer is multiplied in, to a power that the state decides.
+        The processes' answer is multiplied in, to a power that the state decides.
         """
         smooth = self.metric_smooth(state).float() @ self.numbers.bins.T
         power = self.process_gate(state).float() * expected.told[:, None]

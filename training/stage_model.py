@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from optformer.batch import Points
 from optformer.config import ModelConfig
-from optformer.gaussian_process import GaussianProcess, fit_process
-from optformer.model import Expected, Memory, OptFormerModel
+from optformer.model import Memory, OptFormerModel
+from optformer.process_mixture import Expected, ProcessMixture, fit_processes
 from optformer.training.batch import StudyBatch
 
 COPIED = ("trial_bias", "kind_bias")
@@ -77,9 +77,9 @@ class StageModel(OptFormerModel):
     def enter(self, batch: StudyBatch) -> list[Tensor]:
         """Tokens of trials, metric and value questions; then the memory's parts, by space."""
         memory = self.encode_metadata(batch.metadata)
-        process, expected = _consult(batch)
+        processes, expected = _consult(batch)
         return [
-            self._trials(memory, batch.history, process),
+            self._trials(memory, batch.history, processes),
             self._metric_queries(memory, batch.metrics.points, expected),
             self._value_queries(memory, batch.values.points, batch.value_slots),
             memory.tokens,
@@ -145,10 +145,10 @@ class StageModel(OptFormerModel):
         return memory.repeat(batch.history.metric.shape[0] // memory.spaces)
 
 
-def _consult(batch: StudyBatch) -> tuple[GaussianProcess, Expected]:
-    """The Gaussian process of each study, and what it expects of the metric questions."""
-    process = fit_process(batch.history.first(batch.prefix))
-    return process, Expected.of(process, batch.metrics.points, batch.metrics.position)
+def _consult(batch: StudyBatch) -> tuple[ProcessMixture, Expected]:
+    """The Gaussian processes of each study, and what they expect of the metric questions."""
+    processes = fit_processes(batch.history.first(batch.prefix))
+    return processes, processes.predict(batch.metrics.points, batch.metrics.position)
 
 
 def joined(name: str, parts: Sequence[Tensor]) -> Tensor:

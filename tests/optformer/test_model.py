@@ -26,9 +26,9 @@ from optformer.config import ModelConfig
 from optformer.data.parameters import Categorical, Float, Int, Ordinal
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
-from optformer.gaussian_process import fit_process
 from optformer.model import Cache, Memory, OptFormerModel
 from optformer.modules import relative_bucket
+from optformer.process_mixture import fit_processes
 from optformer.tokenization.history import (
     HistoryEncoding,
     MetricKind,
@@ -253,45 +253,67 @@ class SlowTwin:
 
     def consult(
         self, history: History, count: int, point: tuple[Array, list[int]], without: int
-    ) -> tuple[float, float]:
-        """What the process of the first `count` trials, but for one, expects of a point."""
-        process = fit_process(history.first(count))
-        weights, noise = process.weights[0].numpy(), float(process.noise)
+    ) -> list[tuple[float, bool, float, float]]:
+        """What processes of the first `count` trials, but for one, expect of a point.
+
+        Of each its chance, whether it is of straight values, mean and deviation.
+        """
+        fitted = fit_processes(history.first(count))
         trials = [
             (v.double().numpy(), k.tolist())
             for v, k in zip(history.points.values[0], history.points.kinds[0], strict=True)
         ]
 
-        def covariance(first: Any, second: Any) -> float:
-            squared = 0.0
-            for p, weight in enumerate(weights):
-                kinds = first[1][p], second[1][p]
-                if ValueKind.CHOICE in kinds:
-                    gap = float(kinds[0] != kinds[1] or first[0][p] != second[0][p])
-                else:
-                    places = [
-                        side[0][p] if kind == ValueKind.NUMBER else 0.5
-                        for side, kind in zip((first, second), kinds, strict=True)
-                    ]
-                    apart = (kinds[0] == ValueKind.NUMBER) != (kinds[1] == ValueKind.NUMBER)
-                    gap = (places[0] - places[1]) ** 2 + 0.25 * apart
-                squared += weight * gap
-            scaled = math.sqrt(5 * squared)
-            return (1 + scaled + scaled**2 / 3) * math.exp(-scaled)
+        def gap(first: Any, second: Any, p: int) -> float:
+            kinds = first[1][p], second[1][p]
+            if ValueKind.CHOICE in kinds:
+                return float(kinds[0] != kinds[1] or first[0][p] != second[0][p])
+            places = [
+                side[0][p] if kind == ValueKind.NUMBER else 0.5
+                for side, kind in zip((first, second), kinds, strict=True)
+            ]
+            apart = (kinds[0] == ValueKind.NUMBER) != (kinds[1] == ValueKind.NUMBER)
+            return float((places[0] - places[1]) ** 2 + 0.25 * apart)
 
-        kept = [
-            t
-            for t in range(count)
-            if history.metric_kinds[0, t] == MetricKind.VALUE and t != without
-        ]
-        among = np.array([[covariance(trials[a], trials[b]) for b in kept] for a in kept])
-        among = among.reshape(len(kept), len(kept)) + noise * np.eye(len(kept))
-        across = np.array([covariance(point, trials[t]) for t in kept])
-        mean, variance = float(process.posterior.mean), float(process.posterior.variance)
-        residual = history.metric[0, kept].double().numpy() - mean
-        explained = across @ np.linalg.solve(among, across) if kept else 0.0
-        expected = mean + (across @ np.linalg.solve(among, residual) if kept else 0.0)
-        return expected, math.sqrt(variance * (1 - explained + noise))
+        measured = (history.metric_kinds[0, :count] == MetricKind.VALUE).nonzero()[:, 0].tolist()
+        kept = [t for t in measured if t != without]
+        self.bend = _Bend([float(history.metric[0, t]) for t in measured])
+        said = []
+        for k, chance in enumerate(fitted.chances[0].tolist()):
+            weights, noise = fitted.weights[0, k].numpy(), float(fitted.noise[0, k])
+            straight = bool(fitted.straight[0, k])
+
+            def covariance(first: Any, second: Any, weights: Array = weights) -> float:
+                squared = sum(w * gap(first, second, p) for p, w in enumerate(weights))
+                scaled = math.sqrt(5 * squared)
+                return (1 + scaled + scaled**2 / 3) * math.exp(-scaled)
+
+            among = np.array([[covariance(trials[a], trials[b]) for b in kept] for a in kept])
+            among = among.reshape(len(kept), len(kept)) + noise * np.eye(len(kept))
+            across = np.array([covariance(point, trials[t]) for t in kept])
+            mean = float(fitted.posterior.mean[0, k])
+            variance = float(fitted.posterior.variance[0, k])
+            values = [float(history.metric[0, t]) for t in kept]
+            if straight:
+                values = [self.bend.straight(value) for value in values]
+            explained = across @ np.linalg.solve(among, across) if kept else 0.0
+            moved = across @ np.linalg.solve(among, np.array(values) - mean) if kept else 0.0
+            deviation = math.sqrt(variance * (1 - explained + noise))
+            said.append((chance, straight, mean + moved, deviation))
+        return said
+
+    def moments(self, said: list[tuple[float, bool, float, float]]) -> tuple[float, float]:
+        parts = []
+        for chance, straight, *normal in said:
+            centre, size = normal
+            low, middle, high = (
+                self.bend.bent(place) if straight else place
+                for place in (centre - size, centre, centre + size)
+            )
+            parts.append((chance, middle, (high - low) / 2))
+        mean = sum(chance * middle for chance, middle, _ in parts)
+        spread = sum(c * (half**2 + (middle - mean) ** 2) for c, middle, half in parts)
+        return mean, math.sqrt(spread)
 
     def numbers(self, *numbers: float) -> Array:
         return np.concatenate([self.features(number) for number in numbers])
@@ -321,7 +343,7 @@ class SlowTwin:
                 said = self.features(float(history.metric[0, t]))
                 token = token + self.linear("metric_value", said)
                 if t < prefix:
-                    mean, deviation = self.consult(history, prefix, trials[t], t)
+                    mean, deviation = self.moments(self.consult(history, prefix, trials[t], t))
                     missed = 1 / (1 + math.exp((mean - float(history.metric[0, t])) / deviation))
                     said = self.numbers(mean, _size(deviation), missed)
                     token = token + self.linear("process_trial", said)
@@ -378,7 +400,8 @@ class SlowTwin:
         self, history: History, prefix: int, values: Array, kinds: list[int], position: int
     ) -> Array:
         token = self.weights["star"] + self.linear("star_pool", self.pool(values, kinds))
-        mean, deviation = self.consult(history, prefix, (values, kinds), -1)
+        said = self.consult(history, prefix, (values, kinds), -1)
+        mean, deviation = self.moments(said)
         if position >= prefix:
             token = token + self.linear("process_query", self.numbers(mean, _size(deviation)))
         state = self.run(history, prefix, (values, kinds, token, 1, position))
@@ -386,8 +409,13 @@ class SlowTwin:
         smooth = self.linear("metric_smooth", state)
         power = float(self.linear("process_gate", state)[0]) * (position >= prefix)
         for b in range(self.config.num_bins):
-            apart = ((b + 0.5) / self.config.num_bins - mean) / deviation
-            density = math.exp(-(apart**2) / 2) / math.sqrt(2 * math.pi) / deviation
+            centre = (b + 0.5) / self.config.num_bins
+            density = 0.0
+            for chance, straight, middle, size in said:
+                place = self.bend.straight(centre) if straight else centre
+                slope = self.bend.slope(centre) if straight else 1.0
+                height = math.exp(-(((place - middle) / size) ** 2) / 2) / size
+                density += chance * slope * height / math.sqrt(2 * math.pi)
             logits[b] += smooth @ self.bins[b] + power * math.log(0.99 * density + 0.01)
         return logits
 
@@ -414,6 +442,30 @@ class SlowTwin:
                 logits[bins + index] += asked @ vector
         legal = self.metadata.legal[0, slot].numpy()
         return np.where(legal, logits, -np.inf)
+
+
+class _Bend:
+    """The lower half of a scale, which is logarithmic."""
+
+    def __init__(self, values: list[float]):
+        ranked = sorted(values)
+        self.median = ranked[(len(ranked) - 1) // 2] if ranked else 0.5
+        self.spread = ranked[-1] - self.median if ranked else 0.0
+
+    def straight(self, value: float) -> float:
+        if self.spread <= 0.005 or value >= self.median:
+            return value
+        return self.median + self.spread * (1 - math.exp((self.median - value) / self.spread))
+
+    def bent(self, value: float) -> float:
+        if self.spread <= 0.005 or value >= self.median:
+            return value
+        return self.median - self.spread * math.log(1 + (self.median - value) / self.spread)
+
+    def slope(self, value: float) -> float:
+        if self.spread <= 0.005 or value >= self.median:
+            return 1.0
+        return math.exp((self.median - value) / self.spread)
 
 
 def _size(deviation: float) -> float:

@@ -36,6 +36,7 @@ from optformer.planner import (
 from optformer.scoring import StudyModel, read_study
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.history import encode_points
+from optformer.view import StudyView
 from optformer.zoom import zoom
 
 SPACES: dict[str, SearchSpace] = {
@@ -213,15 +214,17 @@ def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
     config = _config()
     history = _history(config)
     planner = Planner(tiny_checkpoint, strategy=strategy)
-    (found,) = planner.suggest(config, history, 1, seed=1)
     study = planner._view(config, history, {}, torch.Generator()).ranking
     rng = np.random.default_rng(0)
-    # Somewhat more than the candidates from anywhere: the rest is the neighbourhood of the best.
-    points = [found.params, *(config.space.sample(rng) for _ in range(60))]
-    with torch.no_grad():
-        logits = study.metric_logits(encode_points(config.space, points))
-        score = acquisition(strategy)(logits, study.best, torch.Generator())
-    assert int((score > score[0]).sum()) <= 1  # random weights make a rugged function
+    better = 0
+    for seed in range(5):
+        (found,) = planner.suggest(config, history, 1, seed=seed)
+        points = [found.params, *(config.space.sample(rng) for _ in range(60))]
+        with torch.no_grad():
+            logits = study.metric_logits(encode_points(config.space, points))
+            score = acquisition(strategy)(logits, study.best, torch.Generator())
+        better += int((score > score[0]).sum())
+    assert better <= 0.05 * 5 * 60  # few: random weights make a rugged function
 
 
 @pytest.mark.parametrize("strategy", ["ei", "ts", "policy"])
@@ -359,12 +362,14 @@ def test_view__pending_trials__are_told_the_way_of_the_batch_mode(
 
 
 def test_suggest__placeholders__keep_a_ranking_away_from_pending_trials(
-    tiny_checkpoint: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = _config("one float")
-    history = _history(config)
-    found = Planner(tiny_checkpoint, batch_mode="placeholder").suggest(config, history, 4, seed=3)
-    alone = [Planner(tiny_checkpoint).suggest(config, history, 1, seed=s)[0] for s in range(4)]
+    history = [Trial(i, {"x": x}).finish(-((x - 1) ** 2)) for i, x in enumerate((-4.0, -1.0, 3.5))]
+    planner = load_planner(batch_mode="placeholder")  # a trained one, for a slope that tells
+    found = planner.suggest(config, history, 4, seed=3)
+    monkeypatch.setattr(StudyView, "penalty", lambda *_: 0.0)
+    unaware = planner.suggest(config, history, 4, seed=3)
 
     def closest(suggestions: list[Suggestion]) -> float:
         space = EncodedSpace(config.space, {})
@@ -372,7 +377,7 @@ def test_suggest__placeholders__keep_a_ranking_away_from_pending_trials(
         gaps = space.distances(values, values)
         return float(gaps[~np.eye(len(values), dtype=bool)].min())
 
-    assert closest(found) > 2 * closest(alone)
+    assert closest(found) > 2 * closest(unaware)
 
 
 def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(

@@ -10,8 +10,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from optformer.config import ModelConfig
-from optformer.gaussian_process import fit_process
 from optformer.model import OptFormerModel
+from optformer.process_mixture import fit_processes
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import TrainingConfig
 from optformer.training.losses import study_losses
@@ -35,7 +35,7 @@ def test_training_flops__batches_of_any_shape__are_what_torch_counts(
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         study_losses(model, batch, 0.8).total.backward()  # type: ignore[no-untyped-call]
     with FlopCounterMode(display=False) as consulted:
-        fit_process(batch.history.first(batch.prefix)).predict(batch.metrics.points)
+        fit_processes(batch.history.first(batch.prefix)).predict(batch.metrics.points)
     counted = counter.get_total_flops() - consulted.get_total_flops()
     assert training_flops(config, batch) == pytest.approx(counted, rel=1e-3)
 
