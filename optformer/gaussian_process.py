@@ -253,7 +253,7 @@ def _log_prior(scale: Tensor | float, noise: Tensor) -> Tensor:
 def _weighted(gaps: Tensor, weights: Tensor) -> Tensor:
     """Squared distances under K weightings, (B, K, N, M)."""
     squared = weights @ gaps.flatten(1, 2).mT  # (B, K, N * M)
-    return squared.unflatten(-1, gaps.shape[1:3])
+    return squared.reshape(*squared.shape[:2], *gaps.shape[1:3])
 
 
 def _matern52(squared: Tensor) -> Tensor:

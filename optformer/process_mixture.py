@@ -42,7 +42,8 @@ class Bend:
     """Where the objective's scale turns from affine to logarithmic, read off scaled trials.
 
     `ObjectiveScale` is affine above the trials' median, whose best lies one spread above it, and
-    logarithmic below. Straight values are those of a scale that is affine throughout.
+    logarithmic below. Straight values are those of a scale that is affine throughout. Of a thinned
+    history, whose median is not that of the scale, they are straight only nearly.
 
     Attributes:
         median: Where the scale bends, float64, (B, 1).
