@@ -38,7 +38,6 @@ from optformer.encoded_space import EncodedSpace
 from optformer.prediction import Explanation, Prediction, predictions
 from optformer.scoring import read_study
 from optformer.view import Scored, StudyView
-from optformer.zoom import zoom
 
 STRATEGIES = (*ACQUISITIONS, "policy")
 ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
@@ -49,7 +48,6 @@ POLICY_UNTIL = 20  # trials after which samples of the policy find nothing that 
 LOCAL_CANDIDATES, LOCAL_CENTRES = 48, 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
-ZOOM_FROM, ZOOM_EVERY = 20, 2  # trials before the first look from near, and from one to the next
 NEAREST = 3  # past trials named in an explanation
 
 _TURN = threading.Lock()
@@ -133,12 +131,9 @@ class Planner:
                     # Knowing no value, the model would put all of a batch in one place.
                     place = len(history) + member
                     picked = view.ask(space_filling(view.space, view.tried, seed, place, rng))
-                elif (near_best := self._near_best(view, rng, generator)) is not None:
-                    picked = view.ask(near_best)
                 else:
                     if pool is None:
-                        early = len(view.history) < POLICY_UNTIL
-                        pool = self._pool(view, rng, generator, policy=early)
+                        pool = self._pool(view, rng, generator)
                     picked = self._ranked(view, pool, rng, generator)
                 chosen.append(_explain(view, picked, history))
                 if member + 1 < count:
@@ -191,26 +186,6 @@ class Planner:
             view = view.with_pending(asked, self._assumed(asked.logits, generator))
         return view
 
-    def _near_best(
-        self, view: StudyView, rng: np.random.Generator, generator: torch.Generator
-    ) -> Candidates | None:
-        """What to try if the neighbourhood of the best were the whole study, when it is its turn.
-
-        None when it is not, or when there is no such neighbourhood.
-        """
-        late = len(view.history) - ZOOM_FROM
-        if late < 0 or late % ZOOM_EVERY:
-            return None
-        fixed = view.space.fixed_values
-        zoomed = zoom(view.config, view.history, fixed)
-        if zoomed is None:
-            return None
-        inner = self._view(*zoomed, fixed, generator)
-        pool = self._pool(inner, rng, generator, policy=False)
-        picked = self._ranked(inner, pool, rng, generator).candidates
-        point = inner.space.decode(picked.values[0])
-        return Candidates(view.space.encode([point]), picked.source)
-
     def _imitate(self, view: StudyView, generator: torch.Generator) -> Candidates:
         """One sample of the policy; in a finite space, one that was not tried."""
         if not view.space.finite:
@@ -223,12 +198,7 @@ class Planner:
         return fresh.select([0])
 
     def _pool(
-        self,
-        view: StudyView,
-        rng: np.random.Generator,
-        generator: torch.Generator,
-        *,
-        policy: bool,
+        self, view: StudyView, rng: np.random.Generator, generator: torch.Generator
     ) -> Candidates:
         """The first round's candidates, shared by all members of a batch."""
         space = view.space
@@ -240,7 +210,7 @@ class Planner:
         parents = space.legal(view.tried[measured][best])
         parts = [from_space(space, SPACE_CANDIDATES, rng)]
         parts.append(near(space, parents, MUTATION_CANDIDATES if len(parents) else 0, rng))
-        if policy:
+        if len(view.history) < POLICY_UNTIL:
             parts.append(from_policy(view.policy, space, POLICY_CANDIDATES, generator))
         return untried(space, join(*parts), view.tried)
 

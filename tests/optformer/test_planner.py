@@ -28,7 +28,6 @@ from optformer.encoded_space import EncodedSpace
 from optformer.model import OptFormerModel
 from optformer.planner import (
     STRATEGIES,
-    ZOOM_FROM,
     Planner,
     Suggestion,
     load_planner,
@@ -37,7 +36,6 @@ from optformer.scoring import StudyModel, read_study
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.history import encode_points
 from optformer.view import StudyView
-from optformer.zoom import zoom
 
 SPACES: dict[str, SearchSpace] = {
     "one float": SearchSpace(x=Float(-5, 5)),
@@ -590,37 +588,3 @@ def test_suggest__shipped_model_and_a_region_that_fails__leaves_the_region() -> 
     failed = [trial.value is None for trial in history]
     assert any(failed[:5])  # it does not know beforehand
     assert sum(failed[8:]) <= 2  # of 12, and half of the space fails
-
-
-@pytest.mark.parametrize("mode", ["placeholder", "mean", "sample"])
-def test_suggest__later_trials__take_turns_with_the_neighbourhood_of_the_best(
-    tiny_checkpoint: Checkpoint, mode: Any
-) -> None:
-    config = _config("conditional", fixed={"lr": 1e-3})
-    history = _history(config, ZOOM_FROM, pending=2)
-    planner = Planner(tiny_checkpoint, batch_mode=mode)
-    found = planner.suggest(config, history, 4, seed=3)
-    _check(config, found)
-    assert all(s.params["lr"] == 1e-3 for s in found)
-    assert planner.suggest(config, history, 4, seed=3) == found
-    for turn in (0, 2):
-        earlier = [Trial(100 + i, s.params) for i, s in enumerate(found[:turn])]
-        zoomed = zoom(config, [*history, *earlier], {"lr"})
-        assert zoomed is not None
-        near, _ = zoomed
-        assert near.space != config.space
-        assert near.space.validate(found[turn].params) == found[turn].params
-
-
-def test_suggest__zoom_not_due__is_as_without_it(
-    planner: Planner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = _config()
-    history = _history(config, ZOOM_FROM + 1)
-    found = planner.suggest(config, history, 1, seed=3)
-    monkeypatch.setattr("optformer.planner.zoom", lambda *given: None)
-    assert planner.suggest(config, history, 1, seed=3) == found
-    even = _history(config, ZOOM_FROM)
-    without = planner.suggest(config, even, 1, seed=3)
-    monkeypatch.undo()
-    assert planner.suggest(config, even, 1, seed=3) != without
