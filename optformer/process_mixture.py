@@ -126,8 +126,7 @@ class ProcessMixture:
     def left_out(self) -> Expected:
         """What to expect of each trial, from all others."""
         views = _views(self.values, self.known, self.bend)
-        own = torch.where(self.straight[..., None], views[:, 1:], views[:, :1])
-        means, deviations = self.posterior.left_out(own)
+        means, deviations = self.posterior.left_out(_seen(views, self.straight))
         return self._expected(means, deviations, means.new_ones(self.length))
 
     def _expected(self, means: Tensor, deviations: Tensor, told: Tensor) -> Expected:
@@ -205,7 +204,7 @@ def fit_processes(history: History) -> ProcessMixture:
     straight = index >= len(GRID)
     weight, noise = grid_points(index % len(GRID), parameters)  # (B, 4)
     best = straight[:, :1]
-    fitted = views[:, 1].where(best, views[:, 0])
+    fitted = _seen(views, best)[:, 0]
     own_weights, own_noise, own_fitness = climb(gaps, index[:, :1] % len(GRID), fitted, known)
     own_fitness = own_fitness + stretched[:, None] * best
 
@@ -214,8 +213,7 @@ def fit_processes(history: History) -> ProcessMixture:
     noise = torch.cat([noise, own_noise], 1)[..., None]
     chances = torch.cat([reached, own_fitness], 1).softmax(-1)
     covariance = noisy(covariances(gaps, weights), noise, known[:, None])
-    each = torch.where(straight[..., None], views[:, 1:], views[:, :1])
-    posterior = Posterior.of(covariance, each, known[:, None])
+    posterior = Posterior.of(covariance, _seen(views, straight), known[:, None])
     return ProcessMixture(
         history.points, known, values, bend, straight, weights, noise, chances, posterior
     )
@@ -224,3 +222,8 @@ def fit_processes(history: History) -> ProcessMixture:
 def _views(values: Tensor, known: Tensor, bend: Bend) -> Tensor:
     """Scaled values, and straight ones, (B, 2, T)."""
     return torch.stack([values, bend.straight(values) * known], 1)
+
+
+def _seen(views: Tensor, straight: Tensor) -> Tensor:
+    """What each component is fitted to, (B, K, T), of both views of the values, (B, 2, T)."""
+    return torch.where(straight[..., None], views[:, 1:], views[:, :1])
