@@ -27,7 +27,7 @@ from optformer.data.methods import registry
 from optformer.data.parameters import Value
 from optformer.data.trials import Trial
 from optformer.generation import draw_trials
-from optformer.scoring import read_study
+from optformer.scoring import StudyReader
 from optformer.training.config import OBJECTIVES, PolicyConfig, PriorConfig, TrainingConfig
 from optformer.training.estimates import Array, mean
 from optformer.training.offline_rl import ask_for_the_best
@@ -80,11 +80,11 @@ def train_policy(objective: str, steps: int, seed: int, out: Path) -> Checkpoint
 def policy(checkpoint: Checkpoint, told: str | None, best: bool, task: SyntheticTask) -> Suggest:
     """One sample of the policy a trial."""
     config = ask_for_the_best(task.config) if best else task.config
+    reader = StudyReader(checkpoint, config, told)
 
     def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        study = read_study(checkpoint, config, history, told)
-        values, _ = draw_trials(study, task.space, 1, generator)
+        values, _ = draw_trials(reader.read(history), task.space, 1, generator)
         return task.space.decode(values[0])
 
     return suggest

@@ -2,11 +2,14 @@
 
 All take logits over Q bins and `failed`, (N, Q + 1), and the best scaled value so far, and return
 one score a candidate, (N,), larger is better. Expected improvement takes studies together, too: B
-axes in front, and the best values (B, 1, 1).
+axes in front, and the best values (B, 1, 1). Each has a screen beside it, which takes the mean and
+deviation of normal distributions instead.
 """
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable
 
 import torch
@@ -17,6 +20,7 @@ from optformer.encoded_space import Array
 
 UCB_QUANTILE = 0.9
 _TINY = 1e-12
+_LEAST = 1e-300  # in double precision
 _CLOSE = 1e-3  # distance below which a slope is rounding
 
 Acquisition = Callable[[Tensor, Tensor, torch.Generator], Tensor]
@@ -80,6 +84,49 @@ def acquisition(name: str) -> Acquisition:
     return ACQUISITIONS[name]
 
 
+Screen = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
+"""Mean and deviation of N candidates, the best value, and a source of randomness, to scores."""
+
+
+def _normal_improvement(
+    mean: Tensor, deviation: Tensor, best: Tensor, generator: torch.Generator
+) -> Tensor:
+    del generator
+    gap = ((mean - best) / deviation).double()  # single precision ends five deviations below
+    density = torch.exp(-0.5 * gap.square()) / math.sqrt(2 * math.pi)
+    return torch.log(deviation * (gap * torch.special.ndtr(gap) + density) + _LEAST)
+
+
+def _normal_probability(
+    mean: Tensor, deviation: Tensor, best: Tensor, generator: torch.Generator
+) -> Tensor:
+    del generator
+    return (mean - best) / deviation
+
+
+def _normal_quantile(
+    mean: Tensor, deviation: Tensor, best: Tensor, generator: torch.Generator
+) -> Tensor:
+    del best, generator
+    return mean + statistics.NormalDist().inv_cdf(UCB_QUANTILE) * deviation
+
+
+def _normal_sample(
+    mean: Tensor, deviation: Tensor, best: Tensor, generator: torch.Generator
+) -> Tensor:
+    del best
+    return mean + deviation * torch.randn(mean.shape, generator=generator)
+
+
+SCREENS: dict[str, Screen] = {
+    "ei": _normal_improvement,
+    "pi": _normal_probability,
+    "ucb": _normal_quantile,
+    "ts": _normal_sample,
+}
+"""The acquisition functions of normal distributions, to rank many candidates cheaply."""
+
+
 def local_penalty(logits: Tensor, distances: Array, best: Tensor, slope: float) -> Tensor:
     """Keep candidates away from pending trials whose values are not known.
 
@@ -102,9 +149,8 @@ def local_penalty(logits: Tensor, distances: Array, best: Tensor, slope: float) 
     return penalty
 
 
-def steepest_slope(logits: Tensor, distances: Array) -> float:
-    """The steepest predicted mean between two candidates: logits (N, Q + 1), distances (N, N)."""
-    mean, _ = moments(logits)
+def steepest_slope(mean: Tensor, distances: Array) -> float:
+    """The steepest predicted mean, (N,), between two candidates, distances (N, N) apart."""
     rise = (mean[:, None] - mean[None, :]).abs()
     return float((rise / torch.from_numpy(distances).float().clamp(min=_CLOSE)).amax())
 

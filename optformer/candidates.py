@@ -80,15 +80,14 @@ def near(
 
 def untried(space: EncodedSpace, candidates: Candidates, tried: Array) -> Candidates:
     """Candidates that repeat neither a tried point nor an earlier candidate."""
-    keys = space.keys(candidates.values)
-    _, first = np.unique(keys, return_index=True)
+    seen = set(space.keys(tried))
     fresh = np.zeros(len(candidates), dtype=bool)
-    fresh[first] = True
-    if len(tried):
-        fresh &= ~np.isin(keys, space.keys(tried))
-        if not space.finite:
-            gap = np.abs(candidates.values[:, None, :] - tried[None, :, :]).max(-1)
-            fresh &= gap.min(-1) > CLOSE
+    for i, key in enumerate(space.keys(candidates.values)):
+        fresh[i] = key not in seen
+        seen.add(key)
+    if len(tried) and not space.finite:
+        gap = np.abs(candidates.values[:, None, :] - tried[None, :, :]).max(-1)
+        fresh &= gap.min(-1) > CLOSE
     return candidates.select(fresh)
 
 

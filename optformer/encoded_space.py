@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +67,10 @@ class EncodedSpace:
         ]
         mesh = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
         legal = self.legal(mesh)
-        _, first = np.unique(self.keys(legal), return_index=True)
-        return legal[np.sort(first)]
+        first: dict[bytes, int] = {}
+        for i, key in enumerate(self.keys(legal)):
+            first.setdefault(key, i)
+        return legal[list(first.values())]
 
     def from_uniform(self, unit: Array) -> Array:
         """Legal points from numbers in [0, 1), (N, P).
@@ -160,10 +161,9 @@ class EncodedSpace:
         distances: Array = np.sqrt(np.square(gap).sum(-1))
         return distances
 
-    def keys(self, values: Array) -> NDArray[Any]:
-        """One number-string a point that is equal for equal points, (N,)."""
-        rounded = np.ascontiguousarray(np.round(values, 6) + 0.0)
-        return rounded.view(np.dtype((np.void, rounded.dtype.itemsize * rounded.shape[1])))[:, 0]
+    def keys(self, values: Array) -> list[bytes]:
+        """A key for each of N points, equal for equal points."""
+        return [row.tobytes() for row in np.round(values, 6) + 0.0]
 
     def _condition(self, parameter: Parameter) -> list[tuple[int, Array]]:
         return [

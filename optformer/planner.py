@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.acquisition import ACQUISITIONS, acquisition, moments
+from optformer.acquisition import ACQUISITIONS, SCREENS, acquisition, moments
 from optformer.candidates import (
     MAX_LISTED,
     Candidates,
@@ -36,21 +36,33 @@ from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
 from optformer.encoded_space import EncodedSpace
 from optformer.prediction import Explanation, Prediction, predictions
-from optformer.scoring import read_study
+from optformer.scoring import StudyReader
 from optformer.view import Scored, StudyView
 
 STRATEGIES = (*ACQUISITIONS, "policy")
 ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
 BatchMode = Literal["placeholder", "mean", "sample"]
 
-SPACE_CANDIDATES, MUTATION_CANDIDATES, POLICY_CANDIDATES = 32, 64, 8
-POLICY_UNTIL = 20  # trials after which samples of the policy find nothing that mutations do not
-LOCAL_CANDIDATES, LOCAL_CENTRES = 48, 8
+LOCAL_CENTRES = 8
+EARLY = 20  # trials; later samples of the policy find nothing that mutations do not
+POLICY_CANDIDATES = 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
 NEAREST = 3  # past trials named in an explanation
 
 _TURN = threading.Lock()
+
+
+class _Counts(NamedTuple):
+    """How many candidates come from the space, from mutations, and in the local round."""
+
+    space: int
+    mutations: int
+    local: int
+
+
+_ALL_ASKED = _Counts(32, 64, 48)  # the model is asked about all of them
+_SCREENED, _KEPT, _KEPT_LOCAL = _Counts(64, 192, 128), 32, 24  # about the most promising ones
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,7 @@ class Planner:
                 f"unknown batch mode {batch_mode!r}; known are {list(get_args(BatchMode))}"
             )
         self.checkpoint, self.strategy, self.batch_mode = checkpoint, strategy, batch_mode
+        self._last_reader: StudyReader | None = None
 
     def suggest(
         self,
@@ -163,9 +176,15 @@ class Planner:
         space = EncodedSpace(config.space, {})
         values = space.encode([config.space.validate(point) for point in points])
         with _one_thread(), torch.inference_mode():
-            study = read_study(self.checkpoint, config, history, ALGORITHM)
+            study = self._reader(config).read(history)
             logits = study.metric_logits(space.points(values))
             return predictions(logits, study.scale, study.best, config.sign)
+
+    def _reader(self, config: StudyConfig) -> StudyReader:
+        """The study's reader, that of the last call when it is the same study."""
+        if self._last_reader is None or self._last_reader.config is not config:
+            self._last_reader = StudyReader(self.checkpoint, config, ALGORITHM)
+        return self._last_reader
 
     def _view(
         self,
@@ -178,7 +197,7 @@ class Planner:
         space = EncodedSpace(config.space, fixed)
         settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
         pending = [trial.params for trial in history if trial.status is TrialStatus.PENDING]
-        measured = read_study(self.checkpoint, config, settled, ALGORITHM)
+        measured = self._reader(config).read(settled)
         tried = space.encode([trial.params for trial in settled])
         view = StudyView(config, tuple(settled), space, tried, measured, measured)
         for values in space.encode(pending):
@@ -202,15 +221,16 @@ class Planner:
     ) -> Candidates:
         """The first round's candidates, shared by all members of a batch."""
         space = view.space
-        if space.size is not None and space.size <= MAX_LISTED:
+        if _listed(space):
             return all_untried(space, view.tried)
         measured = [i for i, trial in enumerate(view.history) if trial.has_value]
         values = [view.config.sign * (view.history[i].value or 0.0) for i in measured]
         best = np.argsort(-np.array(values), kind="stable")[:PARENTS]
         parents = space.legal(view.tried[measured][best])
-        parts = [from_space(space, SPACE_CANDIDATES, rng)]
-        parts.append(near(space, parents, MUTATION_CANDIDATES if len(parents) else 0, rng))
-        if len(view.history) < POLICY_UNTIL:
+        counts = _SCREENED if _screens(view) else _ALL_ASKED
+        parts = [from_space(space, counts.space, rng)]
+        parts.append(near(space, parents, counts.mutations if len(parents) else 0, rng))
+        if len(view.history) < EARLY:
             parts.append(from_policy(view.policy, space, POLICY_CANDIDATES, generator))
         return untried(space, join(*parts), view.tried)
 
@@ -223,20 +243,26 @@ class Planner:
     ) -> Scored:
         """The best candidate: of the pool, or of a local round around its best."""
         rank, space, best = acquisition(self.strategy), view.space, view.ranking.best
+        screen = SCREENS[self.strategy] if _screens(view) else None
         pool = untried(space, pool, view.tried)
         if not len(pool):
             pool = anything_new(space, view.tried, rng)
+        if screen:
+            pool = view.screened(pool, _KEPT, screen, generator)
         asked = view.ask(pool)
-        slope = view.slope(asked)
-        score = rank(asked.logits, best, generator) + view.penalty(asked, slope)
-        if space.size is None or space.size > MAX_LISTED:
+        slope = view.slope(pool, moments(asked.logits)[0])
+        score = rank(asked.logits, best, generator) + view.penalty(pool, slope)
+        if not _listed(space):
             centres = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
-            local = near(space, centres, LOCAL_CANDIDATES, rng, "local", LOCAL_SCALES)
+            count = (_SCREENED if screen else _ALL_ASKED).local
+            local = near(space, centres, count, rng, "local", LOCAL_SCALES)
             local = untried(space, local, view.tried)
+            if screen:
+                local = view.screened(local, _KEPT_LOCAL, screen, generator)
             if len(local):
                 answered = view.ask(local)
                 asked = asked.join(answered)
-                more = rank(answered.logits, best, generator) + view.penalty(answered, slope)
+                more = rank(answered.logits, best, generator) + view.penalty(local, slope)
                 score = torch.cat([score, more])
         return asked.select(int(score.argmax()))
 
@@ -249,6 +275,20 @@ class Planner:
         chances = logits[0, :-1].softmax(-1)
         drawn = float(torch.multinomial(chances, 1, generator=generator))
         return (drawn + 0.5) / chances.shape[-1]
+
+
+def _listed(space: EncodedSpace) -> bool:
+    """Whether every point of the space is a candidate."""
+    return space.size is not None and space.size <= MAX_LISTED
+
+
+def _screens(view: StudyView) -> bool:
+    """Whether the processes choose which candidates the model is asked about.
+
+    They know enough after some trials, but nothing of failures.
+    """
+    failed = any(trial.status is TrialStatus.FAILED for trial in view.history)
+    return len(view.history) >= EARLY and not failed and not _listed(view.space)
 
 
 def _explain(view: StudyView, picked: Scored, history: Sequence[Trial]) -> Suggestion:

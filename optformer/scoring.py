@@ -14,6 +14,7 @@ from optformer.checkpoint import Checkpoint
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
 from optformer.model import Cache, Memory, OptFormerModel
+from optformer.process_mixture import Expected
 from optformer.tokenization.history import (
     MetricKind,
     encode_history,
@@ -49,6 +50,10 @@ class StudyModel:
         """Logits over bins and `failed` of each point, (N, Q + 1)."""
         return self.model.metric_logits(self.memory, self.cache, points_batch(points))[0]
 
+    def expected(self, points: EncodedPoints) -> Expected:
+        """What the processes alone expect of each of N points."""
+        return self.cache.processes.predict(points_batch(points))
+
     def append(self, point: EncodedPoints, metric: float | None) -> StudyModel:
         """The study with one more trial: pending, or with a value assumed as if it were measured.
 
@@ -70,33 +75,34 @@ class StudyModel:
         return replace(self, history=history, cache=cache)
 
 
-def read_study(
-    checkpoint: Checkpoint,
-    config: StudyConfig,
-    history: Sequence[Trial],
-    algorithm: str | None = None,
-) -> StudyModel:
-    """Encode a study's metadata and history.
+class StudyReader:
+    """Reads histories of one study; its metadata are read once.
 
     Args:
         checkpoint: The model.
         config: The study.
-        history: Its trials, pending and failed ones too.
         algorithm: Search method to imitate, named in the metadata.
     """
-    model = checkpoint.model
-    encoding = encode_metadata(config, checkpoint.vocabulary, algorithm=algorithm)
-    metadata = metadata_batch([encoding], [legal_values(config.space)])
-    with torch.no_grad():
-        memory = model.encode_metadata(metadata)
+
+    def __init__(self, checkpoint: Checkpoint, config: StudyConfig, algorithm: str | None = None):
+        self.model, self.config = checkpoint.model, config
+        encoding = encode_metadata(config, checkpoint.vocabulary, algorithm=algorithm)
+        metadata = metadata_batch([encoding], [legal_values(config.space)])
+        with torch.no_grad():
+            self._memory = self.model.encode_metadata(metadata)
+
+    def read(self, history: Sequence[Trial]) -> StudyModel:
+        """Encode a history, pending and failed trials too."""
+        model, config = self.model, self.config
         values, observed = objective_values(config, history)
         scale = fit_scale(torch.from_numpy(values), torch.from_numpy(observed))
         kept = [history[i] for i in thin(history, config, model.config.trained_length)]
         encoded = history_batch(encode_history(config, kept, scale))
-        cache = model.encode_history(memory, encoded)
-    measured = encoded.metric_kinds == MetricKind.VALUE
-    best = encoded.metric[measured].amax() if measured.any() else torch.zeros(())
-    return StudyModel(model, memory, encoded, cache, scale, best)
+        with torch.no_grad():
+            cache = model.encode_history(self._memory, encoded)
+        measured = encoded.metric_kinds == MetricKind.VALUE
+        best = encoded.metric[measured].amax() if measured.any() else torch.zeros(())
+        return StudyModel(model, self._memory, encoded, cache, scale, best)
 
 
 def thin(history: Sequence[Trial], config: StudyConfig, limit: int) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.acquisition import local_penalty, steepest_slope
+from optformer.acquisition import Screen, local_penalty, steepest_slope
 from optformer.candidates import Candidates, join
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
@@ -91,20 +91,38 @@ class StudyView:
             return replace(view, avoided=_joined(self.avoided, pending))
         return replace(view, ranking=told)
 
-    def slope(self, asked: Scored) -> float:
+    def screened(
+        self, candidates: Candidates, count: int, screen: Screen, generator: torch.Generator
+    ) -> Candidates:
+        """The candidates that the processes alone rank highest, in their order.
+
+        Args:
+            candidates: All of them.
+            count: How many to keep.
+            screen: Ranks means and deviations.
+            generator: Its source of randomness.
+        """
+        expected = self.ranking.expected(self.space.points(candidates.values))
+        mean, deviation = (part[0] for part in expected.moments())
+        score = screen(mean, deviation, self.ranking.best, generator)
+        score = score + self.penalty(candidates, self.slope(candidates, mean))
+        kept = score.topk(min(count, len(candidates))).indices.sort().values
+        return candidates.select(kept.numpy())
+
+    def slope(self, candidates: Candidates, mean: Tensor) -> float:
         """The steepest predicted mean between candidates, 0 when nothing is avoided."""
         if self.avoided is None:
             return 0.0
-        some = slice(None, None, math.ceil(len(asked.candidates) / SLOPE_CANDIDATES))
-        values = asked.candidates.values[some]
-        return steepest_slope(asked.logits[some], self.space.distances(values, values))
+        some = slice(None, None, math.ceil(len(candidates) / SLOPE_CANDIDATES))
+        values = candidates.values[some]
+        return steepest_slope(mean[some], self.space.distances(values, values))
 
-    def penalty(self, asked: Scored, slope: float) -> Tensor | float:
+    def penalty(self, candidates: Candidates, slope: float) -> Tensor | float:
         """What keeps candidates away from the avoided trials, (N,)."""
         if self.avoided is None:
             return 0.0
         pending = self.avoided
-        gap = self.space.distances(asked.candidates.values, pending.candidates.values)
+        gap = self.space.distances(candidates.values, pending.candidates.values)
         return local_penalty(pending.logits, gap, self.ranking.best, slope)
 
 

@@ -17,7 +17,7 @@ from optformer.data.parameters import Value
 from optformer.data.synthetic.histories import METHODS
 from optformer.data.trials import Trial
 from optformer.generation import draw_trials
-from optformer.scoring import read_study
+from optformer.scoring import StudyReader
 from optformer.training.estimates import Array, Estimate, mean, ratio
 from optformer.training.synthetic_tasks import (
     Suggest,
@@ -154,11 +154,11 @@ def _method(name: str, task: SyntheticTask) -> Suggest:
 
 def _policy(checkpoint: Checkpoint, told: str, task: SyntheticTask) -> Suggest:
     """One sample of the policy a trial, from the first trial on."""
+    reader = StudyReader(checkpoint, task.config, told)
 
     def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        study = read_study(checkpoint, task.config, history, told)
-        values, _ = draw_trials(study, task.space, 1, generator)
+        values, _ = draw_trials(reader.read(history), task.space, 1, generator)
         return task.space.decode(values[0])
 
     return suggest

@@ -26,7 +26,7 @@ from optformer.data.studies import Goal, StudyConfig
 from optformer.data.trials import Trial
 from optformer.encoded_space import Array, EncodedSpace
 from optformer.planner import Planner
-from optformer.scoring import read_study
+from optformer.scoring import StudyReader
 from optformer.training.config import TableConfig
 from optformer.training.estimates import Estimate, mean
 from optformer.training.losses import negative_log_likelihood
@@ -274,8 +274,9 @@ def _losses(
             ]
         )
         asked = space.points(space.encode([trial.params for trial in trials[max(CONTEXTS) :]]))
+        reader = StudyReader(checkpoint, telling.config, "random")
         for i, length in enumerate(CONTEXTS):
-            study = read_study(checkpoint, telling.config, trials[:length], "random")
+            study = reader.read(trials[:length])
             target = value_bins(study.scale, torch.from_numpy(values[max(CONTEXTS) :]))
             with torch.no_grad():
                 loss = negative_log_likelihood(study.metric_logits(asked)[None], target[None])

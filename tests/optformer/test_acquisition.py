@@ -9,6 +9,7 @@ from torch import Tensor
 
 from optformer.acquisition import (
     ACQUISITIONS,
+    SCREENS,
     acquisition,
     bin_centres,
     local_penalty,
@@ -49,6 +50,38 @@ def test_ei_and_pi__random_logits__are_the_sums_over_bins(best: float) -> None:
         better = sum(p for b, p in enumerate(row[:-1]) if (b + 0.5) / BINS > best)
         assert float(improvement[n].exp()) == pytest.approx(gain, rel=1e-4)
         assert float(chance[n].exp()) == pytest.approx(better, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ei", "pi", "ucb"])
+def test_screens__normal_distributions__rank_as_the_sums_over_bins(name: str) -> None:
+    shapes = [(0.3, 0.1), (0.45, 0.02), (0.5, 0.05), (0.4, 0.2), (0.55, 0.03)]
+    best, generator = torch.tensor(0.52), torch.Generator()
+    exact = _score(name, torch.cat([_gaussian(*shape) for shape in shapes]), float(best))
+    mean, deviation = torch.tensor(shapes).T
+    screened = SCREENS[name](mean, deviation, best, generator)
+    assert screened.argsort().tolist() == exact.argsort().tolist()
+    if name == "ei":
+        torch.testing.assert_close(screened.float(), exact, atol=0.02, rtol=0.02)
+
+
+def test_screens__expected_improvement_far_below_the_best__still_orders() -> None:
+    mean, deviation = torch.tensor([0.1, 0.2, 0.15]), torch.full((3,), 0.02)
+    found = SCREENS["ei"](mean, deviation, torch.tensor(0.6), torch.Generator())
+    assert found.argsort().tolist() == [0, 2, 1]
+    assert found.isfinite().all()
+
+
+def test_screens__thompson__draws_from_the_distributions() -> None:
+    mean, deviation = torch.tensor([0.2, 0.6]).repeat(4000), torch.tensor([0.1, 0.01]).repeat(4000)
+    found = SCREENS["ts"](mean, deviation, torch.tensor(0.5), torch.Generator().manual_seed(0))
+    for place, (centre, spread) in enumerate([(0.2, 0.1), (0.6, 0.01)]):
+        drawn = found[place::2]
+        assert float(drawn.mean()) == pytest.approx(centre, abs=4 * spread / 4000**0.5)
+        assert float(drawn.std()) == pytest.approx(spread, rel=0.06)
+
+
+def test_screens__every_strategy_that_ranks__has_one() -> None:
+    assert SCREENS.keys() == ACQUISITIONS.keys()
 
 
 @pytest.mark.parametrize("failing", [0.0, 0.3])
@@ -167,4 +200,4 @@ def test_local_penalty__gaussian_pending_trials__is_the_chance_to_lie_outside_th
 def test_steepest_slope__three_points__is_of_the_steepest_pair() -> None:
     logits = torch.cat([_gaussian(mean, 0.02) for mean in (0.3, 0.5, 0.6)])
     distances = np.array([[0.0, 0.5, 0.9], [0.5, 0.0, 0.1], [0.9, 0.1, 0.0]])
-    assert steepest_slope(logits, distances) == pytest.approx(1.0, rel=1e-2)
+    assert steepest_slope(moments(logits)[0], distances) == pytest.approx(1.0, rel=1e-2)

@@ -17,7 +17,7 @@ from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
 from optformer.encoded_space import EncodedSpace
 from optformer.generation import draw_trials, generate_trials, search_trials
-from optformer.scoring import StudyModel, read_study
+from optformer.scoring import StudyModel, StudyReader
 from optformer.tokenization.binning import quantize
 from optformer.tokenization.history import Points, encode_points
 
@@ -26,7 +26,7 @@ from optformer.tokenization.history import Points, encode_points
 def finite(
     tiny_checkpoint: Checkpoint, finite_config: StudyConfig, finite_trials: list[Trial]
 ) -> tuple[StudyModel, EncodedSpace]:
-    study = read_study(tiny_checkpoint, finite_config, finite_trials)
+    study = StudyReader(tiny_checkpoint, finite_config).read(finite_trials)
     return study, EncodedSpace(finite_config.space, finite_config.fixed)
 
 
@@ -34,7 +34,7 @@ def finite(
 def mixed(
     tiny_checkpoint: Checkpoint, mixed_config: StudyConfig, mixed_trials: list[Trial]
 ) -> tuple[StudyModel, EncodedSpace]:
-    study = read_study(tiny_checkpoint, mixed_config, mixed_trials)
+    study = StudyReader(tiny_checkpoint, mixed_config).read(mixed_trials)
     return study, EncodedSpace(mixed_config.space, mixed_config.fixed)
 
 
@@ -204,7 +204,7 @@ def test_generate__everything_fixed__asks_nothing(
 ) -> None:
     point = {"optimizer": "sgd", "momentum": 0.9, "layers": 2, "width": 32, "wide": "no"}
     space = EncodedSpace(finite_config.space, point)
-    study = read_study(tiny_checkpoint, finite_config, [])
+    study = StudyReader(tiny_checkpoint, finite_config).read([])
     [(values, score)] = generate_trials(study, space, count=1, method="beam", generator=seeded())
     assert score == 0.0
     assert space.decode(values) == {k: v for k, v in point.items() if k != "wide"}

@@ -32,7 +32,7 @@ from optformer.planner import (
     Suggestion,
     load_planner,
 )
-from optformer.scoring import StudyModel, read_study
+from optformer.scoring import StudyModel, StudyReader
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.history import encode_points
 from optformer.view import StudyView
@@ -338,7 +338,7 @@ def test_view__pending_trials__are_told_the_way_of_the_batch_mode(
     planner = Planner(tiny_checkpoint, batch_mode=mode)
     view = planner._view(config, history, {}, torch.Generator().manual_seed(0))
     probe = view.space.points(np.array([[0.3]]))
-    settled = read_study(tiny_checkpoint, config, history[:-2], "gp ei")
+    settled = StudyReader(tiny_checkpoint, config, "gp ei").read(history[:-2])
     waiting = settled
     for trial in history[-2:]:
         waiting = waiting.append(view.space.points(view.space.encode([trial.params])), None)
@@ -383,7 +383,7 @@ def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
 ) -> None:
     config = _config("one float")
     space = EncodedSpace(config.space, {})
-    study = read_study(tiny_checkpoint, config, _history(config))
+    study = StudyReader(tiny_checkpoint, config).read(_history(config))
     logits = study.metric_logits(space.points(np.array([[0.3]])))
     chances = logits[0, :-1].softmax(-1).double()
     centres = (torch.arange(len(chances)) + 0.5) / len(chances)

@@ -11,7 +11,7 @@ from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
 from optformer.encoded_space import EncodedSpace
-from optformer.scoring import read_study, thin
+from optformer.scoring import StudyReader, thin
 from optformer.tokenization.history import encode_points
 
 SPACE = SearchSpace(x=Float(0, 1), y=Float(0, 1))
@@ -66,11 +66,11 @@ def test_thin__short_history__is_whole(count: int) -> None:
     assert thin(_trials(count), _config(), 30) == list(range(count))
 
 
-def test_read_study__long_history__is_thinned_and_scaled_on_all(
+def test_reader__long_history__is_thinned_and_scaled_on_all(
     tiny_checkpoint: Checkpoint,
 ) -> None:
     trials = _trials(300)
-    study = read_study(tiny_checkpoint, _config(), trials)
+    study = StudyReader(tiny_checkpoint, _config()).read(trials)
     limit = tiny_checkpoint.model.config.trained_length
     assert study.cache.length == limit
     values = torch.tensor([trial.value for trial in trials], dtype=torch.float64)
@@ -86,7 +86,7 @@ def test_append__pending_trial__equals_reading_it_with_the_others(
     config = _config()
     point = encode_points(SPACE, [{"x": 0.2, "y": 0.9}])
     asked = encode_points(SPACE, [{"x": 0.21, "y": 0.8}, {"x": 0.9, "y": 0.1}])
-    study = read_study(tiny_checkpoint, config, trials)
+    study = StudyReader(tiny_checkpoint, config).read(trials)
     pending, assumed = study.append(point, None), study.append(point, 0.8)
     assert study.cache.length == 1
     assert pending.cache.length == assumed.cache.length == 2

@@ -26,7 +26,7 @@ from optformer.data.trials import Trial
 from optformer.encoded_space import EncodedSpace
 from optformer.generation import search_trials
 from optformer.model import Cache, Memory, OptFormerModel
-from optformer.scoring import read_study
+from optformer.scoring import StudyReader
 from optformer.tokenization.history import (
     HistoryEncoding,
     MetricKind,
@@ -419,7 +419,7 @@ def test_generate__beams__agree_with_ours(
 ) -> None:
     config, trials = study
     with torch.no_grad():
-        ours = read_study(tiny_checkpoint, config, trials)
+        ours = StudyReader(tiny_checkpoint, config).read(trials)
     space = EncodedSpace(config.space, config.fixed)
     values, scores = search_trials(ours, space, 6)
     star = model.vocabulary.id("*")
@@ -449,7 +449,7 @@ def test_generate__as_many_beams_as_trials__finds_them_all(
     finite_trials: list[Trial],
 ) -> None:
     with torch.no_grad():
-        ours = read_study(tiny_checkpoint, finite_config, finite_trials)
+        ours = StudyReader(tiny_checkpoint, finite_config).read(finite_trials)
     _, scores = search_trials(ours, EncodedSpace(finite_config.space, {}), 100)
     result = model.generate(
         **inputs(finite_config, finite_trials, model),

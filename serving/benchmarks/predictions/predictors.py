@@ -24,7 +24,7 @@ from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
 from optformer.encoded_space import EncodedSpace
 from optformer.planner import ALGORITHM
-from optformer.scoring import read_study
+from optformer.scoring import StudyReader
 from optformer.serving.benchmarks.measures import Array
 from optformer.tokenization.history import objective_values
 from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
@@ -92,7 +92,7 @@ class CheckpointPredictor:
     def __call__(self, question: Question) -> Answer:
         """See `Predictor`."""
         space = EncodedSpace(question.config.space, {})
-        study = read_study(self._checkpoint, question.config, question.prefix, ALGORITHM)
+        study = StudyReader(self._checkpoint, question.config, ALGORITHM).read(question.prefix)
         logits = study.metric_logits(space.points(space.encode(question.points)))
         chances = logits[:, :-1].double().softmax(-1)  # (N, Q)
         inside = chances.gather(-1, question.bins[:, None])
