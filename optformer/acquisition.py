@@ -1,7 +1,8 @@
 """Acquisition functions: sums over the predicted distribution of the metric's bins.
 
 All take logits over Q bins and `failed`, (N, Q + 1), and the best scaled value so far, and return
-one score a candidate, (N,), larger is better. Expected improvement takes studies together, too: B
+one score a candidate, (N,), larger is better: the logarithm of something positive, so that what is
+added weighs it. Expected improvement takes studies together, too: B
 axes in front, and the best values (B, 1, 1). Each has a screen beside it, which takes the mean and
 deviation of normal distributions instead.
 """
@@ -48,18 +49,19 @@ def probability_of_improvement(logits: Tensor, best: Tensor, generator: torch.Ge
 
 
 def upper_confidence_bound(logits: Tensor, best: Tensor, generator: torch.Generator) -> Tensor:
-    """The 0.9 quantile of the value, times the probability of not failing (Srinivas 2010)."""
+    """Logarithm of the 0.9 quantile, times the probability of not failing (Srinivas 2010)."""
     del best, generator
-    return quantile(logits, UCB_QUANTILE) * (1 - logits.softmax(-1)[..., -1])
+    succeeding = 1 - logits.softmax(-1)[..., -1]
+    return torch.log(quantile(logits, UCB_QUANTILE) * succeeding + _TINY)
 
 
 def thompson_sample(logits: Tensor, best: Tensor, generator: torch.Generator) -> Tensor:
-    """One draw of each candidate's value; a drawn failure ranks below all values."""
+    """Logarithm of one draw of each candidate's value; a drawn failure ranks below all values."""
     del best
     drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
     inside = torch.rand(drawn.shape, generator=generator)
     bins = logits.shape[-1] - 1
-    return torch.where(drawn == bins, -1.0, (drawn + inside) / bins)
+    return torch.where(drawn == bins, 0.0, (drawn + inside) / bins).add(_TINY).log()
 
 
 ACQUISITIONS: dict[str, Acquisition] = {
@@ -101,21 +103,23 @@ def _normal_probability(
     mean: Tensor, deviation: Tensor, best: Tensor, generator: torch.Generator
 ) -> Tensor:
     del generator
-    return (mean - best) / deviation
+    return torch.special.log_ndtr((mean - best) / deviation)
 
 
 def _normal_quantile(
     mean: Tensor, deviation: Tensor, best: Tensor, generator: torch.Generator
 ) -> Tensor:
     del best, generator
-    return mean + statistics.NormalDist().inv_cdf(UCB_QUANTILE) * deviation
+    value = mean + statistics.NormalDist().inv_cdf(UCB_QUANTILE) * deviation
+    return value.clamp(min=_TINY).log()
 
 
 def _normal_sample(
     mean: Tensor, deviation: Tensor, best: Tensor, generator: torch.Generator
 ) -> Tensor:
     del best
-    return mean + deviation * torch.randn(mean.shape, generator=generator)
+    value = mean + deviation * torch.randn(mean.shape, generator=generator)
+    return value.clamp(min=_TINY).log()
 
 
 SCREENS: dict[str, Screen] = {

@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 
 _MAX_GRID = 4096  # numeric parameters with more levels are searched as continuous, then rounded
 _LOCAL_LEVELS = 0.75  # smallest mutation of a levelled parameter, in levels
+_END = 0.01  # places nearer to an end than this are as good as there
+_MEAN_INWARDNESS = float(np.log(4) - 2)
 _SAME = 1e-7  # values of conditions are equal within single precision
 
 
@@ -160,6 +162,20 @@ class EncodedSpace:
         gap = np.where(self.is_choice, gap > 0, gap)
         distances: Array = np.sqrt(np.square(gap).sum(-1))
         return distances
+
+    def inwardness(self, values: Array) -> Array:
+        """How far inside their ranges the numbers of points lie, at most 0, (N,).
+
+        The sum over parameters of the logarithm of 4 u (1 - u), u being the place on the range, or
+        the middle of a level's share of it, over the square root of the number of parameters.
+        Where a number takes no part, its mean over the range stands in.
+        """
+        shrunk = np.array([1.0 if grid is None else 1 - 1 / len(grid) for grid in self.grids])
+        place = np.clip(0.5 + (values - 0.5) * shrunk, _END, 1 - _END)
+        inward = np.where(self.active(values), np.log(4 * place * (1 - place)), _MEAN_INWARDNESS)
+        numbers = ~self.is_choice
+        total: Array = inward[:, numbers].sum(-1) / max(np.sqrt(numbers.sum()), 1.0)
+        return total
 
     def keys(self, values: Array) -> list[bytes]:
         """A key for each of N points, equal for equal points."""

@@ -251,7 +251,7 @@ class Planner:
             pool = view.screened(pool, _KEPT, screen, generator)
         asked = view.ask(pool)
         slope = view.slope(pool, moments(asked.logits)[0])
-        score = rank(asked.logits, best, generator) + view.penalty(pool, slope)
+        score = rank(asked.logits, best, generator) + view.preference(pool, slope)
         if not _listed(space):
             centres = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
             count = (_SCREENED if screen else _ALL_ASKED).local
@@ -262,7 +262,7 @@ class Planner:
             if len(local):
                 answered = view.ask(local)
                 asked = asked.join(answered)
-                more = rank(answered.logits, best, generator) + view.penalty(local, slope)
+                more = rank(answered.logits, best, generator) + view.preference(local, slope)
                 score = torch.cat([score, more])
         return asked.select(int(score.argmax()))
 

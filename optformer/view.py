@@ -17,6 +17,7 @@ from optformer.encoded_space import Array, EncodedSpace
 from optformer.scoring import StudyModel
 
 SLOPE_CANDIDATES = 256  # compared with each other
+INWARD = 1.5  # weight of the prior that the best lies inside the ranges, after one trial
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,17 @@ class StudyView:
         points = self.space.points(candidates.values)
         return Scored(candidates, self.ranking.metric_logits(points))
 
+    def inward(self, candidates: Candidates) -> Tensor:
+        """What keeps the first trials inside their ranges, (N,); it fades with measured ones.
+
+        Knowing next to nothing, a ranking goes where it is least certain, which is at the ends, and
+        seldom right: who chose the ranges put them around what is good. The score is weighted by a
+        prior of where the best lies (Hvarfner et al. 2022, "piBO").
+        """
+        measured = sum(trial.has_value for trial in self.history)
+        weight = INWARD / measured if measured else 0.0
+        return torch.from_numpy(weight * self.space.inwardness(candidates.values)).float()
+
     def with_pending(self, pending: Scored, assumed: float | None) -> StudyView:
         """The view with one more pending trial in its history.
 
@@ -105,7 +117,7 @@ class StudyView:
         expected = self.ranking.expected(self.space.points(candidates.values))
         mean, deviation = (part[0] for part in expected.moments())
         score = screen(mean, deviation, self.ranking.best, generator)
-        score = score + self.penalty(candidates, self.slope(candidates, mean))
+        score = score + self.preference(candidates, self.slope(candidates, mean))
         kept = score.topk(min(count, len(candidates))).indices.sort().values
         return candidates.select(kept.numpy())
 
@@ -116,6 +128,15 @@ class StudyView:
         some = slice(None, None, math.ceil(len(candidates) / SLOPE_CANDIDATES))
         values = candidates.values[some]
         return steepest_slope(mean[some], self.space.distances(values, values))
+
+    def preference(self, candidates: Candidates, slope: float) -> Tensor:
+        """What is added to the scores of candidates, (N,).
+
+        Args:
+            candidates: All of them.
+            slope: Of the predicted mean, see `slope`.
+        """
+        return self.inward(candidates) + self.penalty(candidates, slope)
 
     def penalty(self, candidates: Candidates, slope: float) -> Tensor | float:
         """What keeps candidates away from the avoided trials, (N,)."""

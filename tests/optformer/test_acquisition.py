@@ -72,9 +72,10 @@ def test_screens__expected_improvement_far_below_the_best__still_orders() -> Non
 
 
 def test_screens__thompson__draws_from_the_distributions() -> None:
-    mean, deviation = torch.tensor([0.2, 0.6]).repeat(4000), torch.tensor([0.1, 0.01]).repeat(4000)
-    found = SCREENS["ts"](mean, deviation, torch.tensor(0.5), torch.Generator().manual_seed(0))
-    for place, (centre, spread) in enumerate([(0.2, 0.1), (0.6, 0.01)]):
+    mean, deviation = torch.tensor([0.4, 0.6]).repeat(4000), torch.tensor([0.1, 0.01]).repeat(4000)
+    generator = torch.Generator().manual_seed(0)
+    found = SCREENS["ts"](mean, deviation, torch.tensor(0.5), generator).exp()
+    for place, (centre, spread) in enumerate([(0.4, 0.1), (0.6, 0.01)]):
         drawn = found[place::2]
         assert float(drawn.mean()) == pytest.approx(centre, abs=4 * spread / 4000**0.5)
         assert float(drawn.std()) == pytest.approx(spread, rel=0.06)
@@ -99,18 +100,19 @@ def test_ei__gaussian__is_the_closed_form(
 
 def test_ucb__gaussian__is_its_quantile_times_the_chance_of_success() -> None:
     score = _score("ucb", _gaussian(0.4, 0.1, 0.25), 0.5)
-    assert float(score) == pytest.approx(0.75 * (0.4 + 1.2816 * 0.1), abs=2e-3)
+    assert float(score.exp()) == pytest.approx(0.75 * (0.4 + 1.2816 * 0.1), abs=2e-3)
 
 
 def test_ts__many_draws__follow_the_distribution() -> None:
     logits = _gaussian(0.4, 0.1, 0.2).expand(20_000, -1)
     drawn = _score("ts", logits, 0.5)
-    failed = drawn < 0
+    assert torch.equal(drawn, _score("ts", logits, 0.5))
+    assert not torch.equal(drawn, _score("ts", logits, 0.5, seed=1))
+    drawn = drawn.exp()
+    failed = drawn < 1e-6
     assert float(failed.float().mean()) == pytest.approx(0.2, abs=0.015)
     assert float(drawn[~failed].mean()) == pytest.approx(0.4, abs=0.005)
     assert float(drawn[~failed].std()) == pytest.approx(0.1, abs=0.005)
-    assert torch.equal(drawn, _score("ts", logits, 0.5))
-    assert not torch.equal(drawn, _score("ts", logits, 0.5, seed=1))
 
 
 @pytest.mark.parametrize("name", sorted(set(ACQUISITIONS) - {"ts"}))

@@ -203,3 +203,33 @@ def test_size__fixed_parameters__count_once() -> None:
     assert EncodedSpace(space, {"x": 0.3}).size == 12
     assert EncodedSpace(space, {"x": 0.3, "c": "b"}).size == 4
     assert len(EncodedSpace(space, {"x": 0.3, "c": "b"}).all_points()) == 4
+
+
+def test_inwardness__numbers__grows_from_the_ends_to_the_middle() -> None:
+    space = EncodedSpace(SearchSpace(a=Float(0, 1), b=Categorical(["p", "q"])), {})
+    places = np.array([0.0, 0.01, 0.2, 0.5, 0.8, 1.0])
+    found = space.inwardness(np.stack([places, np.arange(6) % 2], 1))
+    assert found.tolist() == pytest.approx(
+        [np.log(4 * u * (1 - u)) for u in (0.01, 0.01, 0.2, 0.5, 0.8, 0.99)]
+    )
+
+
+def test_inwardness__levels__are_where_their_shares_are() -> None:
+    space = EncodedSpace(SearchSpace(a=Ordinal([1, 2, 4]), b=Ordinal([1, 2])), {})
+    found = space.inwardness(space.encode([{"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 4, "b": 2}]))
+    expected = np.array([np.log(4 * u * (1 - u)) for u in (1 / 6, 0.5, 5 / 6)]) + np.log(0.75)
+    assert found == pytest.approx(expected / np.sqrt(2))
+
+
+def test_inwardness__inactive_numbers__count_as_the_mean_of_active_ones() -> None:
+    space = EncodedSpace(
+        SearchSpace(kind=Categorical(["p", "q"]), x=Float(0, 1, when={"kind": ["p"]})), {}
+    )
+    places = (np.arange(10_000) + 0.5) / 10_000
+    active = space.inwardness(np.stack([np.zeros_like(places), places], 1))
+    assert space.inwardness(np.array([[1.0, 0.0]]))[0] == pytest.approx(active.mean(), abs=0.02)
+
+
+def test_inwardness__no_numbers__is_nothing() -> None:
+    space = EncodedSpace(SearchSpace(kind=Categorical(["p", "q"])), {})
+    assert space.inwardness(np.array([[0.0], [1.0]])).tolist() == [0.0, 0.0]

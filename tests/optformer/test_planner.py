@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from optformer.acquisition import acquisition
+from optformer.acquisition import SCREENS, acquisition
+from optformer.candidates import Candidates, from_space
 from optformer.checkpoint import Checkpoint, save_checkpoint
 from optformer.data.errors import (
     CheckpointError,
@@ -35,7 +36,7 @@ from optformer.planner import (
 from optformer.scoring import StudyModel, StudyReader
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.history import encode_points
-from optformer.view import StudyView
+from optformer.view import Scored, StudyView
 
 SPACES: dict[str, SearchSpace] = {
     "one float": SearchSpace(x=Float(-5, 5)),
@@ -212,7 +213,8 @@ def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
     config = _config()
     history = _history(config)
     planner = Planner(tiny_checkpoint, strategy=strategy)
-    study = planner._view(config, history, {}, torch.Generator()).ranking
+    view = planner._view(config, history, {}, torch.Generator())
+    study = view.ranking
     rng = np.random.default_rng(0)
     better = 0
     for seed in range(5):
@@ -221,6 +223,8 @@ def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
         with torch.no_grad():
             logits = study.metric_logits(encode_points(config.space, points))
             score = acquisition(strategy)(logits, study.best, torch.Generator())
+        values = view.space.encode(points)
+        score += view.inward(Candidates(values, np.full(len(values), "any")))
         better += int((score > score[0]).sum())
     assert better <= 0.05 * 5 * 60  # few: random weights make a rugged function
 
@@ -376,6 +380,58 @@ def test_suggest__placeholders__keep_a_ranking_away_from_pending_trials(
         return float(gaps[~np.eye(len(values), dtype=bool)].min())
 
     assert closest(found) > 2 * closest(unaware)
+
+
+@pytest.mark.parametrize(("count", "failed", "asked"), [(8, 0, 152), (30, 0, 56), (30, 1, 144)])
+def test_suggest__many_trials_none_failed__asks_the_model_about_screened_candidates(
+    planner: Planner, monkeypatch: pytest.MonkeyPatch, count: int, failed: int, asked: int
+) -> None:
+    config = _config("one float")
+    counts = []
+    ask = StudyView.ask
+
+    def counting(self: StudyView, candidates: Candidates) -> Scored:
+        counts.append(len(candidates))
+        return ask(self, candidates)
+
+    monkeypatch.setattr(StudyView, "ask", counting)
+    planner.suggest(config, _history(config, count, pending=0, failed=failed), 1, seed=0)
+    assert len(counts) == 2
+    assert 0.75 * asked <= sum(counts) <= asked  # repeats are not asked about
+
+
+@pytest.mark.parametrize("strategy", sorted(SCREENS))
+def test_screened__many_candidates__keeps_those_the_processes_rank_highest(
+    planner: Planner, strategy: str
+) -> None:
+    config = _config("conditional")
+    history = _history(config, 30, pending=0, failed=0)
+    view = planner._view(config, history, {}, torch.Generator())
+    pool = from_space(view.space, 128, np.random.default_rng(0))
+    kept = view.screened(pool, 16, SCREENS[strategy], torch.Generator().manual_seed(0))
+    expected = view.ranking.expected(view.space.points(pool.values))
+    mean, deviation = (part[0] for part in expected.moments())
+    best, generator = view.ranking.best, torch.Generator().manual_seed(0)
+    score = SCREENS[strategy](mean, deviation, best, generator) + view.inward(pool)
+    found = {row.tobytes() for row in kept.values}
+    top = score.sort(descending=True).indices[:16]
+    assert found == {row.tobytes() for row in pool.values[top.numpy()]}
+    few = view.screened(kept, 100, SCREENS[strategy], generator)
+    np.testing.assert_array_equal(few.values, kept.values)
+
+
+def test_suggest__first_trials_of_unknown_ranges__are_not_at_the_ends() -> None:
+    config = StudyConfig(SearchSpace({f"x{i}": Float(0, 1) for i in range(4)}), "y", "maximize")
+    planner = load_planner()
+    places = []
+    for seed in range(8):
+        history: list[Trial] = []
+        for number in range(3):
+            (found,) = planner.suggest(config, history, 1, seed=seed)
+            places += [float(value) for value in found.params.values()]  # type: ignore[arg-type]
+            history.append(Trial(number, found.params).finish(float(number % 2)))
+    ends = np.mean(np.abs(np.array(places) - 0.5) > 0.4)
+    assert ends < 0.1  # a fifth of random places are
 
 
 def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
