@@ -86,8 +86,10 @@ def untried(space: EncodedSpace, candidates: Candidates, tried: Array) -> Candid
         fresh[i] = key not in seen
         seen.add(key)
     if len(tried) and not space.finite:
-        gap = np.abs(candidates.values[:, None, :] - tried[None, :, :]).max(-1)
-        fresh &= gap.min(-1) > CLOSE
+        close = np.ones((len(candidates), len(tried)), dtype=bool)
+        for place, past in zip(candidates.values.T, tried.T, strict=True):
+            close &= np.abs(place[:, None] - past) <= CLOSE
+        fresh &= ~close.any(-1)
     return candidates.select(fresh)
 
 

@@ -148,7 +148,7 @@ class Planner:
                     if pool is None:
                         pool = self._pool(view, rng, generator)
                     picked = self._ranked(view, pool, rng, generator)
-                chosen.append(_explain(view, picked, history))
+                chosen.append(_explain(view, picked, len(history)))
                 if member + 1 < count:
                     view = view.with_pending(picked, self._assumed(picked.logits, generator))
         return chosen
@@ -291,16 +291,16 @@ def _screens(view: StudyView) -> bool:
     return len(view.history) >= EARLY and not failed and not _listed(view.space)
 
 
-def _explain(view: StudyView, picked: Scored, history: Sequence[Trial]) -> Suggestion:
-    """The suggestion of a picked candidate; only trials of the history can be its neighbours."""
+def _explain(view: StudyView, picked: Scored, past: int) -> Suggestion:
+    """The suggestion of a picked candidate; only the first, past trials can be its neighbours."""
     values, source = picked.candidates.values, picked.candidates.source
     prediction = None
     if view.measured:
         study, sign = view.ranking, view.config.sign
         prediction = predictions(picked.logits, study.scale, study.best, sign)[0]
-    past = view.space.encode([trial.params for trial in history])
-    order = np.argsort(view.space.distances(past, values)[:, 0], kind="stable")
-    nearest = tuple(history[i].number for i in order[:NEAREST])
+    distances = view.space.distances(view.tried[:past], values)[:, 0]
+    order = np.argsort(distances, kind="stable")
+    nearest = tuple(view.history[i].number for i in order[:NEAREST])
     return Suggestion(
         view.space.decode(values[0]), Explanation(prediction, nearest, str(source[0]))
     )
