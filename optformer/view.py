@@ -17,7 +17,7 @@ from optformer.encoded_space import Array, EncodedSpace
 from optformer.scoring import StudyModel
 
 SLOPE_CANDIDATES = 256  # compared with each other
-INWARD = 1.5  # weight of the prior that the best lies inside the ranges, after one trial
+INWARD = 2.0  # weight of the prior that the best lies inside the ranges, before any trial
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class StudyView:
         prior of where the best lies (Hvarfner et al. 2022, "piBO").
         """
         measured = sum(trial.has_value for trial in self.history)
-        weight = INWARD / measured if measured else 0.0
+        weight = INWARD / (1 + measured)
         return torch.from_numpy(weight * self.space.inwardness(candidates.values)).float()
 
     def with_pending(self, pending: Scored, assumed: float | None) -> StudyView:
