@@ -37,14 +37,14 @@ from optformer.data.trials import Trial, TrialStatus
 from optformer.encoded_space import EncodedSpace
 from optformer.prediction import Explanation, Prediction, predictions
 from optformer.scoring import StudyReader
-from optformer.view import Scored, StudyView
+from optformer.view import Scored, StudyView, inward_weight
 
 STRATEGIES = (*ACQUISITIONS, "policy")
 ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
 BatchMode = Literal["placeholder", "mean", "sample"]
 
 LOCAL_CENTRES = 8
-EARLY = 20  # trials; later samples of the policy find nothing that mutations do not
+EARLY = 20  # trials; later a prior says nothing, nor the policy what mutations do not find
 POLICY_CANDIDATES = 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
@@ -197,9 +197,12 @@ class Planner:
         space = EncodedSpace(config.space, fixed)
         settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
         pending = [trial.params for trial in history if trial.status is TrialStatus.PENDING]
-        measured = self._reader(config).read(settled)
+        reader = self._reader(config)
+        study = reader.read(settled)
         tried = space.encode([trial.params for trial in settled])
-        view = StudyView(config, tuple(settled), space, tried, measured, measured)
+        measured = sum(trial.has_value for trial in settled)
+        inward = inward_weight(reader.familiarity, measured) if measured < EARLY else 0.0
+        view = StudyView(config, tuple(settled), space, tried, study, study, inward)
         for values in space.encode(pending):
             asked = view.ask(Candidates(values[None], np.array(["pending"])))
             view = view.with_pending(asked, self._assumed(asked.logits, generator))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
+from scipy.stats import qmc
 from torch import Tensor
 
+from optformer.acquisition import moments
 from optformer.batch import History, history_batch, metadata_batch, points_batch
 from optformer.checkpoint import Checkpoint
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
+from optformer.encoded_space import EncodedSpace
 from optformer.model import Cache, Memory, OptFormerModel
 from optformer.process_mixture import Expected
 from optformer.tokenization.history import (
@@ -24,6 +28,8 @@ from optformer.tokenization.history import Points as EncodedPoints
 from optformer.tokenization.legality import legal_values
 from optformer.tokenization.metadata import encode_metadata
 from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
+
+_SPREAD_POINTS = 64
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,20 @@ class StudyReader:
         metadata = metadata_batch([encoding], [legal_values(config.space)])
         with torch.no_grad():
             self._memory = self.model.encode_metadata(metadata)
+
+    @cached_property
+    def familiarity(self) -> float:
+        """How much the metadata tell of where the metric is good, at least 0.
+
+        The spread of the predicted means over the space before any trial, in units of the predicted
+        deviation: .02 for parameters that mean nothing, .2 to .5 for models known from training.
+        """
+        space = EncodedSpace(self.config.space, {})
+        unit = qmc.Sobol(len(space.names), rng=np.random.default_rng(0)).random(_SPREAD_POINTS)
+        mean, deviation = moments(
+            self.read([]).metric_logits(space.points(space.from_uniform(unit)))
+        )
+        return float(mean.std() / deviation.mean())
 
     def read(self, history: Sequence[Trial]) -> StudyModel:
         """Encode a history, pending and failed trials too."""

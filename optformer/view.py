@@ -17,7 +17,8 @@ from optformer.encoded_space import Array, EncodedSpace
 from optformer.scoring import StudyModel
 
 SLOPE_CANDIDATES = 256  # compared with each other
-INWARD = 2.0  # weight of the prior that the best lies inside the ranges, before any trial
+INWARD = 2.0  # weight of the prior that the best lies inside unknown ranges, before any trial
+FAMILIAR = 0.1  # familiarity that halves it
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class StudyView:
         tried: Values of the trials, (T, P).
         policy: What proposes candidates.
         ranking: What scores them.
+        inward_weight: Of the prior that the best lies inside the ranges.
         avoided: Pending trials that the ranking does not read, as it predicted them.
     """
 
@@ -58,6 +60,7 @@ class StudyView:
     tried: Array
     policy: StudyModel
     ranking: StudyModel
+    inward_weight: float
     avoided: Scored | None = None
 
     @property
@@ -71,15 +74,16 @@ class StudyView:
         return Scored(candidates, self.ranking.metric_logits(points))
 
     def inward(self, candidates: Candidates) -> Tensor:
-        """What keeps the first trials inside their ranges, (N,); it fades with measured ones.
+        """What keeps the first trials inside their ranges, (N,), at most 0.
 
         Knowing next to nothing, a ranking goes where it is least certain, which is at the ends, and
         seldom right: who chose the ranges put them around what is good. The score is weighted by a
-        prior of where the best lies (Hvarfner et al. 2022, "piBO").
+        prior of where the best lies that fades with measured trials (Hvarfner et al. 2022,
+        "piBO"), and is weaker the more the metadata tell.
         """
-        measured = sum(trial.has_value for trial in self.history)
-        weight = INWARD / (1 + measured)
-        return torch.from_numpy(weight * self.space.inwardness(candidates.values)).float()
+        return torch.from_numpy(
+            self.inward_weight * self.space.inwardness(candidates.values)
+        ).float()
 
     def with_pending(self, pending: Scored, assumed: float | None) -> StudyView:
         """The view with one more pending trial in its history.
@@ -145,6 +149,11 @@ class StudyView:
         pending = self.avoided
         gap = self.space.distances(candidates.values, pending.candidates.values)
         return local_penalty(pending.logits, gap, self.ranking.best, slope)
+
+
+def inward_weight(familiarity: float, measured: int) -> float:
+    """Weight of the prior that the best lies inside the ranges; see `StudyView.inward`."""
+    return INWARD / (1 + measured) / (1 + (familiarity / FAMILIAR) ** 2)
 
 
 def _joined(first: Scored | None, second: Scored) -> Scored:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from optformer.candidates import CLOSE, Candidates, all_untried, from_space, join, near, untried
-from optformer.checkpoint import Checkpoint
+from optformer.checkpoint import Checkpoint, load_checkpoint
 from optformer.data.parameters import Float, Int
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
@@ -146,3 +146,22 @@ def test_all_untried__some_tried__gives_the_rest() -> None:
     rest = all_untried(space, tried)
     assert len(join(rest, rest)) == 26
     assert {"n": 1, "m": 1} not in [space.decode(row) for row in rest.values]
+
+
+def test_reader__familiarity__tells_known_models_from_nameless_parameters() -> None:
+    shipped = load_checkpoint()
+    names = [f"x{i}" for i in range(5)]
+    nameless = StudyConfig(SearchSpace({name: Float(-5, 5) for name in names}), "y", "minimize")
+    forest = StudyConfig(
+        SearchSpace(
+            n_estimators=Int(5, 200, log=True),
+            max_depth=Int(1, 20),
+            min_samples_leaf=Int(1, 50, log=True),
+            max_features=Float(0.1, 1.0),
+        ),
+        "accuracy",
+        "maximize",
+        {"task": "classification", "model": "random forest"},
+    )
+    assert StudyReader(shipped, nameless, "gp ei").familiarity < 0.05
+    assert StudyReader(shipped, forest, "gp ei").familiarity > 0.15
