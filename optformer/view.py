@@ -153,7 +153,7 @@ class StudyView:
 
 def inward_weight(familiarity: float, measured: int) -> float:
     """Weight of the prior that the best lies inside the ranges; see `StudyView.inward`."""
-    return INWARD / (1 + measured) / (1 + (familiarity / FAMILIAR) ** 2)
+    return INWARD / (1 + measured) / (1 + (familiarity / FAMILIAR) ** 4)
 
 
 def _joined(first: Scored | None, second: Scored) -> Scored:
