@@ -11,7 +11,7 @@ Shapes use the letters of `optformer.batch`, and G points of the grid; everythin
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -78,6 +78,14 @@ class Posterior:
         variance = (squares + _DEVIATION_COUNT * _DEVIATION**2) / count
         halves = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
         return Posterior(factor, solved, mean, variance, -0.5 * count * variance.log() - halves)
+
+    def told(self, covariance: Tensor, values: Tensor, known: Tensor) -> Posterior:
+        """The posterior of more trials under the same mean and variance; arguments as in `of`."""
+        factor = torch.linalg.cholesky(covariance)
+        ones = known.double().expand_as(values)
+        residual = ((values - self.mean) * ones)[..., None]
+        solved = torch.cholesky_solve(residual, factor)[..., 0] * ones
+        return replace(self, factor=factor, solved=solved)
 
     def predict(self, cross: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of measurements, each (..., N).

@@ -380,6 +380,13 @@ class OptFormerModel(nn.Module):
         prefix = history.length if prefix is None else prefix
         return self._encode(memory, history, prefix, fit_processes(history.first(prefix)))
 
+    def assume(self, memory: Memory, cache: Cache, history: History) -> Cache:
+        """Encode an encoded history with trials behind it whose values are assumed.
+
+        All see each other both ways; the processes are told of the new trials, not fitted again.
+        """
+        return self._encode(memory, history, history.length, cache.processes.told(history))
+
     def _encode(
         self, memory: Memory, history: History, prefix: int, processes: ProcessMixture
     ) -> Cache:

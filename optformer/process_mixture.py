@@ -12,7 +12,7 @@ Shapes use the letters of `optformer.batch`, and K components.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -123,6 +123,19 @@ class ProcessMixture:
         return self._expected(means, deviations, told)
 
     @torch.no_grad()
+    def told(self, history: History) -> ProcessMixture:
+        """The same processes told of more trials, such as assumed ones: they are not fitted again.
+
+        Fitted to what they predicted themselves, they would grow too sure of it.
+        """
+        known, values = _measured(history)
+        gaps = squared_gaps(history.points, history.points).double()
+        covariance = noisy(covariances(gaps, self.weights), self.noise, known[:, None])
+        seen = _seen(_views(values, known, self.bend), self.straight)
+        posterior = self.posterior.told(covariance, seen, known[:, None])
+        return replace(self, points=history.points, known=known, values=values, posterior=posterior)
+
+    @torch.no_grad()
     def left_out(self) -> Expected:
         """What to expect of each trial, from all others."""
         views = _views(self.values, self.known, self.bend)
@@ -190,8 +203,7 @@ class Expected:
 @torch.no_grad()
 def fit_processes(history: History) -> ProcessMixture:
     """Fit processes to the measured trials of each study; without any they are the prior."""
-    known = history.metric_kinds == MetricKind.VALUE
-    values = history.metric.double() * known
+    known, values = _measured(history)
     bend = Bend.of(values, known)
     views = _views(values, known, bend)
     stretched = (bend.log_slope(values) * known).sum(-1)
@@ -217,6 +229,12 @@ def fit_processes(history: History) -> ProcessMixture:
     return ProcessMixture(
         history.points, known, values, bend, straight, weights, noise, chances, posterior
     )
+
+
+def _measured(history: History) -> tuple[Tensor, Tensor]:
+    """Which trials have a value, and the values, 0 for others, each (B, T)."""
+    known = history.metric_kinds == MetricKind.VALUE
+    return known, history.metric.double() * known
 
 
 def _views(values: Tensor, known: Tensor, bend: Bend) -> Tensor:

@@ -77,7 +77,7 @@ class StudyModel:
         if kind is MetricKind.PENDING:
             cache = self.model.extend_history(self.memory, self.cache, trial)
         else:
-            cache = self.model.encode_history(self.memory, history)
+            cache = self.model.assume(self.memory, self.cache, history)
         return replace(self, history=history, cache=cache)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -167,3 +169,34 @@ def test_fit__the_same_point_and_value_many_times__stays_finite(metric: float) -
     for expected in (fitted.predict(_numbers(_random(1, 4, 5))), fitted.left_out()):
         for answer in (*expected.moments(), expected.log_chances(100)):
             assert torch.isfinite(answer).all()
+
+
+def test_told__what_it_predicted_itself__changes_no_mean_and_is_surer_there() -> None:
+    history = _smooth(2, 8, 2)
+    fitted = fit_processes(history)
+    new, far = _random(2, 1, 2, seed=11), _random(2, 30, 2, seed=12)
+    ahead = fitted.predict(_numbers(new))
+    # One component at a time predicts what all are told only if it is alone.
+    only = replace(fitted, chances=torch.eye(5, dtype=torch.float64)[:1].expand(2, -1))
+    value = ahead.bend.bent(ahead.means[:, 0]).where(only.straight[:, :1], ahead.means[:, 0])
+    told = only.told(history.join(_measured(new, value.float())))
+    for probe in (new, far):
+        before, after = only.predict(_numbers(probe)), told.predict(_numbers(probe))
+        torch.testing.assert_close(after.means[:, 0], before.means[:, 0], atol=1e-5, rtol=0)
+        assert (after.deviations[:, 0] <= before.deviations[:, 0] + 1e-9).all()
+    after = told.predict(_numbers(new))
+    assert (after.deviations[:, 0] < 0.9 * ahead.deviations[:, 0]).all()
+    assert torch.equal(told.weights, fitted.weights)
+    assert torch.equal(told.posterior.variance, fitted.posterior.variance)
+
+
+def test_told__the_same_trials__is_what_it_was() -> None:
+    history = _smooth(3, 12, 3)
+    fitted = fit_processes(history)
+    probe = _numbers(_random(3, 20, 3))
+    for again, before in zip(
+        fitted.told(history).predict(probe).moments(),
+        fitted.predict(probe).moments(),
+        strict=True,
+    ):
+        torch.testing.assert_close(again, before, atol=1e-6, rtol=1e-5)
