@@ -103,7 +103,8 @@ def _normal_probability(
     mean: Tensor, deviation: Tensor, best: Tensor, generator: torch.Generator
 ) -> Tensor:
     del generator
-    return torch.special.log_ndtr((mean - best) / deviation)
+    chance: Tensor = torch.special.log_ndtr((mean - best) / deviation)
+    return chance
 
 
 def _normal_quantile(
