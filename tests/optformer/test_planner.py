@@ -434,6 +434,15 @@ def test_suggest__first_trials_of_unknown_ranges__are_not_at_the_ends() -> None:
     assert ends < 0.1  # a fifth of random places are
 
 
+@pytest.mark.parametrize("mode", ["mean", "sample", "placeholder"])
+def test_suggest__batches_before_any_value__are_made(mode: Any) -> None:
+    config = StudyConfig(SearchSpace(x=Float(-5, 5), y=Float(-5, 5)), "y", "minimize")
+    planner = load_planner(batch_mode=mode)
+    for seed in range(6):
+        found = planner.suggest(config, [], 8, seed=seed)
+        assert len({repr(s.params) for s in found}) == 8
+
+
 def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
     tiny_checkpoint: Checkpoint,
 ) -> None:

@@ -200,3 +200,12 @@ def test_told__the_same_trials__is_what_it_was() -> None:
         strict=True,
     ):
         torch.testing.assert_close(again, before, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("spread", [1e-3, 6e-3, 0.019, 0.021, 0.05])
+def test_log_chances__trials_hardly_above_their_median__stay_finite(spread: float) -> None:
+    values = torch.tensor([[0.9, 0.9 - spread, 0.9 - 2 * spread]])
+    fitted = fit_processes(_measured(_random(1, 3, 2), values))
+    expected = fitted.predict(_numbers(_random(1, 50, 2, seed=9)))
+    assert expected.log_chances(1000).isfinite().all()
+    assert all(part.isfinite().all() for part in expected.moments())
