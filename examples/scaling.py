@@ -153,7 +153,9 @@ def shipped(judging: Sequence[StudyBatch], tasks: Sequence[SyntheticTask]) -> di
     )
     drawn = [training_flops(checkpoint.model.config, prior.batch(number)) for number in range(8)]
     metric, value = likelihoods(checkpoint.model, judging)
-    point = {"flops": int(np.mean(drawn) * checkpoint.run["steps"]), "metric": metric}
+    runs = (checkpoint.run, *checkpoint.run.get("earlier", ()))
+    steps = sum(run["steps"] for run in runs)
+    point = {"flops": int(np.mean(drawn) * steps), "metric": metric}
     return {
         "parameters": checkpoint.run["parameters"],
         "curve": [{**point, "value": value, "seconds": checkpoint.run["seconds"]}],
