@@ -2,9 +2,9 @@
 
 All take logits over Q bins and `failed`, (N, Q + 1), and the best scaled value so far, and return
 one score a candidate, (N,), larger is better: the logarithm of something positive, so that what is
-added weighs it. Expected improvement takes studies together, too: B
-axes in front, and the best values (B, 1, 1). Each has a screen beside it, which takes the mean and
-deviation of normal distributions instead.
+added weighs it. Expected improvement takes studies together, too: B axes in front, and the best
+values (B, 1, 1). Each has a screen beside it, which takes the mean and deviation of normal
+distributions instead.
 """
 
 from __future__ import annotations

@@ -80,11 +80,7 @@ def near(
 
 def untried(space: EncodedSpace, candidates: Candidates, tried: Array) -> Candidates:
     """Candidates that repeat neither a tried point nor an earlier candidate."""
-    seen = set(space.keys(tried))
-    fresh = np.zeros(len(candidates), dtype=bool)
-    for i, key in enumerate(space.keys(candidates.values)):
-        fresh[i] = key not in seen
-        seen.add(key)
+    fresh = space.unseen(candidates.values, tried)
     if len(tried) and not space.finite:
         close = np.ones((len(candidates), len(tried)), dtype=bool)
         for place, past in zip(candidates.values.T, tried.T, strict=True):

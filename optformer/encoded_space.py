@@ -69,10 +69,7 @@ class EncodedSpace:
         ]
         mesh = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
         legal = self.legal(mesh)
-        first: dict[bytes, int] = {}
-        for i, key in enumerate(self.keys(legal)):
-            first.setdefault(key, i)
-        return legal[list(first.values())]
+        return legal[self.unseen(legal, legal[:0])]
 
     def from_uniform(self, unit: Array) -> Array:
         """Legal points from numbers in [0, 1), (N, P).
@@ -176,6 +173,15 @@ class EncodedSpace:
         numbers = ~self.is_choice
         total: Array = inward[:, numbers].sum(-1) / max(np.sqrt(numbers.sum()), 1.0)
         return total
+
+    def unseen(self, values: Array, past: Array) -> NDArray[np.bool_]:
+        """Which points equal neither a past one nor one before them, (N,)."""
+        seen = set(self.keys(past))
+        fresh = np.zeros(len(values), dtype=bool)
+        for i, key in enumerate(self.keys(values)):
+            fresh[i] = key not in seen
+            seen.add(key)
+        return fresh
 
     def keys(self, values: Array) -> list[bytes]:
         """A key for each of N points, equal for equal points."""

@@ -80,7 +80,10 @@ class Posterior:
         return Posterior(factor, solved, mean, variance, -0.5 * count * variance.log() - halves)
 
     def told(self, covariance: Tensor, values: Tensor, known: Tensor) -> Posterior:
-        """The posterior of more trials under the same mean and variance; arguments as in `of`."""
+        """The posterior of more trials under the same mean and variance; arguments as in `of`.
+
+        The evidence stays that of the trials that mean and variance were fitted to.
+        """
         factor = torch.linalg.cholesky(covariance)
         ones = known.double().expand_as(values)
         residual = ((values - self.mean) * ones)[..., None]

@@ -37,14 +37,13 @@ from optformer.data.trials import Trial, TrialStatus
 from optformer.encoded_space import EncodedSpace
 from optformer.prediction import Explanation, Prediction, predictions
 from optformer.scoring import StudyReader
-from optformer.view import Scored, StudyView, inward_weight
+from optformer.view import EARLY, Scored, StudyView
 
 STRATEGIES = (*ACQUISITIONS, "policy")
 ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
 BatchMode = Literal["placeholder", "mean", "sample"]
 
 LOCAL_CENTRES = 8
-EARLY = 20  # trials; later a prior says nothing, nor the policy what mutations do not find
 POLICY_CANDIDATES = 8
 LOCAL_SCALES = (0.002, 0.1)
 PARENTS = 5  # best trials that are mutated
@@ -200,9 +199,7 @@ class Planner:
         reader = self._reader(config)
         study = reader.read(settled)
         tried = space.encode([trial.params for trial in settled])
-        measured = sum(trial.has_value for trial in settled)
-        inward = inward_weight(reader.familiarity, measured) if measured < EARLY else 0.0
-        view = StudyView(config, tuple(settled), space, tried, study, study, inward)
+        view = StudyView(reader, tuple(settled), space, tried, study, study)
         for values in space.encode(pending):
             asked = view.ask(Candidates(values[None], np.array(["pending"])))
             view = view.with_pending(asked, self._assumed(asked.logits, generator))
@@ -227,7 +224,7 @@ class Planner:
         if _listed(space):
             return all_untried(space, view.tried)
         measured = [i for i, trial in enumerate(view.history) if trial.has_value]
-        values = [view.config.sign * (view.history[i].value or 0.0) for i in measured]
+        values = [view.reader.config.sign * (view.history[i].value or 0.0) for i in measured]
         best = np.argsort(-np.array(values), kind="stable")[:PARENTS]
         parents = space.legal(view.tried[measured][best])
         counts = _SCREENED if _screens(view) else _ALL_ASKED
@@ -253,7 +250,7 @@ class Planner:
         if screen:
             pool = view.screened(pool, _KEPT, screen, generator)
         asked = view.ask(pool)
-        slope = view.slope(pool, moments(asked.logits)[0])
+        slope = view.slope(asked)
         score = rank(asked.logits, best, generator) + view.preference(pool, slope)
         if not _listed(space):
             centres = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
@@ -299,7 +296,7 @@ def _explain(view: StudyView, picked: Scored, past: int) -> Suggestion:
     values, source = picked.candidates.values, picked.candidates.source
     prediction = None
     if view.measured:
-        study, sign = view.ranking, view.config.sign
+        study, sign = view.ranking, view.reader.config.sign
         prediction = predictions(picked.logits, study.scale, study.best, sign)[0]
     distances = view.space.distances(view.tried[:past], values)[:, 0]
     order = np.argsort(distances, kind="stable")

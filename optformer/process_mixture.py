@@ -32,7 +32,7 @@ from optformer.gaussian_process import (
 from optformer.tokenization.history import MetricKind
 
 FROM_GRID = 4  # components with a length scale for all parameters; one more has its own for each
-_LEAST_SPREAD = 0.02  # of trials above their median; the exponential of 1 over less overflows
+_LEAST_SPREAD = 0.02  # of trials above their median: the unit is exponentiated in spreads
 _FLAT = 0.01  # share of an answer that is alike for all bins: no value is impossible
 _NEGLIGIBLE = 1e-4  # chance of a component that is left out of an answer
 

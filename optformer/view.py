@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.acquisition import Screen, local_penalty, steepest_slope
+from optformer.acquisition import Screen, local_penalty, moments, steepest_slope
 from optformer.candidates import Candidates, join
-from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
 from optformer.encoded_space import Array, EncodedSpace
-from optformer.scoring import StudyModel
+from optformer.scoring import StudyModel, StudyReader
 
 SLOPE_CANDIDATES = 256  # compared with each other
+EARLY = 20  # trials; later a prior says nothing, nor the policy what mutations do not find
 INWARD = 2.0  # weight of the prior that the best lies inside unknown ranges, before any trial
 FAMILIAR = 0.1  # familiarity that halves it
 
@@ -44,23 +44,21 @@ class StudyView:
     """A study, with its pending trials told in one way or another.
 
     Attributes:
-        config: The study.
+        reader: Reads histories of the study.
         history: Its trials; earlier members of a batch are pending ones at the end.
         space: Its space, with what is fixed.
         tried: Values of the trials, (T, P).
         policy: What proposes candidates.
         ranking: What scores them.
-        inward_weight: Of the prior that the best lies inside the ranges.
         avoided: Pending trials that the ranking does not read, as it predicted them.
     """
 
-    config: StudyConfig
+    reader: StudyReader
     history: tuple[Trial, ...]
     space: EncodedSpace
     tried: Array
     policy: StudyModel
     ranking: StudyModel
-    inward_weight: float
     avoided: Scored | None = None
 
     @property
@@ -73,7 +71,7 @@ class StudyView:
         points = self.space.points(candidates.values)
         return Scored(candidates, self.ranking.metric_logits(points))
 
-    def inward(self, candidates: Candidates) -> Tensor:
+    def inward(self, candidates: Candidates) -> Tensor | float:
         """What keeps the first trials inside their ranges, (N,), at most 0.
 
         Knowing next to nothing, a ranking goes where it is least certain, which is at the ends, and
@@ -81,9 +79,11 @@ class StudyView:
         prior of where the best lies that fades with measured trials (Hvarfner et al. 2022,
         "piBO"), and is weaker the more the metadata tell.
         """
-        return torch.from_numpy(
-            self.inward_weight * self.space.inwardness(candidates.values)
-        ).float()
+        measured = sum(trial.has_value for trial in self.history)
+        if measured >= EARLY:
+            return 0.0
+        weight = INWARD / (1 + measured) / (1 + (self.reader.familiarity / FAMILIAR) ** 4)
+        return torch.from_numpy(weight * self.space.inwardness(candidates.values)).float()
 
     def with_pending(self, pending: Scored, assumed: float | None) -> StudyView:
         """The view with one more pending trial in its history.
@@ -121,19 +121,18 @@ class StudyView:
         expected = self.ranking.expected(self.space.points(candidates.values))
         mean, deviation = (part[0] for part in expected.moments())
         score = screen(mean, deviation, self.ranking.best, generator)
-        score = score + self.preference(candidates, self.slope(candidates, mean))
+        slope = 0.0 if self.avoided is None else _steepest(self.space, candidates, mean)
+        score = score + self.preference(candidates, slope)
         kept = score.topk(min(count, len(candidates))).indices.sort().values
         return candidates.select(kept.numpy())
 
-    def slope(self, candidates: Candidates, mean: Tensor) -> float:
+    def slope(self, asked: Scored) -> float:
         """The steepest predicted mean between candidates, 0 when nothing is avoided."""
         if self.avoided is None:
             return 0.0
-        some = slice(None, None, math.ceil(len(candidates) / SLOPE_CANDIDATES))
-        values = candidates.values[some]
-        return steepest_slope(mean[some], self.space.distances(values, values))
+        return _steepest(self.space, asked.candidates, moments(asked.logits)[0])
 
-    def preference(self, candidates: Candidates, slope: float) -> Tensor:
+    def preference(self, candidates: Candidates, slope: float) -> Tensor | float:
         """What is added to the scores of candidates, (N,).
 
         Args:
@@ -151,9 +150,10 @@ class StudyView:
         return local_penalty(pending.logits, gap, self.ranking.best, slope)
 
 
-def inward_weight(familiarity: float, measured: int) -> float:
-    """Weight of the prior that the best lies inside the ranges; see `StudyView.inward`."""
-    return INWARD / (1 + measured) / (1 + (familiarity / FAMILIAR) ** 4)
+def _steepest(space: EncodedSpace, candidates: Candidates, mean: Tensor) -> float:
+    some = slice(None, None, math.ceil(len(candidates) / SLOPE_CANDIDATES))
+    values = candidates.values[some]
+    return steepest_slope(mean[some], space.distances(values, values))
 
 
 def _joined(first: Scored | None, second: Scored) -> Scored:
