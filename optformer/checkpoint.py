@@ -22,10 +22,14 @@ from optformer.data.errors import CheckpointError, ConfigError
 from optformer.model import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary
 
-FORMAT_VERSION = 2
-"""Version 1 had no weights for the Gaussian process that the model consults; it is still read."""
+FORMAT_VERSION = 3
+"""Version 1 had no weights for the Gaussian processes that the model consults, and 2 none for what
+a parameter means in whatever slot it stands; both are still read."""
 
-ADDED = {2: ("process_trial.weight", "process_query.weight", "process_gate.weight")}
+ADDED = {
+    2: ("process_trial.weight", "process_query.weight", "process_gate.weight"),
+    3: ("slot_meaning.weight", "slot_study.weight"),
+}
 """Weights that came with a version; at zero they leave the answers of an older model alone."""
 
 SHIPPED = Path(__file__).parent / "checkpoints" / "small"

@@ -123,6 +123,8 @@ class OptFormerModel(nn.Module):
         # Values bound to parameters.
         self.slot_table = nn.Embedding(config.max_parameters, pool)
         self.slot_metadata = nn.Linear(config.encoder_width, pool, bias=False)
+        self.slot_meaning = nn.Linear(config.encoder_width, pool, bias=False)
+        self.slot_study = nn.Linear(config.study_vectors * config.encoder_width, pool, bias=False)
         self.value_embedding = nn.Linear(config.number_features, pool, bias=False)
         self.choice_embedding = nn.Embedding(config.max_choices, pool)
         self.choice_metadata = nn.Linear(config.encoder_width, pool, bias=False)
@@ -176,7 +178,9 @@ class OptFormerModel(nn.Module):
         for module in (*self.layers, *self.encoder):
             nn.init.zeros_(module.get_submodule("output").weight)
             nn.init.zeros_(module.get_submodule("feedforward.down").weight)
-        for zero in (self.slot_metadata, self.choice_metadata, self.metric_head, self.value_head):
+        for zero in (self.slot_metadata, self.slot_meaning, self.slot_study, self.choice_metadata):
+            nn.init.zeros_(zero.weight)
+        for zero in (self.metric_head, self.value_head):
             nn.init.zeros_(zero.weight)
         for zero in (self.process_trial, self.process_query, self.process_gate):
             nn.init.zeros_(zero.weight)
@@ -242,7 +246,7 @@ class OptFormerModel(nn.Module):
             attn_mask=metadata.mask[:, None, :],
         )  # (S, 4, E)
 
-        slots = self.slot_table(metadata.slots) * (1 + torch.tanh(self.slot_metadata(parameters)))
+        slots = self._slots(metadata.slots, parameters, study)
         kinds = self.memory_kinds.weight
         memory = torch.cat(
             [
@@ -273,6 +277,16 @@ class OptFormerModel(nn.Module):
             choices=self._by_choice(self.choice_output, described, metadata, count),
             legal=metadata.legal[..., : config.num_bins + known.shape[2]],
         )
+
+    def _slots(self, index: Tensor, parameters: Tensor, study: Tensor) -> Tensor:
+        """Slot vectors, (S, P, W): which parameter it is, and what it means in such a study.
+
+        What a parameter means is the same in every slot, so that a value can be judged by it.
+        """
+        which = self.slot_table(index) * (1 + torch.tanh(self.slot_metadata(parameters)))
+        context = 1 + self.slot_study(study.flatten(1))[:, None]  # (S, 1, W)
+        vectors: Tensor = which + self.slot_meaning(parameters) * context
+        return vectors
 
     def _by_choice(
         self, table: nn.Embedding, described: Tensor, metadata: Metadata, parameters: int

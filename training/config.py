@@ -30,6 +30,7 @@ class PriorConfig:
     Attributes:
         parameters: Probability of each number of parameters.
         max_trials: Longest history drawn.
+        short: Share of the batches whose studies have had at most five trials.
         studies_per_space: Functions F drawn on each space.
         tokens: Trials and metric questions in a batch, about.
         probes: Metric questions a study, beside those about the trials after the prefix.
@@ -46,6 +47,7 @@ class PriorConfig:
 
     parameters: Mapping[int, float]
     max_trials: int = 128
+    short: float = 0.2
     studies_per_space: int = 4
     tokens: int = 4096
     probes: int = 48
@@ -70,7 +72,8 @@ class PriorConfig:
         _check_numbers(self)
         for name in ("studies_per_space", "tokens", "probes", "tail", "mined"):
             _check_positive(self, name)
-        _check_share(self, "emulated")
+        for name in ("short", "emulated"):
+            _check_share(self, name)
         if self.mined > self.spare:
             raise ConfigError(f"mined must be at most spare={self.spare}, got {self.mined}")
         if self.max_trials <= self.tail:

@@ -135,7 +135,7 @@ class SyntheticPrior:
         config = self.config
         rng = np.random.default_rng([self.seed, step])
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-        prefix = draw_prefix(config.max_trials - config.tail, rng)
+        prefix = draw_prefix(config.max_trials - config.tail, config.short, rng)
         tail = int(rng.integers(1, config.tail + 1))
         length = prefix + tail
         per_study = length + config.probes

@@ -16,13 +16,15 @@ from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
 from optformer.tokenization.symbols import MAX_PARAMETERS, NUM_BINS
 from optformer.training.batch import IGNORED
 
+MIDDLE = 0.625  # of the prefixes that are not very short, 16 to 56 trials
 
-def draw_prefix(longest: int, rng: np.random.Generator) -> int:
-    """A fifth of the prefixes is very short, half is 16 to 56, the rest reaches the longest."""
+
+def draw_prefix(longest: int, short: float, rng: np.random.Generator) -> int:
+    """A share of the prefixes is very short; most others are 16 to 56, the rest of any length."""
     kind = rng.random()
-    if kind < 0.2:
+    if kind < short:
         return int(rng.integers(0, min(5, longest) + 1))
-    if kind < 0.7:
+    if kind < short + MIDDLE * (1 - short):
         return int(rng.integers(min(16, longest), min(56, longest) + 1))
     return int(rng.integers(min(3, longest), longest + 1))
 

@@ -97,7 +97,7 @@ class RecordedStudies:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         first = int(rng.choice(len(self._study), p=self._chances))
         longest = min(int(self._length[first]), self.prior.max_trials)
-        prefix = draw_prefix(longest - 1, rng)
+        prefix = draw_prefix(longest - 1, self.prior.short, rng)
         length = prefix + int(rng.integers(1, min(self.prior.tail, longest - prefix) + 1))
         spare = self._known_count - length  # known points that a study does not tell, at least
         probes = min(self.prior.probes, max(0, int(spare[first])))

@@ -100,7 +100,7 @@ def training_flops(config: ModelConfig, batch: StudyBatch) -> int:
         4 * narrow * narrow + 3 * narrow * config.encoder_feedforward + 2 * length * narrow
     )
     described_by = (
-        narrow * (parameters * pool + memory * width + choices * pool)
+        narrow * ((2 * parameters + config.study_vectors + choices) * pool + memory * width)
         + parameters * pool * (width + heads)
         + parameters * features * pool * width
     )

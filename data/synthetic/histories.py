@@ -189,13 +189,16 @@ def draw_probes(
     count: int,
     generator: torch.Generator,
 ) -> SyntheticHistory:
-    """Points whose values are to be predicted: half near the incumbent, a quarter at the edges.
+    """Points whose values are to be predicted: half near a good point, a quarter at the edges.
 
-    The incumbent is the best of the first `prefix` trials (uniform points when there is none). At
-    the edges, where an acquisition likes to go, some numbers are moved to the ends of their range.
+    Good points are the incumbent, the best of the first `prefix` trials, and, for one in
+    `prefix` + 1 of them, the best that is known of the next function on the same space: where the
+    best of such functions lies is what there is to know before any trial, and a function's own best
+    would tell too much. At the edges, where an acquisition likes to go, some numbers are moved to
+    the ends of their range.
     """
     spaces, per_space, _ = _shape(functions)
-    near = count // 2 if prefix else 0
+    near = count // 2 if prefix or per_space > 1 else 0
     values = _uniform(functions, count - near, generator)
 
     def draw(*shape: int) -> Tensor:
@@ -206,12 +209,19 @@ def draw_probes(
     moved = draw(*pushed.shape) < draw(spaces, per_space, edge, 1)
     moved &= ~functions.spaces.is_choice[:, None, None]
     values = torch.cat([torch.where(moved, pushed.round(), pushed), values[:, :, edge:]], 2)
-    if near:
-        best = _best(history.values[:, :, :prefix], history.outcome[:, :, :prefix])
-        scale = _log_uniform((spaces, per_space, near, 1), *PROBE_SCALES, generator)
-        best = best.expand(-1, -1, near, -1)
-        values = torch.cat([values, functions.spaces.mutate(best, scale, 0.1, generator)], 2)
-    return SyntheticHistory(values, functions.observe(values, generator))
+    outcome = functions.observe(values, generator)
+    others = near // (prefix + 1) if per_space > 1 else 0
+    known = torch.cat([history.values, values], 2), torch.cat([history.outcome, outcome], 2)
+    best = [_best(*known).roll(1, 1).expand(-1, -1, others, -1)]
+    if prefix:
+        own = _best(history.values[:, :, :prefix], history.outcome[:, :, :prefix])
+        best.append(own.expand(-1, -1, near - others, -1))
+    scale = _log_uniform((spaces, per_space, near, 1), *PROBE_SCALES, generator)
+    close = functions.spaces.mutate(torch.cat(best, 2), scale, 0.1, generator)
+    return SyntheticHistory(
+        torch.cat([values, close], 2),
+        torch.cat([outcome, functions.observe(close, generator)], 2),
+    )
 
 
 def _sequential(

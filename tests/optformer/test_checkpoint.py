@@ -137,16 +137,18 @@ def test_load_checkpoint__damaged_file__is_named(saved: Path, name: str, fault: 
         load_checkpoint(saved)
 
 
-def test_load_checkpoint__first_format__answers_without_the_process(
-    saved: Path, tiny_checkpoint: Checkpoint
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION))
+def test_load_checkpoint__older_format__answers_without_what_came_later(
+    saved: Path, tiny_checkpoint: Checkpoint, version: int
 ) -> None:
+    later = [name for first, names in ADDED.items() if first > version for name in names]
     whole = load_file(saved / WEIGHTS)
-    save_file({n: w for n, w in whole.items() if n not in ADDED[2]}, saved / WEIGHTS)
-    _rewrite(saved / CONFIG, format_version=1)
+    save_file({n: w for n, w in whole.items() if n not in later}, saved / WEIGHTS)
+    _rewrite(saved / CONFIG, format_version=version)
     weights = load_checkpoint(saved).model.state_dict()
     assert weights.keys() == tiny_checkpoint.model.state_dict().keys()
     for name, weight in tiny_checkpoint.model.state_dict().items():
-        expected = torch.zeros_like(weight) if name in ADDED[2] else weight
+        expected = torch.zeros_like(weight) if name in later else weight
         assert torch.equal(weights[name], expected)
     save_checkpoint(saved, load_checkpoint(saved).model, tiny_checkpoint.vocabulary, {})
     assert json.loads((saved / CONFIG).read_text())["format_version"] == FORMAT_VERSION
@@ -154,16 +156,16 @@ def test_load_checkpoint__first_format__answers_without_the_process(
 
 def test_load_checkpoint__weight_of_its_own_format_missing__is_refused(saved: Path) -> None:
     whole = load_file(saved / WEIGHTS)
-    del whole[ADDED[2][0]]
+    del whole[ADDED[FORMAT_VERSION][0]]
     save_file(whole, saved / WEIGHTS)
-    with pytest.raises(CheckpointError, match=ADDED[2][0]):
+    with pytest.raises(CheckpointError, match=ADDED[FORMAT_VERSION][0]):
         load_checkpoint(saved)
 
 
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"format_version": 99}, r"format 99.*reads 'optformer' in formats 1 to 2"),
+        ({"format_version": 99}, r"format 99.*reads 'optformer' in formats 1 to 3"),
         ({"model_type": "t5"}, "describes 't5'"),
         ({"vocabulary_hash": "beef"}, "trained with vocabulary 'beef'"),
         ({"architecture": None}, "'architecture'"),

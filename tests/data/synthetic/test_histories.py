@@ -166,22 +166,47 @@ def test_gp_ei__all_trials_fail__goes_on() -> None:
     assert probes.values.isfinite().all()
 
 
-@pytest.mark.parametrize("prefix", [0, 4, 12])
-def test_probes__half__are_near_the_incumbent_of_the_prefix(
-    many: SyntheticFunctions, prefix: int
+@pytest.mark.parametrize(("prefix", "others"), [(0, 20), (1, 10), (4, 4), (12, 1)])
+def test_probes__half__are_near_the_incumbent_or_the_best_of_the_next_function(
+    many: SyntheticFunctions, prefix: int, others: int
 ) -> None:
     history = _run(many, "random", 12)
     probes = draw_probes(many, history, prefix, 40, torch.Generator().manual_seed(4))
     assert probes.values.shape == (80, 2, 40, 3)
     assert torch.equal(many.spaces.snap(probes.values), probes.values)
-    if not prefix:
-        return
-    best = _alive(history.outcome[..., :prefix]).argmax(-1)[..., None, None].expand(-1, -1, 1, 3)
-    gap = (probes.values - torch.gather(history.values, 2, best)).abs().amax(-1)
     continuous = (many.spaces.choices + many.spaces.levels == 0).all(-1)
-    assert float(gap[continuous][..., 20:].median()) < 0.05
-    assert float(gap[continuous][..., 20:].max()) < 0.1 * 5
-    assert float(gap[continuous][..., :20].median()) > 0.3
+    known = torch.cat([history.values, probes.values[:, :, :20]], 2)
+    found = torch.cat([history.outcome, probes.outcome[..., :20]], 2)
+    next_best = _place_of_best(known, found).flip(1)  # there are two functions on each space
+    gaps = [_gap(probes.values[:, :, 20 : 20 + others], next_best)]
+    if prefix:
+        own = _place_of_best(history.values[:, :, :prefix], history.outcome[..., :prefix])
+        gaps.append(_gap(probes.values[:, :, 20 + others :], own))
+        assert float(_gap(probes.values[:, :, :20], own)[continuous].median()) > 0.3
+    for gap in gaps:
+        assert float(gap[continuous].median()) < 0.05
+        assert float(gap[continuous].max()) < 0.1 * 5
+
+
+def test_probes__one_function_on_a_space__none_is_near_its_own_best() -> None:
+    spaces = draw_spaces(80, 3, np.random.default_rng(5))
+    alone = draw_functions(spaces, 1, torch.Generator().manual_seed(6))
+    history = _run(alone, "random", 12)
+    values = draw_probes(alone, history, 0, 40, torch.Generator().manual_seed(4)).values
+    best = _place_of_best(history.values, history.outcome)
+    continuous = (spaces.choices + spaces.levels == 0).all(-1)
+    assert float(_gap(values, best)[continuous].median()) > 0.3
+
+
+def _place_of_best(values: Tensor, outcome: Tensor) -> Tensor:
+    """(S, F, 1, P)."""
+    best = _alive(outcome).argmax(-1)[..., None, None]
+    return torch.gather(values, 2, best.expand(-1, -1, 1, values.shape[-1]))
+
+
+def _gap(values: Tensor, centre: Tensor) -> Tensor:
+    """Largest distance over the parameters, (S, F, N)."""
+    return (values - centre).abs().amax(-1)
 
 
 def test_matern52__known_values__agree() -> None:
