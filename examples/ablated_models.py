@@ -90,7 +90,17 @@ class LearnedSlots(OptFormerModel):
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        self.slot_metadata.requires_grad_(False)  # it is zero
+        for part in (self.slot_metadata, self.slot_meaning, self.slot_study):
+            part.requires_grad_(False)  # they are zero
+
+
+class NoMeaning(OptFormerModel):
+    """What is known of a parameter changes its slot's own vector alone."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config)
+        for part in (self.slot_meaning, self.slot_study):
+            part.requires_grad_(False)  # they are zero
 
 
 class Alone(OptFormerModel):

@@ -28,6 +28,7 @@ from ablated_models import (
     FullAttention,
     LearnedSlots,
     NoDistance,
+    NoMeaning,
     SumPooling,
 )
 from matplotlib.figure import Figure
@@ -126,6 +127,7 @@ VARIANTS = {
 REAL = {
     "half of the batches emulated": Variant(emulated=0.5),
     "all batches emulated": Variant(emulated=1.0),
+    "half emulated, no meaning in slot vectors": Variant(model=NoMeaning, emulated=0.5),
     "half emulated, whole ranges only": Variant(emulated=0.5, patches=WHOLE_RANGES),
     "half emulated, no metadata dropout": Variant(
         emulated=0.5, patches=EVERYTHING_TOLD, prior={"named_algorithm": 1.0}

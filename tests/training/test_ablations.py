@@ -22,6 +22,7 @@ MODELS = (
     "BinTable",
     "SumPooling",
     "NoDistance",
+    "NoMeaning",
     "CausalHistory",
     "LearnedSlots",
     "FullAttention",
