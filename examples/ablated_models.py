@@ -85,15 +85,6 @@ class CausalHistory(OptFormerModel):
         return super().encode_history(memory, history, 0)
 
 
-class LearnedSlots(OptFormerModel):
-    """Slot vectors know nothing of names and ranges; the decoder still reads the metadata."""
-
-    def __init__(self, config: ModelConfig):
-        super().__init__(config)
-        for part in (self.slot_metadata, self.slot_meaning, self.slot_study):
-            part.requires_grad_(False)  # they are zero
-
-
 class NoMeaning(OptFormerModel):
     """What is known of a parameter changes its slot's own vector alone."""
 
@@ -101,6 +92,14 @@ class NoMeaning(OptFormerModel):
         super().__init__(config)
         for part in (self.slot_meaning, self.slot_study):
             part.requires_grad_(False)  # they are zero
+
+
+class LearnedSlots(NoMeaning):
+    """Slot vectors know nothing of names and ranges; the decoder still reads the metadata."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config)
+        self.slot_metadata.requires_grad_(False)  # it is zero
 
 
 class Alone(OptFormerModel):

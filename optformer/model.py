@@ -178,11 +178,11 @@ class OptFormerModel(nn.Module):
         for module in (*self.layers, *self.encoder):
             nn.init.zeros_(module.get_submodule("output").weight)
             nn.init.zeros_(module.get_submodule("feedforward.down").weight)
-        for zero in (self.slot_metadata, self.slot_meaning, self.slot_study, self.choice_metadata):
-            nn.init.zeros_(zero.weight)
-        for zero in (self.metric_head, self.value_head):
-            nn.init.zeros_(zero.weight)
-        for zero in (self.process_trial, self.process_query, self.process_gate):
+        for zero in (
+            *(self.slot_metadata, self.slot_meaning, self.slot_study, self.choice_metadata),
+            *(self.process_trial, self.process_query, self.process_gate),
+            *(self.metric_head, self.value_head),
+        ):
             nn.init.zeros_(zero.weight)
         nn.init.normal_(self.distance_weights.weight, std=0.1 * self.config.pool_width**-0.5)
         with torch.no_grad():
