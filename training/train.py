@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import pickle
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -380,13 +382,28 @@ def train(
 
 
 class _Batches(Dataset[StudyBatch]):
-    """Batches by number."""
+    """Batches by number.
+
+    All workers read what they are drawn from out of one piece of shared memory. Sent to each of
+    them, it would not fit into a pipe before the worker reads, so they would start one by one.
+    """
 
     def __init__(self, prior: Mixture):
         self.prior = prior
 
     def __getitem__(self, number: int) -> StudyBatch:
         return self.prior.batch(number)
+
+    def __reduce__(self) -> tuple[Callable[[Tensor], _Batches], tuple[Tensor]]:
+        return _read_batches, (self._shared,)
+
+    @cached_property
+    def _shared(self) -> Tensor:
+        return torch.frombuffer(bytearray(pickle.dumps(self.prior)), dtype=torch.uint8)
+
+
+def _read_batches(shared: Tensor) -> _Batches:
+    return _Batches(pickle.loads(memoryview(shared.numpy())))
 
 
 def _one_thread(worker: int) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from optformer.training.config import TableConfig, TrainingConfig
 from optformer.training.losses import Losses, negative_log_likelihood, study_losses
 from optformer.training.run_state import STATE
 from optformer.training.schedule import FINAL_RATE, make_optimizers, rate_at
-from optformer.training.train import CHECKPOINT, Trainer, train
+from optformer.training.train import CHECKPOINT, Trainer, _Batches, train
 
 
 def _trainer(config: TrainingConfig, directory: Path, resume: bool = False) -> Trainer:
@@ -385,6 +387,18 @@ def test_study_losses__metric_share__weighs_both(
     losses.total.backward()  # type: ignore[no-untyped-call]
     silent = [n for n, w in trainer.core.named_parameters() if w.grad is None]
     assert silent == []
+
+
+def test_batches__sent_to_a_worker__take_a_small_message(
+    training_config: TrainingConfig, tmp_path: Path
+) -> None:
+    batches = _Batches(_trainer(training_config, tmp_path).prior)
+    message = ForkingPickler.dumps(batches)
+    assert len(message) < 4096  # a worker's pipe holds it before the worker reads
+    received = pickle.loads(message)
+    drawn, expected = received[3].history, batches[3].history
+    assert torch.equal(drawn.metric, expected.metric)
+    assert torch.equal(drawn.points.values, expected.points.values)
 
 
 @pytest.mark.slow
