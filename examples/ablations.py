@@ -164,7 +164,7 @@ def run(
     """Train and judge one variant."""
     config = configure(batches.steps, replace(PRIOR, **variant.prior), seed)
     model = make_model(size, seed, variant.model)
-    rates = [rate_at(step, config) for step in range(config.steps)]
+    rates = [rate_at(step, 0.0, config) for step in range(config.steps)]
     drawn = tqdm(batches.of(variant, config), desc="training", leave=False)
     seconds = [step.seconds for step in train(model, drawn, config, rates)]
     return {

@@ -234,7 +234,10 @@ class TrainingConfig:
             the others synthetic.
         policy: What the policy learns from trials.
         seed: Seed of weights and data.
-        steps: Length of the schedule.
+        steps: Length of the schedule; the most that a run of so many seconds takes.
+        seconds: Length of the schedule by the clock, for a machine that is there for a given time:
+            the learning rate falls with the time that the steps took, and the run ends with it. 0
+            lets the rate fall with the steps.
         warmup: Steps until the full learning rate.
         learning_rate: Peak rate of AdamW (embeddings, norms, heads).
         matrix_learning_rate: Peak rate of Muon (hidden matrices), on AdamW's scale.
@@ -260,6 +263,7 @@ class TrainingConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     seed: int = 0
     steps: int = 10_000
+    seconds: float = 0.0
     warmup: int = 200
     learning_rate: float = 2e-3
     matrix_learning_rate: float = 4e-3

@@ -14,10 +14,16 @@ from optformer.training.muon import Muon
 FINAL_RATE = 0.02  # rate at the end, relative to the peak
 
 
-def rate_at(step: int, config: TrainingConfig) -> float:
-    """Learning rate relative to its peak: linear warm-up, then a cosine; a function of the step."""
+def rate_at(step: int, seconds: float, config: TrainingConfig) -> float:
+    """Learning rate relative to its peak: linear warm-up, then a cosine.
+
+    Args:
+        step: Steps taken.
+        seconds: Time that they took, which counts where the schedule has a length in seconds.
+        config: The run.
+    """
     warm = min(1.0, (step + 1) / config.warmup)
-    done = min(1.0, step / config.steps)
+    done = min(1.0, seconds / config.seconds if config.seconds else step / config.steps)
     return warm * (FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * done)))
 
 

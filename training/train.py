@@ -126,7 +126,7 @@ class Trainer:
             found, work = self._update(batches)
             self.step += 1
             self.trials += int(work[0])
-            self.seconds = before + time.monotonic() - started
+            self.seconds = before + self._mean(time.monotonic() - started)
             speed.add(work)
             warning = watch.see(found["loss"], found["norm"])
             if warning is not None and main:
@@ -139,7 +139,8 @@ class Trainer:
                 progress.set_postfix({name: f"{value:.3f}" for name, value in sums.items()})
                 log.write("train", self.step, self.seconds, {**sums, **speed.rates()})
                 sums = dict.fromkeys(sums, 0.0)
-            out_of_time = self._any(time.monotonic() - started > max_seconds)
+            over = 0 < config.seconds <= self.seconds
+            out_of_time = over or self._any(time.monotonic() - started > max_seconds)
             if self.step % config.checkpoint_every == 0 or self.step == until or out_of_time:
                 self.save()
             if config.validate_every and self.step % config.validate_every == 0:
@@ -266,7 +267,7 @@ class Trainer:
 
     def _update(self, batches: Sequence[StudyBatch]) -> tuple[dict[str, float], Tensor]:
         """One step: losses and gradient norm, and the work it took (see `work_of`)."""
-        rate = rate_at(self.step, self.config)
+        rate = rate_at(self.step, self.seconds, self.config)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.setdefault("peak", group["lr"])
@@ -323,8 +324,12 @@ class Trainer:
 
     def _any(self, flag: bool) -> bool:
         """Whether it holds in any process."""
-        raised = torch.tensor(float(flag), device=self.accelerator.device)
-        return float(self.accelerator.reduce(raised, "sum")) > 0
+        return self._mean(float(flag)) > 0
+
+    def _mean(self, number: float) -> float:
+        """The mean over all processes, so that they agree."""
+        own = torch.tensor(number, device=self.accelerator.device)
+        return float(self.accelerator.reduce(own, "mean"))
 
 
 def train(

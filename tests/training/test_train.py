@@ -118,7 +118,7 @@ def test_resume__optimizers__keep_their_peak_rates(
     assert peaks == [training_config.matrix_learning_rate, training_config.learning_rate]
     trainer._update([trainer.prior.batch(3)])
     rates = [group["lr"] for o in trainer.optimizers for group in o.param_groups]
-    assert rates == [rate_at(3, training_config) * peak for peak in peaks]
+    assert rates == [rate_at(3, 0.0, training_config) * peak for peak in peaks]
 
 
 def test_train__published_weights__are_the_average(straight: Path) -> None:
@@ -346,12 +346,33 @@ def test_train__configuration_file__runs_once_and_resumes(
 
 def test_rate_at__whole_run__warms_up_and_cools_down(training_config: TrainingConfig) -> None:
     config = replace(training_config, steps=1000, warmup=100)
-    rates = [rate_at(step, config) for step in range(1000)]
+    rates = [rate_at(step, 0.0, config) for step in range(1000)]
     assert rates[0] == pytest.approx(0.01, rel=0.01)
     assert rates[:99] == sorted(rates[:99])
     assert rates[100:] == sorted(rates[100:], reverse=True)
     assert max(rates) == pytest.approx(0.98, abs=0.02)
-    assert rate_at(1000, config) == pytest.approx(FINAL_RATE)
+    assert rate_at(1000, 0.0, config) == pytest.approx(FINAL_RATE)
+
+
+def test_rate_at__schedule_by_the_clock__falls_with_the_seconds(
+    training_config: TrainingConfig,
+) -> None:
+    config = replace(training_config, warmup=1, seconds=60.0)
+    rates = [rate_at(5, seconds, config) for seconds in (0.0, 30.0, 60.0, 90.0)]
+    assert rates == pytest.approx([1.0, (1 + FINAL_RATE) / 2, FINAL_RATE, FINAL_RATE])
+    assert rate_at(1, 30.0, config) == rates[1]
+
+
+def test_train__schedule_by_the_clock__ends_with_a_checkpoint(
+    training_config: TrainingConfig, tmp_path: Path
+) -> None:
+    config = replace(training_config, seconds=1e-3)
+    trainer = _trainer(config, tmp_path)
+    trainer.train()
+    assert trainer.step == 1
+    assert load_checkpoint(tmp_path / CHECKPOINT).run["config"]["seconds"] == 1e-3
+    resumed = _trainer(config, tmp_path, resume=True)
+    assert resumed.seconds == trainer.seconds >= 1e-3
 
 
 def test_make_optimizers__all_weights__have_one_optimizer_each(
