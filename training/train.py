@@ -408,7 +408,7 @@ class _Batches(Dataset[StudyBatch]):
 
 
 def _read_batches(shared: Tensor) -> _Batches:
-    return _Batches(pickle.loads(memoryview(shared.numpy())))
+    return _Batches(pickle.loads(shared.numpy().data))
 
 
 def _one_thread(worker: int) -> None:
