@@ -18,7 +18,7 @@ from optformer.scoring import StudyModel, StudyReader
 SLOPE_CANDIDATES = 256  # compared with each other
 EARLY = 20  # trials; later a prior says nothing, nor the policy what mutations do not find
 INWARD = 2.0  # weight of the prior that the best lies inside unknown ranges, before any trial
-FAMILIAR = 0.1  # familiarity that halves it
+FAMILIAR = 0.2  # familiarity that halves it
 
 
 @dataclass(frozen=True)
