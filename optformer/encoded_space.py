@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,8 +204,12 @@ def _encode(parameter: Parameter, value: Value) -> float:
     return parameter.to_unit(value)
 
 
+@lru_cache
 def _grid(parameter: Parameter) -> Array | None:
-    """Scaled levels of a parameter in order, None when it is searched as continuous."""
+    """Scaled levels of a parameter in order, None when it is searched as continuous.
+
+    A study's space is encoded at every call, and a long grid takes milliseconds.
+    """
     if isinstance(parameter, Categorical):
         return np.arange(len(parameter.choices), dtype=float)
     if parameter.num_levels is None or parameter.num_levels > _MAX_GRID:

@@ -32,7 +32,6 @@ from optformer.candidates import (
 from optformer.checkpoint import Checkpoint, load_checkpoint
 from optformer.data.errors import ConfigError, StudyError
 from optformer.data.parameters import Value
-from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
 from optformer.encoded_space import EncodedSpace
@@ -108,7 +107,6 @@ class Planner:
             )
         self.checkpoint, self.strategy, self.batch_mode = checkpoint, strategy, batch_mode
         self._last_reader: StudyReader | None = None
-        self._last_space: EncodedSpace | None = None
 
     def suggest(
         self,
@@ -174,7 +172,7 @@ class Planner:
         if not any(trial.has_value for trial in history):
             raise StudyError("a prediction needs at least one observed trial; observe one first")
         history = [trial for trial in history if not trial.interrupted]
-        space = self._space(config.space, {})
+        space = EncodedSpace(config.space, {})
         values = space.encode([config.space.validate(point) for point in points])
         with _one_thread(), torch.inference_mode():
             study = self._reader(config).read(history)
@@ -187,13 +185,6 @@ class Planner:
             self._last_reader = StudyReader(self.checkpoint, config, ALGORITHM)
         return self._last_reader
 
-    def _space(self, space: SearchSpace, fixed: Mapping[str, Value]) -> EncodedSpace:
-        """The encoded space, that of the last call when it is the same: long grids take time."""
-        last = self._last_space
-        if last is None or last.space is not space or last.fixed_values != fixed:
-            last = self._last_space = EncodedSpace(space, fixed)
-        return last
-
     def _view(
         self,
         config: StudyConfig,
@@ -202,7 +193,7 @@ class Planner:
         generator: torch.Generator,
     ) -> StudyView:
         """The study, with its pending trials told the way of the batch mode."""
-        space = self._space(config.space, fixed)
+        space = EncodedSpace(config.space, fixed)
         settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
         pending = [trial.params for trial in history if trial.status is TrialStatus.PENDING]
         reader = self._reader(config)
