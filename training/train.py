@@ -126,8 +126,7 @@ class Trainer:
             found, work = self._update(batches)
             self.step += 1
             self.trials += int(work[0])
-            elapsed = self._mean(time.monotonic() - started)
-            self.seconds = before + elapsed
+            self.seconds = before + self._mean(time.monotonic() - started)
             speed.add(work)
             warning = watch.see(found["loss"], found["norm"])
             if warning is not None and main:
@@ -140,7 +139,8 @@ class Trainer:
                 progress.set_postfix({name: f"{value:.3f}" for name, value in sums.items()})
                 log.write("train", self.step, self.seconds, {**sums, **speed.rates()})
                 sums = dict.fromkeys(sums, 0.0)
-            out_of_time = elapsed > max_seconds or 0 < config.seconds <= self.seconds
+            over = 0 < config.seconds <= self.seconds
+            out_of_time = over or self._any(time.monotonic() - started > max_seconds)
             if self.step % config.checkpoint_every == 0 or self.step == until or out_of_time:
                 self.save()
             if config.validate_every and self.step % config.validate_every == 0:
@@ -321,6 +321,10 @@ class Trainer:
         device = self.accelerator.device
         own = 1e12 * self.config.peak_teraflops or measure_peak(device)
         return float(self.accelerator.reduce(torch.tensor(own, device=device), "sum"))
+
+    def _any(self, flag: bool) -> bool:
+        """Whether it holds in any process."""
+        return self._mean(float(flag)) > 0
 
     def _mean(self, number: float) -> float:
         """The mean over all processes, so that they agree."""
