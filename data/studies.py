@@ -167,7 +167,10 @@ class StudyConfig:
 def _number(what: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise MetricError(f"{what} must be a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise MetricError(f"{what} must be a number below 1e308, got a larger one") from None
 
 
 def _finite(what: str, value: Any) -> float:

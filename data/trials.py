@@ -6,13 +6,38 @@ import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from optformer.data.errors import MetricError, TrialError
 from optformer.data.parameters import Value
 
 INTERRUPTED = "interrupted"
 """Reason of trials that were cut short from outside: they say nothing about their point."""
+
+
+_Content = TypeVar("_Content")
+
+
+class ReadOnly(dict[str, _Content]):
+    """A dictionary that cannot be changed: what is recorded of a trial.
+
+    `dict(trial.params)` is a copy that can.
+
+    Raises:
+        TrialError: Something tries to change it.
+    """
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TrialError(
+            "what is recorded of a trial cannot be changed; change a copy: "
+            "params = dict(trial.params)"
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
 
 
 class TrialStatus(enum.Enum):
@@ -59,9 +84,9 @@ class Trial:
             raise MetricError(f"a trial's value must be finite, got {self.value!r}")
         if self.reason is not None and self.status is not TrialStatus.FAILED:
             raise TrialError(f"a {self.status.value} trial cannot have reason={self.reason!r}")
-        # Copies: what a caller does to its own mappings later must not rewrite history.
-        object.__setattr__(self, "params", dict(self.params))
-        object.__setattr__(self, "metrics", dict(self.metrics))
+        # Read-only copies: nothing that a caller does later may rewrite history.
+        object.__setattr__(self, "params", ReadOnly(self.params))
+        object.__setattr__(self, "metrics", ReadOnly(self.metrics))
 
     @property
     def has_value(self) -> bool:

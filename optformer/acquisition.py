@@ -20,6 +20,7 @@ from optformer.data.errors import ConfigError
 from optformer.encoded_space import Array
 
 UCB_QUANTILE = 0.9
+CAUTION = 3.0  # further powers of the probability of not failing
 _TINY = 1e-12
 _LEAST = 1e-300  # in double precision
 _CLOSE = 1e-3  # distance below which a slope is rounding
@@ -130,6 +131,18 @@ SCREENS: dict[str, Screen] = {
     "ts": _normal_sample,
 }
 """The acquisition functions of normal distributions, to rank many candidates cheaply."""
+
+
+def caution(logits: Tensor) -> Tensor:
+    """Keep candidates away from where trials fail: what is added to their scores, at most 0, (N,).
+
+    An acquisition weighs what it promises by the chance not to fail, once. But a promise that a
+    failed trial did not keep is made again beside it, as failures say nothing of values: where many
+    failed, what is left promises most. So the chance counts more than once.
+    """
+    return CAUTION * torch.nn.functional.logsigmoid(
+        logits[..., :-1].logsumexp(-1) - logits[..., -1]
+    )
 
 
 def local_penalty(logits: Tensor, distances: Array, best: Tensor, slope: float) -> Tensor:

@@ -137,7 +137,10 @@ def save_checkpoint(
     }
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as scratch:
+        for left in target.parent.glob(f".saving-{target.name}-*"):
+            shutil.rmtree(left)  # by a process that was killed
+        prefix = f".saving-{target.name}-"
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as scratch:
             fresh = Path(scratch) / "checkpoint"
             fresh.mkdir()
             save_file(weights, fresh / WEIGHTS)

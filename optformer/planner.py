@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.acquisition import ACQUISITIONS, SCREENS, acquisition, moments
+from optformer.acquisition import ACQUISITIONS, SCREENS, acquisition, caution, moments
 from optformer.candidates import (
     MAX_LISTED,
     Candidates,
@@ -30,7 +30,7 @@ from optformer.candidates import (
     untried,
 )
 from optformer.checkpoint import Checkpoint, load_checkpoint
-from optformer.data.errors import ConfigError, StudyError
+from optformer.data.errors import ConfigError, SpaceExhaustedError, StudyError
 from optformer.data.parameters import Value
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
@@ -127,7 +127,7 @@ class Planner:
             fixed: Parameters held at one value for this call, beside the study's own.
 
         Raises:
-            SpaceExhaustedError: Every point of a finite space has been tried.
+            SpaceExhaustedError: A finite space has fewer points left.
         """
         rng = np.random.default_rng([seed, len(history)])
         history = [trial for trial in history if not trial.interrupted]
@@ -137,16 +137,24 @@ class Planner:
             view = self._view(config, history, {**config.fixed, **(fixed or {})}, generator)
             pool = None
             for member in range(count):
-                if self.strategy == "policy":
-                    picked = view.ask(self._imitate(view, generator))
-                elif view.history and not view.measured:
-                    # Knowing no value, the model would put all of a batch in one place.
-                    place = len(history) + member
-                    picked = view.ask(space_filling(view.space, view.tried, seed, place, rng))
-                else:
-                    if pool is None:
-                        pool = self._pool(view, rng, generator)
-                    picked = self._ranked(view, pool, rng, generator)
+                try:
+                    if self.strategy == "policy":
+                        picked = view.ask(self._imitate(view, generator))
+                    elif view.history and not view.measured:
+                        # Knowing no value, the model would put all of a batch in one place.
+                        place = len(history) + member
+                        picked = view.ask(space_filling(view.space, view.tried, seed, place, rng))
+                    else:
+                        if pool is None:
+                            pool = self._pool(view, rng, generator)
+                        picked = self._ranked(view, pool, rng, generator)
+                except SpaceExhaustedError:
+                    if not chosen:
+                        raise
+                    raise SpaceExhaustedError(
+                        f"{count} points were asked for and {member} of this space are left; "
+                        f"ask for at most {member}"
+                    ) from None
                 chosen.append(_explain(view, picked, len(history)))
                 if member + 1 < count:
                     view = view.with_pending(picked, self._assumed(picked.logits, generator))
@@ -251,7 +259,12 @@ class Planner:
             pool = view.screened(pool, _KEPT, screen, generator)
         asked = view.ask(pool)
         slope = view.slope(asked)
-        score = rank(asked.logits, best, generator) + view.preference(pool, slope)
+
+        def scored(answered: Scored) -> Tensor:
+            score = rank(answered.logits, best, generator) + caution(answered.logits)
+            return score + view.preference(answered.candidates, slope)
+
+        score = scored(asked)
         if not _listed(space):
             centres = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
             count = (_SCREENED if screen else _ALL_ASKED).local
@@ -262,8 +275,7 @@ class Planner:
             if len(local):
                 answered = view.ask(local)
                 asked = asked.join(answered)
-                more = rank(answered.logits, best, generator) + view.preference(local, slope)
-                score = torch.cat([score, more])
+                score = torch.cat([score, scored(answered)])
         return asked.select(int(score.argmax()))
 
     def _assumed(self, logits: Tensor, generator: torch.Generator) -> float | None:

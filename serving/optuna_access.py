@@ -7,11 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from optformer.data.errors import StorageError
@@ -42,11 +44,11 @@ def open_storage(storage: StorageLike) -> BaseStorage:
         )
     try:
         if address.startswith("journal:///"):
-            return _journal(address.removeprefix("journal:///"))
+            return _JournalStorage(address.removeprefix("journal:///"))
         if "://" in address:
             return RDBStorage(address)
         if address.endswith((".journal", ".log")):
-            return _journal(address)
+            return _JournalStorage(address)
     # RuntimeError: Optuna's word for tables of another version; ValueError: a broken journal.
     except (ImportError, OSError, RuntimeError, SQLAlchemyError, ValueError) as error:
         raise StorageError(f"cannot open storage {address!r}: {_first_line(error)}") from error
@@ -54,6 +56,17 @@ def open_storage(storage: StorageLike) -> BaseStorage:
         f"storage {address!r} is not understood; expected an SQL URL such as "
         f"'sqlite:///studies.db', or a path ending in .journal or .log"
     )
+
+
+def file_of(storage: BaseStorage) -> Path | None:
+    """The file that a storage is in, None for one on a server or in memory."""
+    if isinstance(storage, RDBStorage):
+        url = make_url(storage.url)
+        named = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+        return Path(str(url.database)) if named else None
+    if isinstance(storage, _JournalStorage):
+        return storage.file
+    return None
 
 
 def patiently(what: str, call: Callable[[], _Result]) -> _Result:
@@ -71,8 +84,12 @@ def patiently(what: str, call: Callable[[], _Result]) -> _Result:
             pause *= 2
 
 
-def _journal(path: str) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(path, lock_obj=_MendingLock(path)))
+class _JournalStorage(JournalStorage):
+    """A journal that knows its file."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(JournalFileBackend(path, lock_obj=_MendingLock(path)))
+        self.file = Path(path)
 
 
 class _MendingLock(_FileLock):

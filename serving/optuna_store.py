@@ -12,6 +12,7 @@ import math
 import warnings
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 
@@ -32,11 +33,13 @@ from optformer.data.optuna_spaces import from_distributions, to_distributions
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
-from optformer.serving.optuna_access import patiently
+from optformer.serving.locks import locked
+from optformer.serving.optuna_access import file_of, patiently
 from optformer.serving.storage import StudyRecord, observed_before, unknown_trial
 
 _RECORD = "optformer"  # study user attribute
 _REASON = "optformer:reason"  # trial user attribute
+_TURN_PATIENCE = 300.0  # seconds to wait for the others who suggest
 _STATES = {
     TrialStatus.PENDING: TrialState.RUNNING,
     TrialStatus.COMPLETED: TrialState.COMPLETE,
@@ -66,6 +69,18 @@ class OptunaStore:
         self._ids: dict[int, int] = {}  # number to the storage's own id
         self._finished: dict[int, Trial] = {}  # finished trials never change
         self._uncertain: set[int] = set()  # trials whose last update may or may not be stored
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Hold the lock of the storage's file, if it is in one; see `TrialStore.turn`."""
+        file = file_of(self._storage)
+        if file is None:
+            return nullcontext()
+        return locked(
+            file.with_name(f"{file.name}.turn"),
+            patience=_TURN_PATIENCE,
+            busy=f"another process has been suggesting trials in {str(file)!r} for "
+            f"{_TURN_PATIENCE:.0f} s; find it and repeat the call",
+        )
 
     def append(self, trial: Trial) -> Trial:
         """Store a new trial in a single write; see `TrialStore.append`."""

@@ -37,7 +37,7 @@ def plot_history(study: Study, path: str | os.PathLike[str] | None = None) -> Fi
         path: Where to write it; the suffix chooses the format (.png, .svg, .pdf).
 
     Raises:
-        StudyError: The study has no observed trial yet.
+        StudyError: The study has no observed trial yet, or the suffix is unknown.
     """
     trials = [trial for trial in study.trials if trial.status is not TrialStatus.PENDING]
     if not trials:
@@ -84,8 +84,8 @@ def plot_response(
         path: Where to write it; the suffix chooses the format (.png, .svg, .pdf).
 
     Raises:
-        StudyError: The parameter is unknown or inactive in the best trial, or no trial is
-            completed.
+        StudyError: The parameter is unknown or inactive in the best trial, no trial is completed,
+            or the suffix is unknown.
     """
     space, best = study.config.space, study.best_trial
     if parameter not in space:
@@ -148,7 +148,7 @@ def plot_comparison(
         path: Where to write it; the suffix chooses the format (.png, .svg, .pdf).
 
     Raises:
-        StudyError: There is nothing to plot.
+        StudyError: There is nothing to plot, or the suffix is unknown.
     """
     if not any(len(values) for values in histories.values()):
         raise StudyError("histories holds no value to plot")
@@ -197,7 +197,10 @@ def _finished(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
     # Beside the axes: inside, it would cover trials.
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     if path is not None:
-        figure.savefig(path)
+        try:
+            figure.savefig(path)
+        except ValueError as error:  # matplotlib's word for a suffix that it does not know
+            raise StudyError(f"cannot write the plot {str(path)!r}: {error}") from error
     return figure
 
 

@@ -7,6 +7,7 @@ pending, and read all of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -74,6 +75,13 @@ class StudyRecord:
 class TrialStore(Protocol):
     """Keeps the trials of one study, numbered from 0 without gaps."""
 
+    def turn(self) -> AbstractContextManager[None]:
+        """While it lasts no other process has its turn, where the storage can see to that.
+
+        Raises:
+            StorageError: Another process does not end its turn.
+        """
+
     def append(self, trial: Trial) -> Trial:
         """Store a new trial durably and return it with its number; the given one is ignored.
 
@@ -103,6 +111,10 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._trials: list[Trial] = []
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Nobody else has this store."""
+        return nullcontext()
 
     def append(self, trial: Trial) -> Trial:
         """Store a new trial; see `TrialStore.append`."""

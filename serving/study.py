@@ -7,6 +7,7 @@ function of configuration, history, count and seed.
 from __future__ import annotations
 
 import math
+import numbers
 import secrets
 import threading
 import uuid
@@ -36,6 +37,7 @@ from optformer.serving.storage import (
     open_store,
     unknown_trial,
 )
+from optformer.tokenization.metadata import check_limits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,17 +175,19 @@ class Study:
         Raises:
             StudyError: `count` is not a positive whole number.
             SearchSpaceError: A fixed value is not legal, or contradicts the study's own.
-            SpaceExhaustedError: Every point of a finite space has been tried.
+            SpaceExhaustedError: A finite space has fewer points left than are asked for.
             StorageError: A trial could not be stored; nothing is lost, the call can be repeated.
         """
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
+        if count is not None and not _is_whole(count):
             raise StudyError(f"count must be a whole number, got {count!r}")
         if count is not None and count < 1:
             raise StudyError(f"count must be at least 1, got {count}")
         held = self._held(fixed or {})
         with self._lock:
+            self._loaded_planner()  # takes seconds, in which others may have their turn
+        with self._lock, self._store.turn():
             trials: list[Trial] = []
-            for suggestion in self._plan(1 if count is None else count, held):
+            for suggestion in self._plan(1 if count is None else int(count), held):
                 point = self.config.space.validate(suggestion.params)
                 trials.append(self._append(point, suggestion.explanation, trials))
         return trials[0] if count is None else trials
@@ -384,8 +388,10 @@ def create_study(
         StudyError: A setting is not understood, or the storage has a study of this name.
         MetricError: The metric has no name.
         SearchSpaceError: A fixed value is not legal.
+        TokenizationError: The space has more parameters or choices than the model can read.
         StorageError: The storage cannot be opened or written.
     """
+    check_limits(space)
     record = StudyRecord(
         config=StudyConfig(
             space=space, metric=metric, goal=goal, metadata=metadata or {}, fixed=fixed or {}
@@ -430,6 +436,10 @@ def load_study(
     return Study(record, store, name=name)
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def _checked_strategy(strategy: str) -> str:
     if strategy not in STRATEGIES:
         raise StudyError(f"strategy must be one of {list(STRATEGIES)}, got {strategy!r}")
@@ -437,9 +447,9 @@ def _checked_strategy(strategy: str) -> str:
 
 
 def _checked_seed(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if not _is_whole(seed) or seed < 0:
         raise StudyError(f"seed must be a whole number of at least 0, got {seed!r}")
-    return seed
+    return int(seed)
 
 
 def _recorded_model(model: str | Path | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,7 +72,7 @@ class PriorConfig:
         _check_numbers(self)
         for name in ("studies_per_space", "tokens", "probes", "tail", "mined"):
             _check_positive(self, name)
-        for name in ("short", "emulated"):
+        for name in ("short", "emulated", "mining", "random_slots", "named_algorithm"):
             _check_share(self, name)
         if self.mined > self.spare:
             raise ConfigError(f"mined must be at most spare={self.spare}, got {self.mined}")
@@ -80,7 +80,7 @@ class PriorConfig:
             raise ConfigError(f"max_trials must be above tail={self.tail}, got {self.max_trials}")
         try:
             # YAML gives numbers as keys, JSON text.
-            counts = {int(count): float(share) for count, share in self.parameters.items()}
+            counts = {_whole(count): float(share) for count, share in self.parameters.items()}
         except (AttributeError, TypeError, ValueError):
             counts = {}
         if not counts or min(counts) < 1 or max(counts) > MAX_PARAMETERS or not _shares(counts):
@@ -121,7 +121,8 @@ class TableConfig:
         _check_evaluations(self)
         for name in ("tasks", "models"):
             texts = getattr(self, name)
-            if isinstance(texts, str) or not all(isinstance(t, str) for t in texts):
+            listed = isinstance(texts, Sequence) and not isinstance(texts, str)
+            if not listed or not all(isinstance(text, str) for text in texts):
                 raise ConfigError(f"{name} of table {self.path!r} must list texts, got {texts!r}")
             if bool(texts) != bool(self.goals):
                 raise ConfigError(
@@ -283,6 +284,12 @@ class TrainingConfig:
         for name in ("steps", "warmup", "checkpoint_every", "log_every", "batches_per_step"):
             _check_positive(self, name)
         self._check_sources()
+        if not isinstance(self.model, str):
+            raise ConfigError(f"model must be the name of a size, got {self.model!r}")
+        if self.seed >= 2**63:
+            raise ConfigError(f"seed must be below 2**63, got {self.seed}")
+        if not self.clip:
+            raise ConfigError("clip must be above 0, got 0: no step would change anything")
         if not self.ema < 1:
             raise ConfigError(f"ema must be in [0, 1), got {self.ema}")
         if not 0.5 <= self.metric_share <= 1:
@@ -343,14 +350,45 @@ class TrainingConfig:
 
     @classmethod
     def load(cls, path: str | Path) -> TrainingConfig:
-        """Read a YAML file."""
+        """Read a YAML file.
+
+        Raises:
+            ConfigError: It cannot be read, or a setting is unknown, missing or out of range.
+        """
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+            values = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"cannot read the training configuration {path}: {error}") from error
         if not isinstance(values, Mapping):
             raise ConfigError(f"{path} must hold a mapping of settings")
         return cls.from_dict(values)
+
+
+def find_config(name: str | Path) -> Path:
+    """A configuration's file: the one of this path, or the packaged one of this bare name.
+
+    Raises:
+        ConfigError: There is neither.
+    """
+    path, folder = Path(name), Path(__file__).parent / "configs"
+    if path.exists():
+        return path
+    if path.name == str(name) and (folder / path).exists():
+        return folder / path
+    packaged = sorted(file.name for file in folder.glob("*.yaml"))
+    raise ConfigError(f"there is no configuration {str(name)!r}; packaged ones are {packaged}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a mapping that names a setting twice, of which YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Read a mapping."""
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [name for place, name in enumerate(names) if name in names[:place]]
+        if twice:
+            raise yaml.YAMLError(f"setting {twice[0]!r} stands there twice{node.start_mark}")
+        return super().construct_mapping(node, deep)
 
 
 def _check_numbers(section: Any) -> None:
@@ -364,14 +402,17 @@ def _check_numbers(section: Any) -> None:
         else:
             continue
         if not fits or not 0 <= value < math.inf:
+            advice = f"; YAML takes {value} for text, write it without an exponent"
             raise ConfigError(
                 f"{item.name} must be a {kind} of at least 0, got {value!r}"
-                + ("; YAML takes 1e-3 for text, write 0.001" if isinstance(value, str) else "")
+                + (advice if isinstance(value, str) else "")
             )
 
 
 def _check_evaluations(section: TableConfig | HistoriesConfig) -> None:
     """What a source of real evaluations needs: goals of metrics, a weight, data sets to learn."""
+    if not isinstance(section.path, str) or not section.path:
+        raise ConfigError(f"path must name a file or folder, got {section.path!r}")
     if not isinstance(section.goals, Mapping):
         raise ConfigError(f"goals of {section.path!r} must name metrics, got {section.goals!r}")
     for metric, goal in section.goals.items():
@@ -381,6 +422,12 @@ def _check_evaluations(section: TableConfig | HistoriesConfig) -> None:
         raise ConfigError(f"weight of {section.path!r} must be above 0, got {section.weight}")
     if section.held_out >= 1:
         raise ConfigError(f"held_out must be in [0, 1), got {section.held_out}")
+
+
+def _whole(key: Any) -> int:
+    if isinstance(key, bool) or not isinstance(key, int | str):
+        raise ValueError
+    return int(key)
 
 
 def _is_number(value: Any) -> bool:
@@ -411,12 +458,17 @@ def _shares(table: Mapping[Any, Any]) -> bool:
 
 
 def _section(cls: type[_Section], values: Mapping[str, Any]) -> _Section:
-    known = {item.name for item in fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(values.keys() - known)
+    items = fields(cls)  # type: ignore[arg-type]
+    known = {item.name for item in items}
+    unknown = [name for name in values if name not in known]
     if unknown:
         raise ConfigError(
             f"unknown setting {unknown[0]!r} in {cls.__name__}; known: {sorted(known)}"
         )
+    for item in items:
+        required = item.default is MISSING and item.default_factory is MISSING
+        if required and item.name not in values:
+            raise ConfigError(f"{cls.__name__} needs the setting {item.name!r}")
     try:
         return cls(**values)
     except TypeError as error:

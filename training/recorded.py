@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from optformer.data.emulation.histories import dataset_name, training_histories
 from optformer.data.emulation.tables import is_held_out
-from optformer.data.errors import DatasetError, TokenizationError
+from optformer.data.errors import ConfigError, DatasetError, TokenizationError
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
 from optformer.tokenization.history import MetricKind, encode_points
@@ -111,6 +111,11 @@ class _Study:
 
 
 def _generated(path: Path) -> Iterator[_Study]:
+    if path.is_file():
+        raise ConfigError(
+            f"{path} is a table of your own; say what it measures, such as "
+            "goals: {accuracy: maximize}"
+        )
     for history in training_histories(path):
         told = history.key.method.replace("-", " ")
         yield _encode(f"{path}, study {history.key.name}", history.config, history.trials, told)

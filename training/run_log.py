@@ -8,6 +8,8 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from optformer.data.errors import CheckpointError
+
 
 class RunLog:
     """Writes to `logs/` and `log.jsonl` of a run's directory.
@@ -24,15 +26,24 @@ class RunLog:
     def write(
         self, group: str, step: int, seconds: float, values: Mapping[str, float | str]
     ) -> None:
-        """Write what was found at a step; numbers become curves `group/name`."""
+        """Write what was found at a step; numbers become curves `group/name`.
+
+        Raises:
+            CheckpointError: The log cannot be written.
+        """
         if self.board is None:
             return
         for name, value in values.items():
             if not isinstance(value, str):
                 self.board.add_scalar(f"{group}/{name}", value, step)
         entry = {"step": step, "seconds": round(seconds, 1), "group": group, **values}
-        with self.path.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(entry) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as log:
+                log.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write {self.path}: {error}; make room, and resume"
+            ) from error
 
     def close(self) -> None:
         """Write what TensorBoard still holds back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -21,15 +22,18 @@ def write_state(directory: Path, state: Mapping[str, Any]) -> None:
     """Write the state beside the previous one, then rename it.
 
     Raises:
-        CheckpointError: It cannot be written; the previous state is whole.
+        CheckpointError: It cannot be written; the previous state, if there is one, is whole.
     """
     fresh = directory / (STATE + ".new")
     try:
         torch.save(state, fresh)
         os.replace(fresh, directory / STATE)
     except (OSError, RuntimeError) as error:
+        fresh.unlink(missing_ok=True)  # half of a state is of no use
+        free = shutil.disk_usage(directory).free / 1e6
         raise CheckpointError(
-            f"cannot write {fresh}: {error}; the previous state is whole"
+            f"cannot write {fresh}, {free:.0f} MB are free on its disk: {error}; what was written "
+            "before is whole: make room, and resume"
         ) from error
 
 
@@ -50,7 +54,12 @@ def read_state(directory: Path, config: TrainingConfig, vocabulary: Vocabulary) 
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        raise CheckpointError(f"cannot resume from {path}: {error}") from error
+        raise CheckpointError(
+            f"cannot resume from {path}: it is missing or damaged ({type(error).__name__}); "
+            "start again, with --weights from the folder's checkpoint if it has one"
+        ) from error
+    if not isinstance(state, dict) or "config" not in state:
+        raise CheckpointError(f"cannot resume from {path}: it holds no state of a run")
     try:
         begun = TrainingConfig.from_dict(state["config"]).to_dict()
     except ConfigError as error:

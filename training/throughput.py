@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -34,7 +33,7 @@ from optformer.tokenization.history import Points as EncodedPoints
 from optformer.tokenization.symbols import NUM_BINS
 from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
 from optformer.training.batch import IGNORED, Questions, StudyBatch
-from optformer.training.config import TrainingConfig
+from optformer.training.config import TrainingConfig, find_config
 from optformer.training.losses import study_losses
 from optformer.training.prior import SyntheticPrior
 from optformer.training.schedule import make_optimizers
@@ -278,9 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("transformers").setLevel(logging.ERROR)
     if args.threads:
         torch.set_num_threads(args.threads)
-    packaged = Path(__file__).parent / "configs" / Path(args.config).name
-    path = Path(args.config) if Path(args.config).exists() else packaged
-    config = TrainingConfig.load(path)
+    config = TrainingConfig.load(find_config(args.config))
     config = replace(config, tables=(), prior=replace(config.prior, emulated=0.0))
     device = torch.device("cuda" if torch.cuda.is_available() and not args.cpu else "cpu")
     found = measure_throughput(config, default_vocabulary(), device, batches=args.batches)

@@ -26,7 +26,7 @@ from optformer.data.errors import CheckpointError, ConfigError, DivergedError
 from optformer.model import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
 from optformer.training.batch import StudyBatch
-from optformer.training.config import TrainingConfig
+from optformer.training.config import TrainingConfig, find_config
 from optformer.training.data_parallel import DataParallel, Parallel
 from optformer.training.mixture import Mixture
 from optformer.training.run_log import RunLog
@@ -77,7 +77,7 @@ class Trainer:
         there = None if cpu else torch.accelerator.current_accelerator(check_available=True)
         device = there or torch.device("cpu")
         half = fast_precision(device) == torch.bfloat16
-        self.accelerator = Accelerator(mixed_precision="bf16" if half else "no", cpu=cpu)
+        self.accelerator = Accelerator(mixed_precision="bf16" if half else "no", cpu=there is None)
         device = self.accelerator.device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -112,6 +112,8 @@ class Trainer:
         """
         config, main = self.config, self.accelerator.is_main_process
         until = min(until or config.steps, config.steps)
+        if 0 < config.seconds <= self.seconds:
+            until = self.step  # it has had its time
         started = time.monotonic()
         before = self.seconds
         self.core.train()
@@ -121,7 +123,7 @@ class Trainer:
         progress = tqdm(
             total=until, initial=self.step, unit="step", smoothing=0.05, disable=not main
         )
-        sums = dict.fromkeys(("metric", "value", "norm"), 0.0)
+        sums, summed = dict.fromkeys(("metric", "value", "norm"), 0.0), 0
         for batches in self._batches(until):
             found, work = self._update(batches)
             self.step += 1
@@ -132,13 +134,15 @@ class Trainer:
             if warning is not None and main:
                 logger.warning("step %d: %s", self.step, warning)
                 log.write("warning", self.step, self.seconds, {"text": warning})
+            summed += 1  # fewer than `log_every` after a resume
             for name in sums:
-                sums[name] += found[name] / config.log_every
+                sums[name] += found[name]
             progress.update()
             if self.step % config.log_every == 0:
-                progress.set_postfix({name: f"{value:.3f}" for name, value in sums.items()})
-                log.write("train", self.step, self.seconds, {**sums, **speed.rates()})
-                sums = dict.fromkeys(sums, 0.0)
+                means = {name: total / summed for name, total in sums.items()}
+                progress.set_postfix({name: f"{value:.3f}" for name, value in means.items()})
+                log.write("train", self.step, self.seconds, {**means, **speed.rates()})
+                sums, summed = dict.fromkeys(sums, 0.0), 0
             over = 0 < config.seconds <= self.seconds
             out_of_time = over or self._any(time.monotonic() - started > max_seconds)
             if self.step % config.checkpoint_every == 0 or self.step == until or out_of_time:
@@ -367,15 +371,16 @@ def train(
     """
     if threads:
         torch.set_num_threads(threads)
-    packaged = Path(__file__).parent / "configs" / Path(config_path).name
-    path = Path(config_path) if Path(config_path).exists() else packaged
+    config = TrainingConfig.load(find_config(config_path))
     out = Path(directory)
     if resume and weights is not None:
         raise ConfigError("resume goes on from the run's own weights; leave weights out")
     if (out / STATE).exists() and not resume:
         raise ConfigError(f"{out} holds a run already; resume it, or choose another directory")
-    out.mkdir(parents=True, exist_ok=True)
-    config = TrainingConfig.load(path)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the directory {out}: {error}") from error
     trainer = Trainer(config, out, cpu=cpu, tables=Path(tables), micro_batches=micro_batches)
     if resume:
         trainer.resume()

@@ -49,7 +49,10 @@ def load_histories(path: str | Path) -> Iterator[History]:
     read_manifest(out)
     shards = find_shards(out)
     if not shards:
-        raise DatasetError(f"{out} holds no histories; generate them with `optformer generate`")
+        raise DatasetError(
+            f"{out} holds no histories; generate them with `optformer generate`, or give goals if "
+            "it holds tables of your own"
+        )
     for shard in shards:
         check_shard(shard)
     return _histories(shards)

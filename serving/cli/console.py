@@ -47,5 +47,8 @@ def format_value(value: object) -> str:
 
 
 def format_params(params: Mapping[str, object]) -> str:
-    """A point on one line."""
-    return ", ".join(f"{name}={format_value(value)}" for name, value in params.items())
+    """A point on one line; None is a choice there."""
+    return ", ".join(
+        f"{name}={'None' if value is None else format_value(value)}"
+        for name, value in params.items()
+    )

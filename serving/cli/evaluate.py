@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "With --histories: of real studies, beside a Gaussian process fitted to the same trials. "
         "With --imitation: its policy's searches beside those of the methods it imitates. "
         "With --transfer: searches of data sets that its training held out, with and without names "
-        "and metadata.",
+        "and metadata. With --failures: searches of functions that fail on a part of their space.",
     )
     parser.add_argument("--model", help="checkpoint directory (default: the shipped model)")
     parser.add_argument("--seed", type=int, default=2024, help="seed of the studies (default 2024)")
@@ -60,6 +60,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="DIR",
         help="folder of the tables the model was trained on: search the data sets they held out",
     )
+    what.add_argument(
+        "--failures",
+        action="store_true",
+        help="search functions of which a third to a half of the space always fails",
+    )
     samples = parser.add_argument_group("samples of a Gaussian process, and --histories")
     samples.add_argument(
         "--studies",
@@ -84,7 +89,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     samples.add_argument("--metric", metavar="NAME", help="metric column of tables: metric.NAME")
     samples.add_argument("--goal", choices=("maximize", "minimize"), help="goal of --metric")
-    imitation = parser.add_argument_group("--imitation, and --transfer: --tasks and --seeds")
+    imitation = parser.add_argument_group(
+        "--imitation, and --transfer and --failures: --tasks and --seeds"
+    )
     imitation.add_argument(
         "--teachers",
         nargs="+",
@@ -126,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
         tables = _imitation(args, checkpoint)
     elif args.transfer is not None:
         tables = _transfer(args, checkpoint)
+    elif args.failures:
+        tables = _failures(args, checkpoint)
     else:
         tables = _samples(args, checkpoint)
     if args.record:  # what this call did not measure is kept
@@ -251,6 +260,27 @@ def _transfer(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
     ]
     searches = _shown("Transfer: searches of data sets held out of training", rows)
     return {**likelihood, **searches}
+
+
+def _failures(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
+    from optformer.planner import Planner
+    from optformer.training.failures import failure_scores
+
+    scores = failure_scores(
+        Planner(checkpoint), tasks=args.tasks, seeds=args.seeds, seed=args.seed, progress=True
+    )
+    rows = [
+        {
+            "search": score.searcher,
+            "functions": score.tasks,
+            "searches of each": score.seeds,
+            "share of the space": f"{score.share:.2f}",
+            **{f"failed of {stage}": f"{share:.2f}" for stage, share in score.failed.items()},
+            "regret": f"{score.regret:.3f}",
+        }
+        for score in scores
+    ]
+    return _shown("Failures: searches of functions that fail on a part of their space", rows)
 
 
 def _shown(name: str, rows: Sequence[Mapping[str, Any]]) -> _Tables:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +92,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Tune the script that `args.command` runs; returns the exit status."""
+    script = _script(args)
+    with ExitStack() as held:
+        return _tune(args, script, _study(args, script, held))
+
+
+def _tune(args: argparse.Namespace, script: Script, study: Study) -> int:
     from optformer.data.errors import SpaceExhaustedError
     from optformer.data.trials import TrialStatus
     from optformer.serving.cli.study_tables import write_summary
@@ -99,8 +105,6 @@ def run(args: argparse.Namespace) -> int:
     from optformer.serving.script_process import StopRequest
     from optformer.serving.script_runner import is_finished, tune_script
 
-    script = _script(args)
-    study = _study(args, script)
     done = sum(is_finished(trial) for trial in study.trials)
     if done >= args.trials:
         console.note(f"study {study.name!r} has {done} finished trials; raise --trials for more")
@@ -170,8 +174,14 @@ def _check_command(command: CommandTemplate, config: StudyConfig) -> None:
         )
 
 
-def _study(args: argparse.Namespace, script: Script) -> Study:
-    """Start the study, or go on with it."""
+def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
+    """Start the study, or go on with it, as the only one who does.
+
+    Args:
+        args: The command's.
+        script: What is tuned.
+        held: Keeps the lock of the search's folder.
+    """
     from optformer.planner import load_planner
     from optformer.serving.cli.stored import quiet_storage, study_names
     from optformer.serving.script_runner import fail_interrupted
@@ -186,6 +196,7 @@ def _study(args: argparse.Namespace, script: Script) -> Study:
                 f"there is no study {args.name!r} in {storage} to go on with; "
                 "leave out --resume to start it"
             )
+        _lock(script.out, held)
         study = load_study(
             storage=storage, name=args.name, model=args.model, strategy=args.strategy
         )
@@ -202,7 +213,7 @@ def _study(args: argparse.Namespace, script: Script) -> Study:
     strategy = args.strategy or "ei"
     model = None if args.model is None else Path(args.model).absolute()
     load_planner(model, strategy=strategy)  # a missing model shows before there is a study
-    script.out.mkdir(parents=True, exist_ok=True)
+    _lock(script.out, held)
     config = script.config
     return create_study(
         config.space,
@@ -216,6 +227,14 @@ def _study(args: argparse.Namespace, script: Script) -> Study:
         strategy=strategy,
         seed=args.seed,
     )
+
+
+def _lock(out: Path, held: ExitStack) -> None:
+    from optformer.serving.locks import locked
+
+    out.mkdir(parents=True, exist_ok=True)
+    busy = f"another search is running in {out}; wait for its end, or give another --out"
+    held.enter_context(locked(out / "search.lock", patience=0.0, busy=busy))
 
 
 def _check_same(study: Study, config: StudyConfig, seed: int | None) -> None:

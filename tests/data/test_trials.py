@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import json
 import math
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -64,6 +68,40 @@ def test_trial__callers_mapping_changed_later__stays_as_it_was() -> None:
     assert trial.metrics == {"seconds": 1.0}
     with pytest.raises(dataclasses.FrozenInstanceError):
         trial.value = 2.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda params: params.pop("x"),
+        lambda params: params.update(x=0.9),
+        lambda params: params.__setitem__("y", 1),
+        lambda params: params.__delitem__("x"),
+        lambda params: params.clear(),
+        lambda params: params.popitem(),
+        lambda params: params.setdefault("y", 1),
+        lambda params: params.__ior__({"x": 0.9}),
+    ],
+)
+def test_trial__params_changed_in_place__is_refused_before_it_is_recorded(
+    change: Callable[[Any], object],
+) -> None:
+    trial = Trial(0, {"x": 0.5})
+    with pytest.raises(TrialError, match=r"change a copy: params = dict\(trial\.params\)"):
+        change(trial.params)
+    assert trial.params == {"x": 0.5}
+
+
+def test_trial__params__serve_as_any_dictionary() -> None:
+    trial = Trial(0, {"x": 0.5, "kind": "adam"})
+    own = dict(trial.params)
+    own["x"] = 0.9
+    assert trial.params == {"x": 0.5, "kind": "adam"}
+    assert json.loads(json.dumps(trial.params)) == trial.params
+    for copied in (pickle.loads(pickle.dumps(trial)), copy.deepcopy(trial)):
+        assert copied == trial
+        with pytest.raises(TrialError):
+            copied.params["x"] = 0.9
 
 
 def test_trial__explanation__does_not_count_for_equality() -> None:

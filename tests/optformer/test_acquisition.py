@@ -12,6 +12,7 @@ from optformer.acquisition import (
     SCREENS,
     acquisition,
     bin_centres,
+    caution,
     local_penalty,
     moments,
     quantile,
@@ -131,6 +132,15 @@ def test_acquisition__hopeless_candidates__stay_finite_with_gradients(name: str)
     assert score.isfinite().all()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+def test_caution__chance_to_fail__is_three_more_powers_of_success() -> None:
+    for failing in (0.0, 0.3, 0.999):
+        found = float(caution(_gaussian(0.4, 0.1, failing)).exp())
+        assert found == pytest.approx((1 - failing) ** 3, abs=1e-5)
+    hopeless = torch.full((1, BINS + 1), -200.0)
+    hopeless[0, -1] = 200.0
+    assert caution(hopeless).isfinite().all()
 
 
 @pytest.mark.parametrize("level", [0.0, 0.05, 0.5, 0.9, 1.0])

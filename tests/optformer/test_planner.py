@@ -253,7 +253,7 @@ def test_suggest__finite_space__never_repeats_and_says_when_it_is_exhausted(
     assert seen == {repr(point) for point in space.grid()}
     with pytest.raises(SpaceExhaustedError, match="all 6 points of this space have been tried"):
         planner.suggest(config, history, 1, seed=1)
-    with pytest.raises(SpaceExhaustedError):
+    with pytest.raises(SpaceExhaustedError, match="2 points were asked for and 1 of this space"):
         planner.suggest(config, history[:-1], 2, seed=1)
     assert planner.predict(config, history, [{"c": "b"}])
 

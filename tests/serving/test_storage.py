@@ -8,9 +8,11 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,8 @@ from optformer.data.parameters import Categorical, Float, Int, Ordinal, Value
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig, Weighted
 from optformer.data.trials import Trial, TrialStatus
-from optformer.serving import optuna_access
+from optformer.serving import optuna_access, optuna_store
+from optformer.serving.optuna_access import file_of, open_storage
 from optformer.serving.storage import (
     StorageLike,
     StudyRecord,
@@ -203,6 +206,44 @@ def test_two_objects_on_one_storage__see_each_other(
         one.observe(first, failed="late")
     assert one.trials[0] == first.finish(0.5)
     assert one.trials[0].metrics == {}
+
+
+def test_objects_on_one_storage__asked_at_once__give_different_trials(
+    address: str, make_study: Callable[..., Study], reopen: Callable[..., Study]
+) -> None:
+    make_study(storage=address)
+    workers = [reopen(address) for _ in range(4)]
+    together = threading.Barrier(len(workers))
+
+    def work(study: Study) -> list[Trial]:
+        together.wait()
+        return [study.suggest() for _ in range(3)]
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        trials = [trial for found in pool.map(work, workers) for trial in found]
+    assert sorted(trial.number for trial in trials) == list(range(12))
+    assert len({repr(trial.params) for trial in trials}) == 12
+
+
+def test_turn__of_another_that_does_not_end__is_a_storage_error(
+    address: str, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optuna_store, "_TURN_PATIENCE", 0.1)
+    study = make_study(storage=address)
+    other = make_study(storage=address, name="other")
+    with other._store.turn(), pytest.raises(StorageError, match="another process has been"):
+        study.suggest()
+    assert study.suggest().number == 0
+
+
+def test_file_of__storages__is_the_file_of_those_that_have_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    for address in (str(path), f"journal:///{path}"):
+        assert file_of(open_storage(address)) == path
+    database = tmp_path / "a.db"
+    assert file_of(open_storage(f"sqlite:///{database}")) == database
+    assert file_of(open_storage("sqlite://")) is None
+    assert file_of(optuna.storages.InMemoryStorage()) is None
 
 
 def test_written_study__opened_by_optuna__has_everything(

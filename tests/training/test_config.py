@@ -8,7 +8,7 @@ import pytest
 import optformer.training.config as config_module
 from optformer.data.errors import ConfigError
 from optformer.tokenization.vocabulary import Vocabulary
-from optformer.training.config import PriorConfig, TrainingConfig
+from optformer.training.config import PriorConfig, TrainingConfig, find_config
 from optformer.training.prior import SyntheticPrior
 
 MINIMAL: dict[str, Any] = {"model": "tiny", "prior": {"parameters": {1: 1.0}}}
@@ -39,12 +39,25 @@ def test_training_config__text_keys__become_numbers() -> None:
         ({"steps": 2.5}, "steps must be a whole number"),
         ({"steps": True}, "steps must be a whole number"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
-        ({"learning_rate": "2e-3"}, "learning_rate must be a number.*write 0.001"),
+        ({"learning_rate": "2e-3"}, "learning_rate must be a number.*takes 2e-3 for text"),
         ({"clip": float("nan")}, "clip must be a number"),
         ({"ema": 1.0}, "ema must be in"),
+        ({"clip": 0.0}, "clip must be above 0"),
+        ({"model": ["tiny"]}, r"model must be the name of a size, got \['tiny'\]"),
+        ({"seed": 2**63}, r"seed must be below 2\*\*63"),
+        ({5: 3}, "unknown setting 5 in TrainingConfig"),
+        ({"tables": [{"path": 5}]}, "path must name a file or folder, got 5"),
+        ({"histories": [{"held_out": 0.1}]}, "HistoriesConfig needs the setting 'path'"),
+        ({"tables": [{"path": "a", "tasks": 5}]}, "tasks of table 'a' must list texts, got 5"),
+        ({"prior": {"parameters": {1: 1.0}, "mining": 1.5}}, "mining must be a share"),
+        ({"prior": {"parameters": {1: 1.0}, "random_slots": 2.0}}, "random_slots must be a share"),
+        ({"prior": {"parameters": {1: 1.0}, "named_algorithm": 7}}, "named_algorithm must be a"),
+        ({"prior": {"parameters": {2.5: 1.0}}}, "parameters must give"),
+        ({"prior": {"parameters": {True: 1.0}}}, "parameters must give"),
+        ({"prior": {"parameters": {float("inf"): 1.0}}}, "parameters must give"),
         ({"metric_share": 0.4}, "metric_share must be in"),
         ({"prior": None}, "'prior' section"),
-        ({"prior": {}}, "PriorConfig.*parameters"),
+        ({"prior": {}}, "PriorConfig needs the setting 'parameters'"),
         ({"prior": {"parameters": {1: 1.0}, "method": {}}}, "unknown setting 'method'"),
         ({"prior": {"parameters": {}}}, "parameters must give"),
         ({"prior": {"parameters": {0: 1.0}}}, "numbers from 1 to 64"),
@@ -83,3 +96,25 @@ def test_prior__unknown_method__lists_the_known(vocabulary: Vocabulary) -> None:
     config = PriorConfig(parameters={1: 1.0}, methods={"random": 0.5, "guess": 0.5})
     with pytest.raises(ConfigError, match=r"unknown method 'guess'.*'gp ei'"):
         SyntheticPrior(config, vocabulary, 0)
+
+
+def test_load__setting_named_twice__is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("model: tiny\nseed: 4\nprior: {parameters: {1: 1.0}}\nseed: 7\n")
+    with pytest.raises(ConfigError, match="'seed' stands there twice"):
+        TrainingConfig.load(path)
+    path.write_bytes(b"model: tiny  # gr\xfc\xdfe\n")
+    with pytest.raises(ConfigError, match="cannot read the training configuration"):
+        TrainingConfig.load(path)
+
+
+def test_find_config__name_or_path__is_the_file_that_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packaged = Path(config_module.__file__).parent / "configs" / "small.yaml"
+    assert find_config("small.yaml") == packaged
+    with pytest.raises(ConfigError, match=r"no configuration 'mine/small\.yaml'; packaged ones"):
+        find_config("mine/small.yaml")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text("model: tiny")
+    assert find_config("small.yaml").resolve() == tmp_path / "small.yaml"

@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from accelerate import Accelerator
 from torch import Tensor
 
 import optformer.checkpoint as checkpoint_module
 import optformer.training.data_parallel as data_parallel
+import optformer.training.train as train_module
 from optformer.checkpoint import load_checkpoint
 from optformer.config import ModelConfig
 from optformer.data.errors import CheckpointError, ConfigError, DivergedError
@@ -155,6 +157,34 @@ def test_train__log__tells_losses_every_so_many_steps(straight: Path) -> None:
         assert line["tokens_per_second"] > line["trials_per_second"] > 0
         assert 0 < line["model_flop_utilisation"] < 1  # of the configured peak
     assert list((straight / "logs").iterdir())
+
+
+def test_train__resumed_between_two_entries_of_the_log__averages_the_steps_it_took(
+    training_config: TrainingConfig, straight: Path, tmp_path: Path
+) -> None:
+    _trainer(training_config, tmp_path).train(until=3)
+    _trainer(training_config, tmp_path, resume=True).train()
+    assert [line["step"] for line in _logged(tmp_path, "train")] == [2, 4, 6]
+    whole, resumed = _logged(straight, "train"), _logged(tmp_path, "train")
+    assert resumed[2]["metric"] == pytest.approx(whole[2]["metric"])
+    # Of steps 3 and 4 the resumed run took the last alone.
+    assert resumed[1]["metric"] == pytest.approx(whole[1]["metric"], rel=0.3)
+
+
+def test_trainer__no_accelerator__shares_the_work_of_processes_on_the_cpu(
+    training_config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    class Recorded(Accelerator):
+        def __init__(self, **settings: Any) -> None:
+            asked.append(settings["cpu"])
+            super().__init__(**settings)
+
+    monkeypatch.setattr(train_module, "Accelerator", Recorded)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
+    Trainer(training_config, tmp_path)
+    assert asked == [True]
 
 
 def test_train__time_is_up__stops_with_a_state_to_resume(
@@ -303,9 +333,10 @@ def test_save__disk_full__leaves_the_previous_state_whole(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(CheckpointError, match=r"No space left.*previous state is whole"):
+    with pytest.raises(CheckpointError, match=r"No space left.*before is whole: make room"):
         trainer.train()
     monkeypatch.undo()
+    assert not list(begun.glob("*.new"))
     assert _state(begun)["step"] == 3
     _trainer(training_config, begun, resume=True).train()
     weights = _state(straight)["weights"]
@@ -373,6 +404,8 @@ def test_train__schedule_by_the_clock__ends_with_a_checkpoint(
     assert load_checkpoint(tmp_path / CHECKPOINT).run["config"]["seconds"] == 1e-3
     resumed = _trainer(config, tmp_path, resume=True)
     assert resumed.seconds == trainer.seconds >= 1e-3
+    resumed.train()
+    assert resumed.step == 1  # it has had its time
 
 
 def test_make_optimizers__all_weights__have_one_optimizer_each(

@@ -15,6 +15,7 @@ from optformer.data.errors import CheckpointError
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
 from optformer.serving.cli import main
+from optformer.serving.locks import locked
 from optformer.serving.study import Study, load_study
 
 SPACE = """
@@ -215,6 +216,19 @@ def test_tune__existing_study__needs_resume_and_the_same_conditions(
     assert "has 3 finished trials; raise --trials" in capsys.readouterr().err
     assert tune(GOOD, "--name", "other") == 2
     assert "holds trials of another search" in capsys.readouterr().err
+
+
+def test_tune__resumed_while_another_search_runs__is_refused(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune(GOOD, "--trials", "2") == 0
+    out = next(tmp_path.rglob("search.lock"))
+    before = load(tmp_path).trials
+    with locked(out, patience=0.0, busy="free"):
+        assert tune(GOOD, "--trials", "3", "--resume") == 2
+        assert "another search is running in" in capsys.readouterr().err
+    assert load(tmp_path).trials == before
+    assert tune(GOOD, "--trials", "3", "--resume") == 0
 
 
 def test_tune__missing_model__leaves_no_study_behind(
