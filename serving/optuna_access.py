@@ -58,6 +58,26 @@ def open_storage(storage: StorageLike) -> BaseStorage:
     )
 
 
+def file_at(address: str) -> Path | None:
+    """The file that an address names, None for a database server or memory."""
+    scheme, separator, path = address.partition(":///")
+    if not separator:
+        return Path(address) if address.endswith((".journal", ".log")) else None
+    if scheme == "journal" or scheme.partition("+")[0] == "sqlite":
+        return Path(path.partition("?")[0])
+    return None
+
+
+def check_file(address: str) -> None:
+    """Raise `StorageError` when an address names a file that is not there; opening would make it.
+
+    Addresses that are not understood pass.
+    """
+    file = file_at(address)
+    if file is not None and not file.exists():
+        raise StorageError(f"storage {address!r} cannot be opened: there is no file {file}")
+
+
 def file_of(storage: BaseStorage) -> Path | None:
     """The file that a storage is in, None for one on a server or in memory."""
     if isinstance(storage, RDBStorage):

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 
@@ -208,12 +208,13 @@ def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
             study.set_metric_names([record.config.metric_name])
 
     try:
-        study = patiently(
-            what,
-            lambda: optuna.create_study(
-                study_name=name, storage=storage, direction=record.config.goal
-            ),
-        )
+        with _quiet():
+            study = patiently(
+                what,
+                lambda: optuna.create_study(
+                    study_name=name, storage=storage, direction=record.config.goal
+                ),
+            )
     except DuplicatedStudyError:
         raise StudyError(
             f"study {name!r} is already in this storage; open it with "
@@ -221,6 +222,17 @@ def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
         ) from None
     patiently(what, describe)
     return OptunaStore(storage, study, record.config.space)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna from telling that a study was created, which is no news."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def load(storage: BaseStorage, name: str | None) -> tuple[OptunaStore, str, StudyRecord]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from optformer.data.errors import StorageError
-
 
 def quiet_storage() -> None:
     """Keep the storage library's remarks out of the command line's output."""
@@ -25,24 +21,13 @@ def study_names(storage: str, *, must_exist: bool = True) -> list[str]:
     Raises:
         StorageError: The storage cannot be opened or read.
     """
-    file = _file(storage)
-    if file is not None and not file.exists():
-        if must_exist:
-            raise StorageError(f"storage {storage!r} cannot be opened: there is no file {file}")
-        return []
     import optuna
 
-    from optformer.serving.optuna_access import open_storage, patiently
+    from optformer.serving.optuna_access import check_file, file_at, open_storage, patiently
 
+    if must_exist:
+        check_file(storage)
+    elif (file := file_at(storage)) is not None and not file.exists():
+        return []
     opened = open_storage(storage)
     return sorted(patiently("list studies", lambda: optuna.get_all_study_names(opened)))
-
-
-def _file(storage: str) -> Path | None:
-    """The file behind an address, None for a database server."""
-    scheme, separator, path = storage.partition(":///")
-    if not separator:
-        return Path(storage) if "://" not in storage else None
-    if scheme == "journal" or scheme.partition("+")[0] == "sqlite":
-        return Path(path.partition("?")[0])
-    return None

@@ -344,9 +344,12 @@ def test_optuna_study__metric_name__is_taken_over(tmp_path: Path) -> None:
 
 def test_load_study__nothing_to_search__says_why(tmp_path: Path) -> None:
     path = str(tmp_path / "o.log")
+    with pytest.raises(StorageError, match="cannot be opened: there is no file"):
+        load_study(storage=path)
+    assert not list(tmp_path.iterdir())  # looking for it makes none
+    storage = optuna_access.open_storage(path)
     with pytest.raises(StudyError, match=re.escape("needs name=; this storage has []")):
         load_study(storage=path)
-    storage = optuna_access.open_storage(path)
     optuna.create_study(study_name="empty", storage=storage)
     optuna.create_study(study_name="two goals", storage=storage, directions=["minimize"] * 2)
     with pytest.raises(StudyError, match=re.escape("this storage has ['empty', 'two goals']")):

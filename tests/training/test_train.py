@@ -182,7 +182,9 @@ def test_trainer__no_accelerator__shares_the_work_of_processes_on_the_cpu(
             super().__init__(**settings)
 
     monkeypatch.setattr(train_module, "Accelerator", Recorded)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
+    monkeypatch.setattr(
+        torch.accelerator, "current_accelerator", lambda check_available=False: None
+    )
     Trainer(training_config, tmp_path)
     assert asked == [True]
 
