@@ -91,6 +91,17 @@ def test_evaluate__recorded__keeps_what_was_recorded_before(
     assert len(recorded["evaluation"]) == 3
 
 
+def test_evaluate__failures__writes_a_row_for_each_searcher(
+    checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "--model", checkpoint, "--failures", "--tasks", "1", "--seeds"]
+    assert main([*words, "1"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows[-6:] if row] == ["optformer", "gp-ei", "optuna-tpe", "random"]
+    assert main([*words, "0"]) == 2
+    assert "tasks and seeds at least 1" in capsys.readouterr().err
+
+
 def test_evaluate__histories__writes_the_table_beside_a_gaussian_process(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
