@@ -261,8 +261,9 @@ class Planner:
         slope = view.slope(asked)
 
         def scored(answered: Scored) -> Tensor:
-            score = rank(answered.logits, best, generator) + caution(answered.logits)
-            return score + view.preference(answered.candidates, slope)
+            score = rank(answered.logits, best, generator)
+            score = score + view.preference(answered.candidates, slope)
+            return score + caution(answered.logits) if view.failed else score
 
         score = scored(asked)
         if not _listed(space):
@@ -299,8 +300,7 @@ def _screens(view: StudyView) -> bool:
 
     They know enough after some trials, but nothing of failures.
     """
-    failed = any(trial.status is TrialStatus.FAILED for trial in view.history)
-    return len(view.history) >= EARLY and not failed and not _listed(view.space)
+    return len(view.history) >= EARLY and not view.failed and not _listed(view.space)
 
 
 def _explain(view: StudyView, picked: Scored, past: int) -> Suggestion:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from optformer.acquisition import Screen, local_penalty, moments, steepest_slope
 from optformer.candidates import Candidates, join
-from optformer.data.trials import Trial
+from optformer.data.trials import Trial, TrialStatus
 from optformer.encoded_space import Array, EncodedSpace
 from optformer.scoring import StudyModel, StudyReader
 
@@ -65,6 +65,11 @@ class StudyView:
     def measured(self) -> bool:
         """Whether any trial has a value."""
         return any(trial.has_value for trial in self.history)
+
+    @property
+    def failed(self) -> bool:
+        """Whether any trial has failed."""
+        return any(trial.status is TrialStatus.FAILED for trial in self.history)
 
     def ask(self, candidates: Candidates) -> Scored:
         """What the ranking predicts of candidates."""

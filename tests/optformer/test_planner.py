@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+import optformer.planner as planner_module
 from optformer.acquisition import SCREENS, acquisition
 from optformer.candidates import Candidates, from_space
 from optformer.checkpoint import Checkpoint, save_checkpoint
@@ -466,6 +468,23 @@ def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
     )
     assert float(draws.mean()) == pytest.approx(assumed("mean"), abs=5 * deviation / 200**0.5)
     assert len(set(draws.tolist())) > 50
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_suggest__a_trial_has_failed__candidates_that_may_fail_are_kept_away_from(
+    planner: Planner, monkeypatch: pytest.MonkeyPatch, failed: int
+) -> None:
+    asked: list[int] = []
+
+    def cautious(logits: Tensor) -> Tensor:
+        asked.append(len(logits))
+        return torch.where(torch.arange(len(logits)) == len(logits) - 1, 0.0, -1e6)
+
+    monkeypatch.setattr(planner_module, "caution", cautious)
+    config = _config("one float")
+    (found,) = planner.suggest(config, _history(config, 8, failed=failed), 1, seed=0)
+    assert bool(asked) == bool(failed)
+    assert found.explanation.source == "local" or not failed
 
 
 @pytest.mark.parametrize(
