@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,12 +17,16 @@ class RunLog:
 
     Args:
         directory: The run's.
+        step: Step that the run goes on from; what a killed process wrote of later ones is dropped.
         enabled: False writes nothing: of several processes, one keeps the log.
     """
 
-    def __init__(self, directory: Path, enabled: bool = True):
+    def __init__(self, directory: Path, step: int = 0, enabled: bool = True):
         self.path = directory / "log.jsonl"
-        self.board = SummaryWriter(str(directory / "logs")) if enabled else None
+        self.board: SummaryWriter | None = None
+        if enabled:
+            self.board = SummaryWriter(str(directory / "logs"), purge_step=step + 1)
+            self._drop_after(step)
 
     def write(
         self, group: str, step: int, seconds: float, values: Mapping[str, float | str]
@@ -45,7 +50,25 @@ class RunLog:
                 f"cannot write {self.path}: {error}; make room, and resume"
             ) from error
 
+    def _drop_after(self, step: int) -> None:
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if _step(line) <= step]
+        if len(kept) < len(lines):
+            fresh = self.path.with_name(f"{self.path.name}.new")
+            fresh.write_text("".join(kept), encoding="utf-8")
+            fresh.replace(self.path)
+
     def close(self) -> None:
         """Write what TensorBoard still holds back."""
         if self.board is not None:
             self.board.close()
+
+
+def _step(line: str) -> float:
+    """Step of an entry; of one that was cut short, none that is kept."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

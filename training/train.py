@@ -117,7 +117,7 @@ class Trainer:
         started = time.monotonic()
         before = self.seconds
         self.core.train()
-        log = RunLog(self.directory, main)
+        log = RunLog(self.directory, self.step, main)
         watch = DivergenceWatch()
         speed = SpeedMeter(self._peak())
         progress = tqdm(

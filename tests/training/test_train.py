@@ -171,6 +171,20 @@ def test_train__resumed_between_two_entries_of_the_log__averages_the_steps_it_to
     assert resumed[1]["metric"] == pytest.approx(whole[1]["metric"], rel=0.3)
 
 
+def test_train__killed_after_its_last_state__leaves_no_entry_twice(
+    training_config: TrainingConfig, straight: Path, tmp_path: Path
+) -> None:
+    _trainer(training_config, tmp_path).train(until=3)
+    state = (tmp_path / STATE).read_bytes()
+    _trainer(training_config, tmp_path, resume=True).train(until=5)
+    (tmp_path / STATE).write_bytes(state)  # as if it had been killed before it wrote the next
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('{"step": 5, "sec')
+    _trainer(training_config, tmp_path, resume=True).train()
+    assert [line["step"] for line in _logged(tmp_path, "train")] == [2, 4, 6]
+    assert _logged(tmp_path, "train")[2]["metric"] == _logged(straight, "train")[2]["metric"]
+
+
 def test_trainer__no_accelerator__shares_the_work_of_processes_on_the_cpu(
     training_config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
