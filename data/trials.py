@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TypeVar
 
+from yaml.representer import SafeRepresenter
+
 from optformer.data.errors import MetricError, TrialError
 from optformer.data.parameters import Value
 
@@ -38,6 +40,10 @@ class ReadOnly(dict[str, _Content]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (dict(self),)
+
+
+# YAML's safe dumpers write exact dictionaries alone, unless they are told.
+SafeRepresenter.add_representer(ReadOnly, SafeRepresenter.represent_dict)
 
 
 class TrialStatus(enum.Enum):

@@ -112,7 +112,8 @@ def check_shard(path: Path) -> Counter[str]:
         The number of its trials by status.
 
     Raises:
-        DatasetError: The file is damaged, or of another format; the message names it.
+        DatasetError: The file is damaged, of another format, or that of another study; the message
+            names it.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -126,6 +127,11 @@ def check_shard(path: Path) -> Counter[str]:
         raise _unreadable(path, f"its format version is {found}, this one reads {FORMAT}")
     if not table.schema.equals(_schema(pa)):
         raise _unreadable(path, f"it has the columns {table.schema.names}")
+    rows = (table.column(name).to_pylist() for name in ("objective", "method", "seed"))
+    for study in set(zip(*rows, strict=True)):
+        key = StudyKey(*study)
+        if shard_path(Path(), key).parts[1:] != path.parts[-3:]:
+            raise _unreadable(path, f"it holds study {key.name}, which has a file of its own")
     return Counter(table.column("status").to_pylist())
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from optformer.data.errors import MetricError, TrialError
 from optformer.data.trials import Trial, TrialStatus
@@ -98,6 +99,7 @@ def test_trial__params__serve_as_any_dictionary() -> None:
     own["x"] = 0.9
     assert trial.params == {"x": 0.5, "kind": "adam"}
     assert json.loads(json.dumps(trial.params)) == trial.params
+    assert yaml.safe_load(yaml.safe_dump(trial.params)) == trial.params
     for copied in (pickle.loads(pickle.dumps(trial)), copy.deepcopy(trial)):
         assert copied == trial
         with pytest.raises(TrialError):

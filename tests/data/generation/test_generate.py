@@ -170,6 +170,13 @@ def test_load_histories__damaged_shard__is_named(copy: Path, damage: str) -> Non
         generate(config(copy))
 
 
+def test_load_histories__shard_of_another_study__is_refused(copy: Path) -> None:
+    first, second, *_ = sorted((copy / "studies").rglob("*.parquet"))
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(DatasetError, match=f"{first}.* holds study .*a file of its own"):
+        load_histories(copy)
+
+
 def test_load_histories__no_histories_or_another_format__are_refused(
     copy: Path, tmp_path: Path
 ) -> None:
