@@ -42,7 +42,7 @@ class ObjectiveScale:
 
     def to_unit(self, values: Tensor) -> Tensor:
         """Map values, shape (..., n), to [0, 1]; values beyond the head-room are clipped."""
-        compressed = _compress((values - self.median) / self.spread)
+        compressed = _compress((_moderate(values) - self.median) / self.spread)
         return (self.offset + self.slope * compressed).clamp(0.0, 1.0)
 
     def from_unit(self, unit: Tensor) -> Tensor:
@@ -72,6 +72,7 @@ def fit_scale(
     if values.shape[-1] == 0:
         values = values.new_zeros((*values.shape[:-1], 1))
         observed = observed.new_zeros((*observed.shape[:-1], 1))
+    values = _moderate(values)
     count = observed.sum(-1, keepdim=True)
     seen = values.masked_fill(~observed, torch.nan)
     median = torch.nan_to_num(seen.nanmedian(-1, keepdim=True).values)
@@ -83,7 +84,7 @@ def fit_scale(
     noise, least = torch.finfo(values.dtype).eps * 8, torch.finfo(values.dtype).tiny
     upper = noise * torch.maximum(high.abs(), median.abs()) + least
     if fallback_spread is None:
-        fallback_spread = torch.where(size > 0, DEFAULT_SPREAD * size, torch.ones_like(size))
+        fallback_spread = torch.where(size > least, DEFAULT_SPREAD * size, torch.ones_like(size))
     spread = torch.where(high - median > upper, high - median, high - low)
     flat = high - low <= noise * size + least
     spread = torch.where(flat, fallback_spread, spread)
@@ -96,6 +97,12 @@ def fit_scale(
     slope = torch.where(flat, torch.full_like(spread, WIDTH / 2), width / span)
     offset = torch.where(flat, torch.full_like(spread, 0.5), 0.5 - BELOW * width - slope * bottom)
     return ObjectiveScale(median=median, spread=spread, slope=slope, offset=offset)
+
+
+def _moderate(values: Tensor) -> Tensor:
+    """Values whose differences, and some multiples of these, are finite."""
+    largest = torch.finfo(values.dtype).max / 64
+    return values.clamp(-largest, largest)
 
 
 def _compress(standardized: Tensor) -> Tensor:

@@ -171,3 +171,24 @@ def test_fit_scale__run_exploded_beyond_precision__the_rest_stays_apart() -> Non
     unit = fit_scale(values, torch.ones(4, dtype=torch.bool)).to_unit(values)
     assert float(unit[2] - unit[1]) > 0.05
     assert float(unit[1] - unit[0]) > 0.01
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [5e-324],
+        [5e-324, 0.0],
+        [-5e-324, 1e-310],
+        [1e308, -1e308],
+        [1.7e308, -1.7e308, 0.0, 1.0],
+        [-1.7e308] * 3 + [1.7e308],
+    ],
+)
+def test_scale__numbers_at_the_ends_of_double_precision__stay_apart_and_finite(
+    values: list[float],
+) -> None:
+    scale = _fit(values)
+    unit = _unit(scale, *values)
+    assert ((unit >= 0) & (unit <= 1)).all()
+    assert unit.argmax() == torch.tensor(values).double().argmax()
+    assert scale.from_unit(torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)).isfinite().all()
