@@ -199,7 +199,7 @@ def _finished(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
     if path is not None:
         try:
             figure.savefig(path)
-        except ValueError as error:  # matplotlib's word for a suffix that it does not know
+        except (OSError, ValueError) as error:  # the latter for a suffix that it does not know
             raise StudyError(f"cannot write the plot {str(path)!r}: {error}") from error
     return figure
 

@@ -148,7 +148,10 @@ def _check_folder(config: GenerationConfig, versions: Mapping[str, str]) -> None
     manifest = shards.read_manifest(config.out)
     if manifest is None:
         if shards.find_shards(config.out):
-            raise ConfigError(f"{config.out} holds studies without a manifest; choose another")
+            raise ConfigError(
+                f"{config.out} holds studies without a manifest; move {config.out}/studies away, "
+                "or choose another folder"
+            )
         return
     for what, ours in (("trials", config.trials), ("versions", dict(versions))):
         if manifest.get(what) != ours:

@@ -147,10 +147,13 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise _unreadable(path, str(error)) from error
+        raise DatasetError(f"cannot read {path}: {error}; choose another folder") from error
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
-        raise _unreadable(path, f"its format version is {found}, this one reads {FORMAT}")
+        raise DatasetError(
+            f"cannot read {path}: its format version is {found}, this one reads {FORMAT}; choose "
+            "another folder"
+        )
     return dict(manifest)
 
 

@@ -18,14 +18,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
-from optformer.data.errors import ConfigError
+from optformer.data.errors import ConfigError, OptFormerError
 from optformer.data.studies import Goal
 from optformer.serving.benchmarks.suites import Suite, Task, objective_suite
 
@@ -95,13 +96,27 @@ def _module_of_file(path: Path) -> ModuleType:
     if not path.is_file() or spec is None or spec.loader is None:
         raise ConfigError(f"no file {path}; a suite of your own is path/to/file.py:NAME")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with _blaming(str(path)):
+        spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def _blaming(source: str) -> Iterator[None]:
+    """Say whose code raised."""
+    try:
+        yield
+    except OptFormerError:
+        raise
+    except Exception as error:  # the user's code, which may raise anything
+        raise ConfigError(f"{source} raised {type(error).__name__}: {error}") from error
 
 
 def _suite_of_tasks(name: str, source: str, define: Callable[[], Iterable[Task]]) -> Suite:
     tasks: dict[str, Task] = {}
-    for task in define():
+    with _blaming(source):
+        defined = list(define())
+    for task in defined:
         if not isinstance(task, Task):
             raise ConfigError(f"{source} must return tasks, got a {type(task).__name__}")
         if task.name in tasks:

@@ -123,7 +123,9 @@ class Reference:
         median: Median value over the space, exact or estimated from random points.
         optimum: Best possible value; None when unknown.
         best_random: Best of the random points; None when the median is exact.
-        seen_in_training: Whether a shipped checkpoint was trained on this task or its space.
+        seen_in_training: Whether a checkpoint used in the folder was trained on this task or its
+            space.
+        study: Digest of the task's configuration; None in older folders.
     """
 
     goal: Goal
@@ -131,6 +133,7 @@ class Reference:
     optimum: float | None
     best_random: float | None
     seen_in_training: bool
+    study: str | None = None
 
 
 def write_run(out: Path, key: RunKey, version: str, rows: Sequence[Row]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,6 +14,7 @@ from optformer.serving.benchmarks import results, rivals, suites
 from optformer.serving.benchmarks.results import RunKey, RunRecord
 from optformer.serving.benchmarks.runs import ReferenceJob, RunJob, load_task, measure, play
 from optformer.serving.benchmarks.seen import tasks_in_training, was_seen
+from optformer.serving.benchmarks.suites import Task
 from optformer.serving.benchmarks.workers import open_workers
 
 
@@ -112,7 +113,8 @@ def run_benchmark(config: BenchmarkConfig, *, progress: bool = False) -> Benchma
 
     Raises:
         ConfigError: A task's space has fewer points than `config.trials`, or the folder holds a
-            run of another version of a method; nothing was run.
+            run of another version of a method, or of another task of the same name; nothing was
+            run. Or a task raised something else than `ObjectiveError`.
         StorageError: A file in the folder is unreadable; the message names it; nothing was run.
         ObjectiveError: A task's median cannot be estimated, or a worker process died.
         MissingExtraError: A suite, method or the workers need a package that is not installed.
@@ -184,14 +186,41 @@ def _is_complete(run: RunRecord, config: BenchmarkConfig, version: str) -> bool:
 
 
 def _open_references(config: BenchmarkConfig, tasks: Sequence[_Task]) -> list[ReferenceJob]:
-    """The tasks without reference values; those that are there must be readable."""
+    """The tasks without reference values, or with some that do not say what was seen in training.
+
+    Raises:
+        StorageError: A file of reference values cannot be read.
+        ConfigError: The folder holds results of another task of the same name.
+    """
     trained_on = tasks_in_training(config.model)
     jobs = []
     for suite, task in tasks:
         name = suites.get_suite(suite).name
-        if results.has_reference(config.out, name, task):
-            results.read_reference(config.out, name, task)
-            continue
         seen = was_seen(name, task, trained_on)
+        if results.has_reference(config.out, name, task):
+            there = results.read_reference(config.out, name, task)
+            _check_same(config.out, name, load_task(suite, task), there)
+            if seen and not there.seen_in_training:
+                now = replace(there, seen_in_training=True)
+                results.write_reference(config.out, name, task, now)
+            continue
         jobs.append(ReferenceJob(suite=suite, name=name, task=task, seen_in_training=seen))
     return jobs
+
+
+def _check_same(out: Path, suite: str, task: Task, there: results.Reference) -> None:
+    """Refuse to add runs to those of another task of the same name."""
+    pairs: list[tuple[str, object, object]] = [
+        ("goal", there.goal, task.config.goal),
+        ("optimum", there.optimum, task.optimum),
+    ]
+    if task.reference is not None:
+        pairs.append(("reference", there.median, task.reference))
+    if there.study is not None:
+        pairs.append(("space, metric or metadata", there.study, task.digest))
+    differing = [what for what, before, now in pairs if before != now]
+    if differing:
+        raise ConfigError(
+            f"{out} holds results of another task {suite}/{task.name}: its {differing[0]} was "
+            "not the same; choose another output folder"
+        )

@@ -16,7 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from optformer.data.errors import CheckpointError, MissingExtraError, ObjectiveError
+from optformer.data.errors import (
+    CheckpointError,
+    ConfigError,
+    MissingExtraError,
+    ObjectiveError,
+    OptFormerError,
+)
 from optformer.data.parameters import Value
 from optformer.serving.benchmarks import rivals, suites
 from optformer.serving.benchmarks.results import Reference, Row, RunKey, Status
@@ -92,20 +98,21 @@ def measure(job: ReferenceJob) -> Reference:
     task = load_task(job.suite, job.task)
     goal, sign, seen = task.config.goal, task.config.sign, job.seen_in_training
     if task.reference is not None:
-        return Reference(goal, task.reference, task.optimum, None, seen)
+        return Reference(goal, task.reference, task.optimum, None, seen, task.digest)
     at = f"{job.name}/{job.task}"
     rng = np.random.default_rng(zlib.crc32(at.encode()))
     points = [task.config.space.sample(rng) for _ in range(REFERENCE_EVALUATIONS)]
     with _one_thread():
-        values = [_evaluate(task, point)[0] for point in points]
+        values = [_evaluate(job.name, task, point)[0] for point in points]
     gains = [-np.inf if value is None else sign * value for value in values]  # failed is worst
     median = float(np.median(gains))
     if not math.isfinite(median):
         raise ObjectiveError(
             f"task {at}: half of {REFERENCE_EVALUATIONS} random points failed; "
-            "its median is unknown and regret cannot be normalised"
+            "its median is unknown and regret cannot be normalised; give the task a reference"
         )
-    return Reference(goal, sign * median, task.optimum, sign * float(np.max(gains)), seen)
+    best = sign * float(np.max(gains))
+    return Reference(goal, sign * median, task.optimum, best, seen, task.digest)
 
 
 @lru_cache(maxsize=2)
@@ -151,7 +158,7 @@ def _trials(job: RunJob) -> Iterator[Row]:
                 if len(points) != count:
                     raise _MethodError(f"asked for {count} points, it suggested {len(points)}")
                 points = [task.config.space.validate(point) for point in points]
-        outcomes = [_evaluate(task, point) for point in points]
+        outcomes = [_evaluate(key.suite, task, point) for point in points]
         for point, (value, reason) in zip(points, outcomes, strict=True):
             status: Status = "failed" if value is None else "completed"
             yield Row(number, point, value, status, reason, seconds)
@@ -161,11 +168,20 @@ def _trials(job: RunJob) -> Iterator[Row]:
                 rival.tell(point, value)
 
 
-def _evaluate(task: suites.Task, params: Mapping[str, Value]) -> tuple[float | None, str | None]:
+def _evaluate(
+    suite: str, task: suites.Task, params: Mapping[str, Value]
+) -> tuple[float | None, str | None]:
     try:
         value = float(task.evaluate(params))
     except ObjectiveError as error:
         return None, str(error)
+    except OptFormerError:
+        raise
+    except Exception as error:  # the user's code, which may raise anything
+        raise ConfigError(
+            f"task {suite}/{task.name} raised {type(error).__name__}: {error}, at {dict(params)}; "
+            "a trial that fails raises ObjectiveError or returns a value that is not finite"
+        ) from error
     if not math.isfinite(value):
         return None, f"the objective returned {value}"
     return value, None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +38,8 @@ class Task:
             points.
 
     Raises:
-        ConfigError: The name cannot be a folder, or the study holds parameters fixed.
+        ConfigError: The name cannot be a folder, the study holds parameters fixed, or the optimum
+            is no better than the reference.
     """
 
     name: str
@@ -51,6 +55,22 @@ class Task:
                 f"task {self.name!r} holds {sorted(self.config.fixed)} fixed; "
                 "leave these parameters out of the space instead"
             )
+        for what, value in (("optimum", self.optimum), ("reference", self.reference)):
+            if value is not None and not math.isfinite(value):
+                raise ConfigError(f"{what} of task {self.name!r} must be finite, got {value}")
+        if self.optimum is None or self.reference is None:
+            return
+        if not self.config.sign * (self.optimum - self.reference) > 0:
+            raise ConfigError(
+                f"optimum={self.optimum} of task {self.name!r}, which is to {self.config.goal}, "
+                f"must be better than reference={self.reference}"
+            )
+
+    @property
+    def digest(self) -> str:
+        """What tells the task's study from others of the same name."""
+        told = json.dumps(self.config.to_dict(), sort_keys=True, default=str)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     from optformer.serving.cli.stored import quiet_storage, study_names
     from optformer.serving.study import load_study
 
+    if args.top < 0:
+        raise ConfigError(f"--top must be at least 0, got {args.top}")
     quiet_storage()
     names = study_names(args.storage)
     if args.name is None and len(names) != 1:

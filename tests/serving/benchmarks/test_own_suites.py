@@ -12,11 +12,12 @@ from optformer.data.errors import ConfigError
 from optformer.data.parameters import Float
 from optformer.data.space_files import save_space
 from optformer.data.spaces import SearchSpace
-from optformer.serving.benchmarks import results
+from optformer.data.studies import StudyConfig
+from optformer.serving.benchmarks import results, runner
 from optformer.serving.benchmarks.own_suites import logs_suite_name
 from optformer.serving.benchmarks.results import RunKey
 from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
-from optformer.serving.benchmarks.suites import get_suite, load_task
+from optformer.serving.benchmarks.suites import Task, get_suite, load_task
 from optformer.serving.cli import main
 
 MODULE = """
@@ -167,3 +168,104 @@ def test_command__suite_that_is_not_there__runs_nothing(
     assert main(["benchmark", *arguments, "--methods", "random", "--out", str(out)]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+OTHERS = """
+from optformer.data.parameters import Float
+from optformer.data.spaces import SearchSpace
+from optformer.data.studies import StudyConfig
+from optformer.serving.benchmarks.suites import Task
+
+CONFIG = StudyConfig(SearchSpace(x=Float(-1.0, 2.0)), "value", "minimize")
+
+def bowls():
+    yield Task(name="shallow", config=CONFIG, evaluate=lambda params: 1.0, optimum=0.0)
+
+def breaks():
+    yield Task(name="one", config=CONFIG, evaluate=lambda params: params["y"], reference=1.0)
+
+def text():
+    yield Task(name="one", config=CONFIG, evaluate=lambda params: None, reference=1.0)
+
+def raises():
+    raise RuntimeError("no data")
+
+def number():
+    return 3
+"""
+
+
+def _run(suite: str, out: Path, methods: tuple[str, ...] = ("random",)) -> None:
+    run_benchmark(BenchmarkConfig(suites=[suite], methods=methods, out=out, trials=3, seeds=1))
+
+
+def test_run__another_task_of_the_same_name__is_refused(module: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other.py"
+    other.write_text(OTHERS)
+    _run(f"{module}:bowls", out)
+    with pytest.raises(ConfigError, match=r"another task bowls/shallow: its space, metric or"):
+        _run(f"{other}:bowls", out, ("quasi-random",))
+    _run(f"{module}:bowls", out, ("quasi-random",))
+    assert {key.method for key in results.find_runs(out)} == {"random", "quasi-random"}
+
+
+def test_run__logs_with_the_other_goal__is_refused(logs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _run(logs_suite_name(logs, metric="acc", goal="maximize"), out)
+    with pytest.raises(ConfigError, match=r"another task logs/.*: its goal was not"):
+        _run(logs_suite_name(logs, metric="acc", goal="minimize"), out, ("quasi-random",))
+
+
+def test_run__task_that_a_later_model_has_seen__is_marked(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = f"{module}:bowls"
+    for trained_on, marks in (((), [False, False]), (("bowls/deep",), [True, False])):
+        monkeypatch.setattr(runner, "tasks_in_training", lambda model, told=trained_on: told)
+        _run(suite, tmp_path)
+        found = [results.read_reference(tmp_path, "bowls", task) for task in ("deep", "shallow")]
+        assert [reference.seen_in_training for reference in found] == marks
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("breaks", r"task breaks/one raised KeyError: 'y', at \{'x'"),
+        ("text", "task text/one raised TypeError"),
+        ("raises", "raised RuntimeError: no data"),
+        ("number", "raised TypeError: 'int' object is not iterable"),
+    ],
+)
+def test_own_suite__code_that_raises__is_named(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text(OTHERS)
+    with pytest.raises(ConfigError, match=message):
+        _run(f"{tmp_path / 'other.py'}:{name}", tmp_path / "out")
+
+
+def test_own_suite__file_that_cannot_be_imported__says_why(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def tasks(:\n")
+    with pytest.raises(ConfigError, match=r"broken\.py raised SyntaxError"):
+        get_suite(f"{tmp_path / 'broken.py'}:tasks")
+
+
+@pytest.mark.parametrize(
+    ("optimum", "reference", "message"),
+    [
+        (float("nan"), 1.0, "optimum of task 'one' must be finite, got nan"),
+        (0.0, float("inf"), "reference of task 'one' must be finite, got inf"),
+        (1.0, 0.5, r"optimum=1\.0 of task 'one', which is to minimize, must be better than"),
+        (1.0, 1.0, "must be better than reference"),
+    ],
+)
+def test_task__values_that_cannot_be__are_refused(
+    optimum: float, reference: float, message: str
+) -> None:
+    config = StudyConfig(SearchSpace(x=Float(0.0, 1.0)), "value", "minimize")
+    with pytest.raises(ConfigError, match=message):
+        Task(
+            name="one",
+            config=config,
+            evaluate=lambda params: 0.0,
+            optimum=optimum,
+            reference=reference,
+        )

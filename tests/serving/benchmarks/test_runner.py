@@ -225,7 +225,7 @@ def test_run__objective_breaks__is_not_blamed_on_the_method(tmp_path: Path) -> N
 
     task = replace(suites.load_task("toy", "line"), name="broken", evaluate=broken)
     suites.register_suite(Suite("broken", lambda: ("broken",), lambda name: task))
-    with pytest.raises(KeyError):
+    with pytest.raises(ConfigError, match="task broken/broken raised KeyError: 'z'"):
         run_benchmark(_config(tmp_path, suites=["broken"]))
 
 
