@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
+import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
@@ -26,6 +28,8 @@ from optformer.data.populations.base import (
 ATTEMPTS = 3
 """A session fails when this many workers died over it."""
 
+_FAREWELL = 5.0  # seconds that a process which hung up may take to end
+
 
 class Workers(ABC):
     """Train sessions in the order they are submitted; a worker keeps nothing between two."""
@@ -37,6 +41,8 @@ class Workers(ABC):
     @abstractmethod
     def next(self) -> tuple[int, Outcome]:
         """Wait for a session to end, whichever it is; returns its key and what became of it.
+
+        What the trainable raises, but for what makes a session fail, is raised here.
 
         Raises:
             StudyError: No session is under way.
@@ -160,8 +166,9 @@ class WorkerProcesses(Workers):
     def _ended(self, worker: _Worker, job: _Job) -> tuple[int, Outcome] | None:
         """The outcome a worker has sent; None when it died and its session waits for another."""
         try:
-            outcome: Outcome = worker.connection.recv()
+            outcome: Outcome | Exception = worker.connection.recv()
         except (EOFError, OSError):
+            worker.process.join(_FAREWELL)  # its own exit status, not that of being stopped
             worker.stop()
             self._workers.remove(worker)
             job.attempts += 1
@@ -172,6 +179,8 @@ class WorkerProcesses(Workers):
                 reason=f"{ATTEMPTS} workers died, exit status {worker.process.exitcode}"
             )
         worker.job = None
+        if isinstance(outcome, Exception):
+            raise outcome
         return job.key, outcome
 
 
@@ -217,8 +226,26 @@ def _work(connection: Connection) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the factory may load torch, which reads it
     try:
         make: TrainableFactory = connection.recv()
-        trainable: Trainable = make()
+        trainable: Trainable | None = None
         while True:
-            connection.send(train_session(trainable, connection.recv()))
+            session: Session = connection.recv()
+            try:
+                trainable = trainable or make()
+                outcome = train_session(trainable, session)
+            except Exception as error:  # the user's code, which may raise anything
+                connection.send(_portable(error))
+                raise
+            connection.send(outcome)
     except (EOFError, KeyboardInterrupt, BrokenPipeError):
         return
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that can be sent, with where it was raised as a note."""
+    where = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except (pickle.PickleError, AttributeError, TypeError):
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.add_note(f"raised in a worker process:\n{where}")
+    return error

@@ -131,6 +131,24 @@ def test_workers__session_that_kills_every_worker__fails(
     assert deaths == [1] * ATTEMPTS
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_workers__trainable_that_raises__raises_here(count: int) -> None:
+    with start_workers(Quadratic, count) as found:
+        found.submit(5, Session(None, 0, {"h": 0.5}, 10, 1))
+        with pytest.raises(KeyError, match="g") as caught:
+            found.next()
+        assert bool(getattr(caught.value, "__notes__", [])) == bool(count)
+        found.submit(6, SESSION)  # the worker lives
+        assert found.next()[0] == 6
+
+
+def test_workers__trainable_that_cannot_be_made__raises_here() -> None:
+    with start_workers(partial(Quadratic, *range(9)), 1) as found:
+        found.submit(5, SESSION)
+        with pytest.raises(TypeError, match="positional argument"):
+            found.next()
+
+
 def test_train_all__two_workers__keeps_the_order() -> None:
     sessions = [Session(None, 0, {"g": 0.1 * i, "h": 0.5}, 20, i) for i in range(6)]
     with start_workers(Quadratic, 0) as here, start_workers(Quadratic, 2) as others:
