@@ -79,11 +79,11 @@ def check_file(address: str) -> None:
 
 
 def file_of(storage: BaseStorage) -> Path | None:
-    """The file that a storage is in, None for one on a server or in memory."""
+    """The file that a storage is in, by its full path; None for one on a server or in memory."""
     if isinstance(storage, RDBStorage):
         url = make_url(storage.url)
         named = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
-        return Path(str(url.database)) if named else None
+        return Path(str(url.database)).absolute() if named else None
     if isinstance(storage, _JournalStorage):
         return storage.file
     return None
@@ -109,7 +109,7 @@ class _JournalStorage(JournalStorage):
 
     def __init__(self, path: str) -> None:
         super().__init__(JournalFileBackend(path, lock_obj=_MendingLock(path)))
-        self.file = Path(path)
+        self.file = Path(path).absolute()
 
 
 class _MendingLock(_FileLock):

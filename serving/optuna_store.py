@@ -59,6 +59,7 @@ class OptunaStore:
 
     def __init__(self, storage: BaseStorage, study: optuna.Study, space: SearchSpace) -> None:
         self._storage = storage
+        self._file = file_of(storage)
         self._study = study
         self._space = space
         self._distributions = to_distributions(space)
@@ -72,13 +73,12 @@ class OptunaStore:
 
     def turn(self) -> AbstractContextManager[None]:
         """Hold the lock of the storage's file, if it is in one; see `TrialStore.turn`."""
-        file = file_of(self._storage)
-        if file is None:
+        if self._file is None:
             return nullcontext()
         return locked(
-            file.with_name(f"{file.name}.turn"),
+            self._file.with_name(f"{self._file.name}.turn"),
             patience=_TURN_PATIENCE,
-            busy=f"another process has been suggesting trials in {str(file)!r} for "
+            busy=f"another process has been suggesting trials in {str(self._file)!r} for "
             f"{_TURN_PATIENCE:.0f} s; find it and repeat the call",
         )
 

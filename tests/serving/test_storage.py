@@ -236,6 +236,17 @@ def test_turn__of_another_that_does_not_end__is_a_storage_error(
     assert study.suggest().number == 0
 
 
+def test_suggest__in_another_folder_than_the_study_was_made_in__takes_its_turn_there(
+    tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = make_study(storage="here.journal")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with study._store.turn():
+        assert (tmp_path / "here.journal.turn").exists()
+
+
 def test_file_of__storages__is_the_file_of_those_that_have_one(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
     for address in (str(path), f"journal:///{path}"):
@@ -454,7 +465,7 @@ def test_suggest_and_observe__sqlite__costs_milliseconds(
     started = time.process_time()
     for step in range(100):
         study.observe(study.suggest(), step)
-    assert (time.process_time() - started) / 100 < 0.030  # measured: 0.011
+    assert (time.process_time() - started) / 100 < 0.050  # measured: 0.017, taking turns 0.002
 
 
 # ------------------------------------------------------------------------------- faults
