@@ -330,6 +330,11 @@ Numeric: TypeAlias = Float | Int | Ordinal
 """Parameters with an order: their values lie on the unit interval."""
 
 
+def is_whole(value: object) -> bool:
+    """Whether something is a whole number, of NumPy's kinds too, and no truth value."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def _to_unit(value: float, low: float, high: float, log: bool) -> float:
     if log:
         # Differences of logarithms: the ratio of two floats may overflow.

@@ -7,7 +7,6 @@ function of configuration, history, count and seed.
 from __future__ import annotations
 
 import math
-import numbers
 import secrets
 import threading
 import uuid
@@ -24,7 +23,7 @@ from optformer.data.errors import (
     StudyError,
     TrialError,
 )
-from optformer.data.parameters import Value
+from optformer.data.parameters import Value, is_whole
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import Goal, StudyConfig, Weighted
 from optformer.data.trials import Trial, TrialStatus
@@ -178,7 +177,7 @@ class Study:
             SpaceExhaustedError: A finite space has fewer points left than are asked for.
             StorageError: A trial could not be stored; nothing is lost, the call can be repeated.
         """
-        if count is not None and not _is_whole(count):
+        if count is not None and not is_whole(count):
             raise StudyError(f"count must be a whole number, got {count!r}")
         if count is not None and count < 1:
             raise StudyError(f"count must be at least 1, got {count}")
@@ -436,10 +435,6 @@ def load_study(
     return Study(record, store, name=name)
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
 def _checked_strategy(strategy: str) -> str:
     if strategy not in STRATEGIES:
         raise StudyError(f"strategy must be one of {list(STRATEGIES)}, got {strategy!r}")
@@ -447,7 +442,7 @@ def _checked_strategy(strategy: str) -> str:
 
 
 def _checked_seed(seed: int) -> int:
-    if not _is_whole(seed) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise StudyError(f"seed must be a whole number of at least 0, got {seed!r}")
     return int(seed)
 

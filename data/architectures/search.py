@@ -14,7 +14,7 @@ import numpy as np
 from optformer.data.errors import ConfigError, ObjectiveError
 from optformer.data.methods.base import SearchMethod
 from optformer.data.objectives.base import Objective
-from optformer.data.parameters import Value
+from optformer.data.parameters import Value, is_whole
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
 
@@ -88,10 +88,13 @@ def run_search(
         The history; failed trials tell the reason, which may be that workers kept dying.
 
     Raises:
-        ConfigError: `workers` does not go with the executor.
+        ConfigError: `workers` does not go with the executor, or a number is out of range.
     """
     if workers < 1 or (workers > 1 and start is None):
         raise ConfigError(f"workers={workers} must be at least 1, and 1 without an executor")
+    for name, value in (("trials", trials), ("seed", seed)):
+        if not is_whole(value) or value < 0:
+            raise ConfigError(f"{name} must be a whole number of at least 0, got {value!r}")
     history: list[Trial] = []
     train = partial(evaluate, system.config, system.measure)
     with _UnderWay(train, start or _ThisThread) as under_way:

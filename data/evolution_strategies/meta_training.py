@@ -123,6 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=SHIPPED, help="file of the weights")
     options = parser.parse_args(arguments)
+    if options.generations < 1 or options.seed < 0:
+        parser.error("--generations must be at least 1 and --seed at least 0")
+    if not options.out.parent.is_dir():  # it is written when the search of hours has ended
+        parser.error(f"there is no folder {options.out.parent} for --out")
     with tqdm(total=options.generations, unit="generation", mininterval=5) as bar:
         running: list[float] = []
 

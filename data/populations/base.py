@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from optformer.data.errors import ConfigError, ObjectiveError
-from optformer.data.parameters import Value
+from optformer.data.parameters import Value, is_whole
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
 
@@ -83,7 +83,7 @@ class PopulationRun(Protocol):
             report: Called with each trial as it ends.
 
         Raises:
-            ConfigError: A setting does not fit the trainable's space.
+            ConfigError: A setting does not fit the trainable's space, or the seed is below 0.
             StudyError: No trial was completed.
         """
 
@@ -160,7 +160,14 @@ def train_session(trainable: Trainable, session: Session) -> Outcome:
 
 
 def seed_of(*parts: int) -> int:
-    """A seed that follows from whole numbers of at least 0, different for different ones."""
+    """A seed that follows from whole numbers of at least 0, different for different ones.
+
+    Raises:
+        ConfigError: One is below 0, or no whole number.
+    """
+    for part in parts:
+        if not is_whole(part) or part < 0:
+            raise ConfigError(f"seed must be a whole number of at least 0, got {part!r}")
     # The count comes first because a seed sequence does not tell (1,) from (1, 0).
     return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1)[0])
 

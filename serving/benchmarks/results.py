@@ -9,6 +9,7 @@ Every file is written under a temporary name and then renamed, so a killed run l
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -191,17 +192,20 @@ def read_run(out: Path, key: RunKey) -> RunRecord:
             raise _unreadable(path, f"it holds a row of {found}")
         if entry["trial"] != number:
             raise _unreadable(path, f"row {number} is trial {entry['trial']}")
-    rows = tuple(
-        Row(
-            trial=entry["trial"],
-            params=json.loads(entry["params"]),
-            value=entry["value"],
-            status=entry["status"],
-            reason=entry["reason"],
-            seconds=entry["seconds"],
+    try:
+        rows = tuple(
+            Row(
+                trial=entry["trial"],
+                params=dict(json.loads(entry["params"])),
+                value=entry["value"],
+                status=entry["status"],
+                reason=entry["reason"],
+                seconds=entry["seconds"],
+            )
+            for entry in entries
         )
-        for entry in entries
-    )
+    except (TypeError, ValueError) as error:
+        raise _unreadable(path, f"it holds no parameters of a trial: {error}") from error
     return RunRecord(key, entries[0]["version"], rows)
 
 
@@ -243,9 +247,13 @@ def read_reference(out: Path, suite: str, task: str) -> Reference:
     """
     path = _reference_path(out, suite, task)
     try:
-        return Reference(**json.loads(path.read_text()))
+        reference = Reference(**json.loads(path.read_text()))
+        legal = reference.goal in ("maximize", "minimize") and math.isfinite(reference.median)
     except (OSError, ValueError, TypeError) as error:
         raise _unreadable(path, str(error)) from error
+    if not legal:
+        raise _unreadable(path, f"goal is {reference.goal!r} and median {reference.median}")
+    return reference
 
 
 def _reference_path(out: Path, suite: str, task: str) -> Path:

@@ -117,6 +117,12 @@ def test_run_search__worker_dies__its_trial_is_begun_again_three_times_at_most(
     assert MortalExecutor.started == 1 + deaths
 
 
+@pytest.mark.parametrize(("trials", "seed"), [(-1, 0), (2.5, 0), (1, -1)])
+def test_run_search__impossible_numbers__are_refused(trials: Any, seed: int) -> None:
+    with pytest.raises(ConfigError, match="must be a whole number of at least 0"):
+        run_search(system(), RegularizedEvolution(CONFIG), trials, seed=seed)
+
+
 def test_run_search__more_workers_than_executors__is_refused() -> None:
     with pytest.raises(ConfigError, match="workers=2 must be at least 1, and 1 without"):
         run_search(system(), RegularizedEvolution(CONFIG), 3, seed=0, workers=2)

@@ -156,6 +156,8 @@ def test_train_all__two_workers__keeps_the_order() -> None:
 
 
 def test_workers__settings__are_checked() -> None:
+    with pytest.raises(ConfigError, match="seed must be a whole number of at least 0, got -1"):
+        AsynchronousSessions(4, 4, 5).run(Quadratic, -1)
     with pytest.raises(ConfigError, match="workers must be at least 0, got -1"):
         start_workers(Quadratic, -1)
     with pytest.raises(ConfigError, match="population must be at least 2, got 1"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +25,7 @@ from optformer.serving.benchmarks.results import (
     write_run,
 )
 
+REFERENCE = Reference("minimize", 0.5, None, 0.1, False)
 KEY = RunKey("own-start", "toy", "line", "tpe", 3)
 ROWS = [
     Row(0, {"x": 1e-300, "kind": "a", "on": True, "none": None}, 0.1 + 0.2, "completed", None, 0.5),
@@ -106,6 +110,22 @@ def test_run__other_format__is_named(
         read_run(tmp_path, KEY)
 
 
+@pytest.mark.parametrize("text", ["{", "[1, 2]", "3"])
+def test_run__parameters_that_are_none__are_named(tmp_path: Path, text: str) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    write_run(tmp_path, KEY, "v1", ROWS[:1])
+    table = parquet.read_table(KEY.path(tmp_path))
+    place = table.column_names.index("params")
+    parquet.write_table(
+        table.set_column(place, table.schema.field("params"), pyarrow.array([text])),
+        KEY.path(tmp_path),
+    )
+    with pytest.raises(StorageError, match=r"seed-3\.parquet: it holds no parameters of a trial"):
+        read_run(tmp_path, KEY)
+
+
 def test_run__all_shards_of_a_folder__read_as_one_table(tmp_path: Path) -> None:
     batches = RunKey("own-start-batch-4", "toy", "line", "tpe", 0)
     for key in (KEY, batches):
@@ -132,16 +152,25 @@ def test_results__pyarrow_missing__name_the_extra(
 
 
 def test_reference__written__is_read_back(tmp_path: Path) -> None:
-    reference = Reference("minimize", 0.5, None, 0.1 + 0.2, False)
+    reference = replace(REFERENCE, best_random=0.1 + 0.2)
     assert not has_reference(tmp_path, "toy", "live")
     write_reference(tmp_path, "toy", "live", reference)
     assert has_reference(tmp_path, "toy", "live")
     assert read_reference(tmp_path, "toy", "live") == reference
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"goal": "minimize"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"goal": "minimize"}',
+        json.dumps({**asdict(REFERENCE), "goal": "min"}),
+        json.dumps(asdict(replace(REFERENCE, median=math.nan))),
+    ],
+)
 def test_reference__broken__is_named(tmp_path: Path, text: str) -> None:
-    write_reference(tmp_path, "toy", "live", Reference("minimize", 0.5, None, 0.1, False))
+    write_reference(tmp_path, "toy", "live", REFERENCE)
     (tmp_path / "references" / "toy" / "live.json").write_text(text)
     with pytest.raises(StorageError, match=r"references/toy/live\.json"):
         read_reference(tmp_path, "toy", "live")
