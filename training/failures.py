@@ -178,7 +178,7 @@ def fails(values: Array, limit: float, above: bool) -> np.ndarray:
 def _with_limit(task: SyntheticTask, rng: np.random.Generator) -> FailingTask | None:
     space = task.space
     points = space.from_uniform(rng.random((_POINTS, len(space.names))))
-    values = np.array([task.value(space.decode(point)) for point in points])
+    values = task.values(points)
     numbers = np.flatnonzero(space.active(points).all(0) & ~space.is_choice)
     if not len(numbers):
         return None

@@ -71,7 +71,11 @@ class SyntheticTask:
 
     def value(self, point: Mapping[str, Value]) -> float:
         """The function's value, NaN where the trial fails."""
-        return float(_observe(self.functions, self.space.encode([point]))[0])
+        return float(self.values(self.space.encode([point]))[0])
+
+    def values(self, points: Array) -> Array:
+        """Values of encoded points, (N, P) to (N,), NaN where a trial fails."""
+        return _observe(self.functions, points)
 
 
 def draw_task(seed: int, number: int, trials: int) -> SyntheticTask:
