@@ -13,7 +13,6 @@ from typing import TypeVar
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from optformer.data.errors import StorageError
@@ -63,8 +62,9 @@ def file_at(address: str) -> Path | None:
     scheme, separator, path = address.partition(":///")
     if not separator:
         return Path(address) if address.endswith((".journal", ".log")) else None
-    if scheme == "journal" or scheme.partition("+")[0] == "sqlite":
-        return Path(path.partition("?")[0])
+    path = path.partition("?")[0]
+    if (scheme == "journal" or scheme.partition("+")[0] == "sqlite") and path != ":memory:":
+        return Path(path)
     return None
 
 
@@ -81,9 +81,8 @@ def check_file(address: str) -> None:
 def file_of(storage: BaseStorage) -> Path | None:
     """The file that a storage is in, by its full path; None for one on a server or in memory."""
     if isinstance(storage, RDBStorage):
-        url = make_url(storage.url)
-        named = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
-        return Path(str(url.database)).absolute() if named else None
+        file = file_at(storage.url)
+        return None if file is None else file.absolute()
     if isinstance(storage, _JournalStorage):
         return storage.file
     return None

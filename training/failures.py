@@ -9,8 +9,6 @@ from itertools import count
 import numpy as np
 from tqdm import tqdm
 
-from optformer.data.errors import ConfigError
-from optformer.data.methods import registry
 from optformer.data.parameters import Value
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
@@ -20,6 +18,7 @@ from optformer.training.synthetic_tasks import (
     Suggest,
     SyntheticTask,
     ask_method,
+    check_searches,
     draw_task,
     regrets,
     search,
@@ -120,12 +119,7 @@ def failure_scores(
     Raises:
         ConfigError: A rival is unknown, or a number is below 1.
     """
-    unknown = sorted(set(rivals) - set(registry.names()))
-    if unknown or tasks < 1 or seeds < 1:
-        raise ConfigError(
-            f"rivals must be registered methods ({registry.names()}), tasks and seeds at least 1; "
-            f"got {list(rivals)}, {tasks} and {seeds}"
-        )
+    check_searches(rivals, tasks=tasks, seeds=seeds)
     drawn = list(draw_failing_tasks(seed, tasks))
     share = float(np.mean([task.share for task in drawn]))
     searchers: dict[str, Callable[[FailingTask, int], Suggest]] = {

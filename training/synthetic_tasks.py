@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from optformer.data.errors import ConfigError
 from optformer.data.methods import registry
 from optformer.data.parameters import Value
 from optformer.data.studies import StudyConfig
@@ -43,6 +44,17 @@ class Task(Protocol):
 
     def value(self, point: Mapping[str, Value]) -> float:
         """The function's value, NaN where the trial fails."""
+
+
+def check_searches(rivals: Sequence[str], **counts: int) -> None:
+    """Raise `ConfigError` when a rival is no registered method, or a number is below 1."""
+    if set(rivals) <= set(registry.names()) and min(counts.values()) >= 1:
+        return
+    *given, last = (str(part) for part in (list(rivals), *counts.values()))
+    raise ConfigError(
+        f"rivals must be registered methods ({registry.names()}), {' and '.join(counts)} at least "
+        f"1; got {', '.join(given)} and {last}"
+    )
 
 
 def ask_method(name: str, config: StudyConfig) -> Suggest:

@@ -20,7 +20,6 @@ from optformer.checkpoint import Checkpoint
 from optformer.data.emulation.emulator import Emulator, fit_emulator, from_scores
 from optformer.data.emulation.tables import EvaluationTable, load_table
 from optformer.data.errors import ConfigError, DatasetError
-from optformer.data.methods import registry
 from optformer.data.parameters import Value
 from optformer.data.studies import Goal, StudyConfig
 from optformer.data.trials import Trial
@@ -31,7 +30,13 @@ from optformer.training.config import TableConfig
 from optformer.training.estimates import Estimate, mean
 from optformer.training.losses import negative_log_likelihood
 from optformer.training.questions import value_bins
-from optformer.training.synthetic_tasks import Suggest, ask_method, regrets, search
+from optformer.training.synthetic_tasks import (
+    Suggest,
+    ask_method,
+    check_searches,
+    regrets,
+    search,
+)
 from optformer.training.telling import TOLD, Telling, tell
 
 BUDGETS = (5, 10, 20, 30)
@@ -189,12 +194,7 @@ def transfer_scores(
     Raises:
         ConfigError: A rival is unknown, or the number of seeds is below 1.
     """
-    unknown = sorted(set(rivals) - set(registry.names()))
-    if unknown or seeds < 1:
-        raise ConfigError(
-            f"rivals must be registered methods ({registry.names()}), seeds at least 1; "
-            f"got {list(rivals)} and {seeds}"
-        )
+    check_searches(rivals, seeds=seeds)
     scores = []
     for table, tasks in drawn.items():
         searchers = {

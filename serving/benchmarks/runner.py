@@ -124,7 +124,12 @@ def run_benchmark(config: BenchmarkConfig, *, progress: bool = False) -> Benchma
         rivals.check_available(method, model=config.model)
     tasks = [(suite, task) for suite in config.suites for task in suites.get_suite(suite).tasks()]
     for suite, name in tasks:
-        size = load_task(suite, name).config.space.size
+        task = load_task(suite, name)
+        folder = suites.get_suite(suite).name
+        if results.has_reference(config.out, folder, name):
+            there = results.read_reference(config.out, folder, name)
+            _check_same(config.out, folder, task, there)
+        size = task.config.space.size
         if size is not None and size < config.trials:
             raise ConfigError(
                 f"task {suite}/{name} has only {size} points, cannot run trials={config.trials}"
@@ -190,7 +195,6 @@ def _open_references(config: BenchmarkConfig, tasks: Sequence[_Task]) -> list[Re
 
     Raises:
         StorageError: A file of reference values cannot be read.
-        ConfigError: The folder holds results of another task of the same name.
     """
     trained_on = tasks_in_training(config.model)
     jobs = []
@@ -199,7 +203,6 @@ def _open_references(config: BenchmarkConfig, tasks: Sequence[_Task]) -> list[Re
         seen = was_seen(name, task, trained_on)
         if results.has_reference(config.out, name, task):
             there = results.read_reference(config.out, name, task)
-            _check_same(config.out, name, load_task(suite, task), there)
             if seen and not there.seen_in_training:
                 now = replace(there, seen_in_training=True)
                 results.write_reference(config.out, name, task, now)
