@@ -16,7 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.acquisition import ACQUISITIONS, SCREENS, acquisition, caution, moments
+from optformer.acquisition import (
+    ACQUISITIONS,
+    SCREENS,
+    acquisition,
+    caution,
+    moments,
+    thompson_sample,
+)
 from optformer.candidates import (
     MAX_LISTED,
     Candidates,
@@ -46,6 +53,8 @@ BatchMode = Literal["placeholder", "mean", "sample"]
 LOCAL_CENTRES = 8
 POLICY_CANDIDATES = 8
 LOCAL_SCALES = (0.002, 0.1)
+PLATEAU = 8  # trials that only equal the best, after which every second one looks elsewhere
+ELSEWHERE = 64  # candidates there
 PARENTS = 5  # best trials that are mutated
 NEAREST = 3  # past trials named in an explanation
 
@@ -144,6 +153,8 @@ class Planner:
                         # Knowing no value, the model would put all of a batch in one place.
                         place = len(history) + member
                         picked = view.ask(space_filling(view.space, view.tried, seed, place, rng))
+                    elif view.ties and rng.random() < view.ties / (view.ties + PLATEAU):
+                        picked = self._elsewhere(view, rng, generator)
                     else:
                         if pool is None:
                             pool = self._pool(view, rng, generator)
@@ -278,6 +289,20 @@ class Planner:
                 asked = asked.join(answered)
                 score = torch.cat([score, scored(answered)])
         return asked.select(int(score.argmax()))
+
+    def _elsewhere(
+        self, view: StudyView, rng: np.random.Generator, generator: torch.Generator
+    ) -> Scored:
+        """Of points anywhere in the space, the best by a sample of each one's value.
+
+        Trials that only equal the best say that the search stands on a plateau above others, where
+        the little that the model expects of noise nearby outweighs the little chance that all is
+        different elsewhere.
+        """
+        pool = untried(view.space, from_space(view.space, ELSEWHERE, rng), view.tried)
+        asked = view.ask(pool if len(pool) else anything_new(view.space, view.tried, rng))
+        value = thompson_sample(asked.logits, view.ranking.best, generator)
+        return asked.select(int(value.argmax()))
 
     def _assumed(self, logits: Tensor, generator: torch.Generator) -> float | None:
         """The scaled value a pending trial is told to have, None for the placeholder."""

@@ -71,6 +71,16 @@ class StudyView:
         """Whether any trial has failed."""
         return any(trial.status is TrialStatus.FAILED for trial in self.history)
 
+    @property
+    def ties(self) -> int:
+        """How many more points than one have the best value, 0 while all values are equal."""
+        values = {trial.value for trial in self.history if trial.value is not None}
+        if len(values) < 2:
+            return 0
+        best = max(values) if self.reader.config.sign > 0 else min(values)
+        points = {tuple(t.params.items()) for t in self.history if t.value == best}
+        return len(points) - 1
+
     def ask(self, candidates: Candidates) -> Scored:
         """What the ranking predicts of candidates."""
         points = self.space.points(candidates.values)

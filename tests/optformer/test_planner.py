@@ -487,6 +487,58 @@ def test_suggest__a_trial_has_failed__candidates_that_may_fail_are_kept_away_fro
     assert found.explanation.source == "local" or not failed
 
 
+def _of_values(config: StudyConfig, values: list[float]) -> list[Trial]:
+    trials = _history(config, len(values), pending=0, failed=0)
+    return [Trial(t.number, t.params).finish(v) for t, v in zip(trials, values, strict=True)]
+
+
+@pytest.mark.parametrize("goal", ["maximize", "minimize"])
+@pytest.mark.parametrize(
+    ("values", "explored"),
+    [
+        ([1.0] + [2.0] * 25, 24 / 32),
+        ([1.0, 1.5] * 12 + [2.0, 2.0], 1 / 9),
+        ([1.0, 1.5] * 12 + [2.0], 0.0),
+        ([2.0] * 25, 0.0),
+    ],
+    ids=["plateau", "one tie", "no tie", "all equal"],
+)
+def test_suggest__trials_only_equal_the_best__looks_elsewhere_as_often_as_that_says(
+    planner: Planner,
+    monkeypatch: pytest.MonkeyPatch,
+    goal: Any,
+    values: list[float],
+    explored: float,
+) -> None:
+    config = _config("one float", goal=goal)
+    history = _of_values(config, [v if goal == "maximize" else -v for v in values])
+    calls: list[Scored] = []
+
+    def counted(self: Planner, *args: Any) -> Scored:
+        calls.append(elsewhere(self, *args))
+        return calls[-1]
+
+    elsewhere = Planner._elsewhere
+    monkeypatch.setattr(Planner, "_elsewhere", counted)
+    found = [s for seed in range(8) for s in planner.suggest(config, history, 16, seed=seed)]
+    assert len(calls) / len(found) == pytest.approx(explored, abs=0.1 if explored else 0.0)
+    assert {str(c.candidates.source[0]) for c in calls} <= {"space"}
+    assert len({repr(s.params) for s in found[:16]}) == 16
+
+
+def test_ties__same_point_measured_again__is_no_tie(planner: Planner) -> None:
+    config = _config("one float")
+    first, second, third = _of_values(config, [1.0, 2.0, 2.0])
+    again = Trial(third.number, second.params).finish(2.0)
+
+    def ties(history: list[Trial]) -> int:
+        generator = torch.Generator().manual_seed(0)
+        return planner._view(config, history, {}, generator).ties
+
+    assert ties([first, second, third]) == 1
+    assert ties([first, second, again]) == 0
+
+
 @pytest.mark.parametrize(
     ("pending", "failed"), [(0, 8), (8, 0), (4, 4)], ids=["failed", "pending", "both"]
 )
