@@ -69,8 +69,7 @@ class _Counts(NamedTuple):
     local: int
 
 
-_FEW_TRIALS = _Counts(128, 256, 192)  # the model is asked about all of them
-_ALL_ASKED = _Counts(32, 64, 48)  # later, where it still is
+_ALL_ASKED = _Counts(32, 64, 48)  # the model is asked about all of them
 _SCREENED, _KEPT, _KEPT_LOCAL = _Counts(64, 192, 128), 32, 24  # about the most promising ones
 
 
@@ -247,7 +246,7 @@ class Planner:
         values = [view.reader.config.sign * (view.history[i].value or 0.0) for i in measured]
         best = np.argsort(-np.array(values), kind="stable")[:PARENTS]
         parents = space.legal(view.tried[measured][best])
-        counts = _counts(view)
+        counts = _SCREENED if _screens(view) else _ALL_ASKED
         parts = [from_space(space, counts.space, rng)]
         parts.append(near(space, parents, counts.mutations if len(parents) else 0, rng))
         if len(view.history) < EARLY:
@@ -280,7 +279,8 @@ class Planner:
         score = scored(asked)
         if not _listed(space):
             centres = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
-            local = near(space, centres, _counts(view).local, rng, "local", LOCAL_SCALES)
+            count = (_SCREENED if screen else _ALL_ASKED).local
+            local = near(space, centres, count, rng, "local", LOCAL_SCALES)
             local = untried(space, local, view.tried)
             if screen:
                 local = view.screened(local, _KEPT_LOCAL, screen, generator)
@@ -326,12 +326,6 @@ def _screens(view: StudyView) -> bool:
     They know enough after some trials, but nothing of failures.
     """
     return len(view.history) >= EARLY and not view.failed and not _listed(view.space)
-
-
-def _counts(view: StudyView) -> _Counts:
-    if _screens(view):
-        return _SCREENED
-    return _FEW_TRIALS if len(view.history) < EARLY else _ALL_ASKED
 
 
 def _explain(view: StudyView, picked: Scored, past: int) -> Suggestion:

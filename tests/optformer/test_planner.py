@@ -384,7 +384,7 @@ def test_suggest__placeholders__keep_a_ranking_away_from_pending_trials(
     assert closest(found) > 2 * closest(unaware)
 
 
-@pytest.mark.parametrize(("count", "failed", "asked"), [(8, 0, 584), (30, 0, 56), (30, 1, 144)])
+@pytest.mark.parametrize(("count", "failed", "asked"), [(8, 0, 152), (30, 0, 56), (30, 1, 144)])
 def test_suggest__many_trials_none_failed__asks_the_model_about_screened_candidates(
     planner: Planner, monkeypatch: pytest.MonkeyPatch, count: int, failed: int, asked: int
 ) -> None:
