@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from optformer.data.errors import SearchSpaceError
+from optformer.data.errors import ConfigError, SearchSpaceError
 
 Value: TypeAlias = Any
 """A parameter's value: float, int, str, bool or None, as the user wrote it."""
@@ -333,6 +333,12 @@ Numeric: TypeAlias = Float | Int | Ordinal
 def is_whole(value: object) -> bool:
     """Whether something is a whole number, of NumPy's kinds too, and no truth value."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise `ConfigError` when a number is no whole one of at least 0."""
+    if not is_whole(value) or value < 0:
+        raise ConfigError(f"{name} must be a whole number of at least 0, got {value!r}")
 
 
 def _to_unit(value: float, low: float, high: float, log: bool) -> float:

@@ -101,8 +101,19 @@ def space_filling(
     """A space-filling trial: the next untried point of the study's own Sobol sequence."""
     sampler = qmc.Sobol(len(space.names), rng=np.random.default_rng(seed))
     unit = sampler.random_base2(6)[index % 64 :]
-    fresh = untried(space, _from("start", space.from_uniform(unit)), tried)
-    return (fresh if len(fresh) else anything_new(space, tried, rng)).select([0])
+    return untried_or_new(space, _from("start", space.from_uniform(unit)), tried, rng).select([0])
+
+
+def untried_or_new(
+    space: EncodedSpace, candidates: Candidates, tried: Array, rng: np.random.Generator
+) -> Candidates:
+    """Those of the candidates that are untried, or else any that are; never none.
+
+    Raises:
+        SpaceExhaustedError: There is no untried point.
+    """
+    fresh = untried(space, candidates, tried)
+    return fresh if len(fresh) else anything_new(space, tried, rng)
 
 
 def anything_new(space: EncodedSpace, tried: Array, rng: np.random.Generator) -> Candidates:

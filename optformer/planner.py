@@ -35,6 +35,7 @@ from optformer.candidates import (
     near,
     space_filling,
     untried,
+    untried_or_new,
 )
 from optformer.checkpoint import Checkpoint, load_checkpoint
 from optformer.data.errors import ConfigError, SpaceExhaustedError, StudyError
@@ -153,7 +154,7 @@ class Planner:
                         # Knowing no value, the model would put all of a batch in one place.
                         place = len(history) + member
                         picked = view.ask(space_filling(view.space, view.tried, seed, place, rng))
-                    elif view.ties and rng.random() < view.ties / (view.ties + PLATEAU):
+                    elif (ties := view.ties) and rng.random() < ties / (ties + PLATEAU):
                         picked = self._elsewhere(view, rng, generator)
                     else:
                         if pool is None:
@@ -263,9 +264,7 @@ class Planner:
         """The best candidate: of the pool, or of a local round around its best."""
         rank, space, best = acquisition(self.strategy), view.space, view.ranking.best
         screen = SCREENS[self.strategy] if _screens(view) else None
-        pool = untried(space, pool, view.tried)
-        if not len(pool):
-            pool = anything_new(space, view.tried, rng)
+        pool = untried_or_new(space, pool, view.tried, rng)
         if screen:
             pool = view.screened(pool, _KEPT, screen, generator)
         asked = view.ask(pool)
@@ -299,8 +298,8 @@ class Planner:
         the little that the model expects of noise nearby outweighs the little chance that all is
         different elsewhere.
         """
-        pool = untried(view.space, from_space(view.space, ELSEWHERE, rng), view.tried)
-        asked = view.ask(pool if len(pool) else anything_new(view.space, view.tried, rng))
+        anywhere = from_space(view.space, ELSEWHERE, rng)
+        asked = view.ask(untried_or_new(view.space, anywhere, view.tried, rng))
         value = thompson_sample(asked.logits, view.ranking.best, generator)
         return asked.select(int(value.argmax()))
 

@@ -14,7 +14,7 @@ import numpy as np
 from optformer.data.errors import ConfigError, ObjectiveError
 from optformer.data.methods.base import SearchMethod
 from optformer.data.objectives.base import Objective
-from optformer.data.parameters import Value, is_whole
+from optformer.data.parameters import Value, check_count
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
 
@@ -92,9 +92,8 @@ def run_search(
     """
     if workers < 1 or (workers > 1 and start is None):
         raise ConfigError(f"workers={workers} must be at least 1, and 1 without an executor")
-    for name, value in (("trials", trials), ("seed", seed)):
-        if not is_whole(value) or value < 0:
-            raise ConfigError(f"{name} must be a whole number of at least 0, got {value!r}")
+    check_count("trials", trials)
+    check_count("seed", seed)
     history: list[Trial] = []
     train = partial(evaluate, system.config, system.measure)
     with _UnderWay(train, start or _ThisThread) as under_way:

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from optformer.data.errors import ConfigError, ObjectiveError
-from optformer.data.parameters import Value, is_whole
+from optformer.data.parameters import Value, check_count
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial
 
@@ -166,8 +166,7 @@ def seed_of(*parts: int) -> int:
         ConfigError: One is below 0, or no whole number.
     """
     for part in parts:
-        if not is_whole(part) or part < 0:
-            raise ConfigError(f"seed must be a whole number of at least 0, got {part!r}")
+        check_count("seed", part)
     # The count comes first because a seed sequence does not tell (1,) from (1, 0).
     return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1)[0])
 

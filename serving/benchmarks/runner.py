@@ -123,12 +123,13 @@ def run_benchmark(config: BenchmarkConfig, *, progress: bool = False) -> Benchma
     for method in config.methods:
         rivals.check_available(method, model=config.model)
     tasks = [(suite, task) for suite in config.suites for task in suites.get_suite(suite).tasks()]
+    measured: dict[_Task, results.Reference] = {}
     for suite, name in tasks:
         task = load_task(suite, name)
         folder = suites.get_suite(suite).name
         if results.has_reference(config.out, folder, name):
-            there = results.read_reference(config.out, folder, name)
-            _check_same(config.out, folder, task, there)
+            measured[suite, name] = results.read_reference(config.out, folder, name)
+            _check_same(config.out, folder, task, measured[suite, name])
         size = task.config.space.size
         if size is not None and size < config.trials:
             raise ConfigError(
@@ -136,14 +137,14 @@ def run_benchmark(config: BenchmarkConfig, *, progress: bool = False) -> Benchma
             )
     versions = {name: rivals.method_version(name, model=config.model) for name in config.methods}
     jobs, skipped = _open_jobs(config, tasks, versions)
-    references = _open_references(config, tasks)
+    references = _open_references(config, tasks, measured)
     failed: dict[RunKey, str] = {}
     with (
         open_workers(config.workers, ray=config.ray) as workers,
         tqdm(total=len(jobs), unit="run", disable=not progress) as bar,
     ):
-        for reference, measured in workers.run(measure, references):
-            results.write_reference(config.out, reference.name, reference.task, measured)
+        for reference, found in workers.run(measure, references):
+            results.write_reference(config.out, reference.name, reference.task, found)
         for job, rows in workers.run(play, jobs):
             key, last = job.key, rows[-1]
             results.write_run(config.out, key, versions[key.method], rows)
@@ -190,24 +191,21 @@ def _is_complete(run: RunRecord, config: BenchmarkConfig, version: str) -> bool:
     return len(run.trials) >= config.trials
 
 
-def _open_references(config: BenchmarkConfig, tasks: Sequence[_Task]) -> list[ReferenceJob]:
-    """The tasks without reference values, or with some that do not say what was seen in training.
-
-    Raises:
-        StorageError: A file of reference values cannot be read.
-    """
+def _open_references(
+    config: BenchmarkConfig, tasks: Sequence[_Task], measured: Mapping[_Task, results.Reference]
+) -> list[ReferenceJob]:
+    """The tasks whose reference values are not measured; others may be marked as seen."""
     trained_on = tasks_in_training(config.model)
     jobs = []
     for suite, task in tasks:
         name = suites.get_suite(suite).name
         seen = was_seen(name, task, trained_on)
-        if results.has_reference(config.out, name, task):
-            there = results.read_reference(config.out, name, task)
-            if seen and not there.seen_in_training:
-                now = replace(there, seen_in_training=True)
-                results.write_reference(config.out, name, task, now)
-            continue
-        jobs.append(ReferenceJob(suite=suite, name=name, task=task, seen_in_training=seen))
+        there = measured.get((suite, task))
+        if there is None:
+            jobs.append(ReferenceJob(suite=suite, name=name, task=task, seen_in_training=seen))
+        elif seen and not there.seen_in_training:
+            now = replace(there, seen_in_training=True)
+            results.write_reference(config.out, name, task, now)
     return jobs
 
 
