@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, NamedTuple
 
 from optformer.data.errors import SearchSpaceError
 from optformer.data.spaces import SearchSpace
+from optformer.data.yaml_json import parse_json, parse_yaml, to_json, to_yaml
 
-_INT = re.compile(r"[-+]?[0-9]+$")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
+
+class _Format(NamedTuple):
+    parse: Callable[[str], Any]
+    write: Callable[[Any], str]
+
+
+_YAML, _JSON = _Format(parse_yaml, to_yaml), _Format(parse_json, to_json)
+_FORMATS = {".yaml": _YAML, ".yml": _YAML, ".json": _JSON}
 
 
 def load_space(path: str | Path) -> SearchSpace:
@@ -26,8 +29,6 @@ def load_space(path: str | Path) -> SearchSpace:
     momentum: {type: float, low: 0, high: 0.99, when: {optimizer: [sgd]}}
     ```
 
-    YAML is read by the rules of YAML 1.2: `1e-6` is a number, and `on`, `yes` and dates are text.
-
     Args:
         path: A file ending in `.yaml`, `.yml` or `.json`.
 
@@ -36,14 +37,15 @@ def load_space(path: str | Path) -> SearchSpace:
             the file, the parameter and the field.
     """
     path = Path(path)
-    parse = _parser(path)
+    parse = _format(path).parse
     try:
         described = parse(path.read_text(encoding="utf-8"))
-        return SearchSpace.from_dict(described)
     except OSError as error:
         raise SearchSpaceError(f"cannot read search space {path}: {error.strerror}") from error
-    except (yaml.YAMLError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SearchSpaceError(f"{path} is not a readable {path.suffix} file: {error}") from error
+    try:
+        return SearchSpace.from_dict(described)
     except SearchSpaceError as error:
         raise SearchSpaceError(f"{path}: {error}") from None
 
@@ -59,80 +61,16 @@ def save_space(space: SearchSpace, path: str | Path) -> None:
         SearchSpaceError: The suffix is unknown or the file cannot be written.
     """
     path = Path(path)
-    if _parser(path) is _parse_json:
-        text = json.dumps(space.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    else:
-        text = yaml.dump(space.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text = _format(path).write(space.to_dict())
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SearchSpaceError(f"cannot write search space {path}: {error.strerror}") from error
 
 
-def _parser(path: Path) -> Callable[[str], Any]:
-    parsers = {".yaml": _parse_yaml, ".yml": _parse_yaml, ".json": _parse_json}
-    if path.suffix.lower() not in parsers:
+def _format(path: Path) -> _Format:
+    if path.suffix.lower() not in _FORMATS:
         raise SearchSpaceError(
-            f"a search space file must end in one of {sorted(parsers)}, got {path.name!r}"
+            f"a search space file must end in one of {sorted(_FORMATS)}, got {path.name!r}"
         )
-    return parsers[path.suffix.lower()]
-
-
-def _parse_json(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_unique)
-
-
-def _parse_yaml(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)
-
-
-def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A mapping from its pairs, refusing a key that both formats would silently overwrite."""
-    mapping: dict[Any, Any] = {}
-    for key, value in pairs:
-        if not isinstance(key, Hashable):
-            raise SearchSpaceError(f"a key must be text, got {key!r}")
-        if key in mapping:
-            raise SearchSpaceError(f"{key!r} is given twice")
-        mapping[key] = value
-    return mapping
-
-
-class _Loader(yaml.SafeLoader):
-    """The core schema of YAML 1.2: PyYAML's 1.1 reads 1e-6 as text and `on` as true."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes text that either version of YAML would read as something else."""
-
-
-def _pairs(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    return _unique(
-        [
-            (loader.construct_object(key, deep=True), loader.construct_object(value, deep=True))
-            for key, value in node.value
-        ]
-    )
-
-
-def _whole(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    return int(loader.construct_scalar(node))
-
-
-def _real(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
-    return float(loader.construct_scalar(node))
-
-
-for _tag, _pattern, _first in (
-    ("null", re.compile(r"(?:~|null|Null|NULL)?$"), ["~", "n", "N", ""]),
-    ("bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
-    ("int", _INT, list("-+0123456789")),
-    ("float", _FLOAT, list("-+0123456789.")),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _first)
-    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _first)
-_Loader.add_constructor("tag:yaml.org,2002:map", _pairs)
-_Loader.add_constructor("tag:yaml.org,2002:int", _whole)
-_Loader.add_constructor("tag:yaml.org,2002:float", _real)
+    return _FORMATS[path.suffix.lower()]

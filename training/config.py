@@ -8,10 +8,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from optformer.data.errors import ConfigError
 from optformer.data.studies import Goal
+from optformer.data.yaml_json import parse_yaml
 from optformer.tokenization.symbols import MAX_PARAMETERS
 
 SOURCES = ("synthetic", "emulated", "histories")
@@ -356,8 +355,8 @@ class TrainingConfig:
             ConfigError: It cannot be read, or a setting is unknown, missing or out of range.
         """
         try:
-            values = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            values = parse_yaml(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise ConfigError(f"cannot read the training configuration {path}: {error}") from error
         if not isinstance(values, Mapping):
             raise ConfigError(f"{path} must hold a mapping of settings")
@@ -379,18 +378,6 @@ def find_config(name: str | Path) -> Path:
     raise ConfigError(f"there is no configuration {str(name)!r}; packaged ones are {packaged}")
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a mapping that names a setting twice, of which YAML would keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Read a mapping."""
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [name for place, name in enumerate(names) if name in names[:place]]
-        if twice:
-            raise yaml.YAMLError(f"setting {twice[0]!r} stands there twice{node.start_mark}")
-        return super().construct_mapping(node, deep)
-
-
 def _check_numbers(section: Any) -> None:
     """What is declared as a number must be one, finite and not negative."""
     for item in fields(section):
@@ -402,11 +389,7 @@ def _check_numbers(section: Any) -> None:
         else:
             continue
         if not fits or not 0 <= value < math.inf:
-            advice = f"; YAML takes {value} for text, write it without an exponent"
-            raise ConfigError(
-                f"{item.name} must be a {kind} of at least 0, got {value!r}"
-                + (advice if isinstance(value, str) else "")
-            )
+            raise ConfigError(f"{item.name} must be a {kind} of at least 0, got {value!r}")
 
 
 def _check_evaluations(section: TableConfig | HistoriesConfig) -> None:

@@ -39,7 +39,7 @@ def test_training_config__text_keys__become_numbers() -> None:
         ({"steps": 2.5}, "steps must be a whole number"),
         ({"steps": True}, "steps must be a whole number"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
-        ({"learning_rate": "2e-3"}, "learning_rate must be a number.*takes 2e-3 for text"),
+        ({"learning_rate": "2e-3"}, "learning_rate must be a number.*got '2e-3'"),
         ({"clip": float("nan")}, "clip must be a number"),
         ({"ema": 1.0}, "ema must be in"),
         ({"clip": 0.0}, "clip must be above 0"),
@@ -98,10 +98,18 @@ def test_prior__unknown_method__lists_the_known(vocabulary: Vocabulary) -> None:
         SyntheticPrior(config, vocabulary, 0)
 
 
+def test_load__number_with_an_exponent__is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("model: tiny\nlearning_rate: 2e-3\nprior: {parameters: {1: 1e0}}\n")
+    config = TrainingConfig.load(path)
+    assert config.learning_rate == 0.002
+    assert config.prior.parameters == {1: 1.0}
+
+
 def test_load__setting_named_twice__is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("model: tiny\nseed: 4\nprior: {parameters: {1: 1.0}}\nseed: 7\n")
-    with pytest.raises(ConfigError, match="'seed' stands there twice"):
+    with pytest.raises(ConfigError, match="'seed' is given twice"):
         TrainingConfig.load(path)
     path.write_bytes(b"model: tiny  # gr\xfc\xdfe\n")
     with pytest.raises(ConfigError, match="cannot read the training configuration"):
