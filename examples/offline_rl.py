@@ -22,7 +22,7 @@ import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from optformer.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from optformer.checkpoint import OF_RUN, SHIPPED, Checkpoint, load_checkpoint
 from optformer.data.methods import registry
 from optformer.data.parameters import Value
 from optformer.data.trials import Trial
@@ -32,7 +32,7 @@ from optformer.training.config import OBJECTIVES, PolicyConfig, PriorConfig, Tra
 from optformer.training.estimates import Array, mean
 from optformer.training.offline_rl import ask_for_the_best
 from optformer.training.synthetic_tasks import Suggest, SyntheticTask, draw_task, regrets, search
-from optformer.training.train import CHECKPOINT, Trainer
+from optformer.training.train import Trainer
 
 TEACHER, TOLD = "gp-ei", "gp ei"  # as it is registered, and as the metadata name it
 SHOWN = (10, 20, 40)  # trials after which the table tells the regret
@@ -69,12 +69,12 @@ def configure(objective: str, steps: int, seed: int) -> TrainingConfig:
 def train_policy(objective: str, steps: int, seed: int, out: Path) -> Checkpoint:
     """The shipped checkpoint after some steps with an objective; goes on where it stopped."""
     directory = out / objective
-    if not (directory / CHECKPOINT).exists():
+    if not (directory / OF_RUN).exists():
         directory.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(configure(objective, steps, seed), directory, cpu=True)
         trainer.start_from(SHIPPED)
         trainer.train()
-    return load_checkpoint(directory / CHECKPOINT)
+    return load_checkpoint(directory / OF_RUN)
 
 
 def policy(checkpoint: Checkpoint, told: str | None, best: bool, task: SyntheticTask) -> Suggest:

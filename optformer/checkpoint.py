@@ -36,6 +36,9 @@ SHIPPED = Path(__file__).parent / "checkpoints" / "small"
 
 WEIGHTS, CONFIG, RUN, CARD = "model.safetensors", "config.json", "run.json", "README.md"
 
+OF_RUN = "checkpoint"
+"""Name of a training run's checkpoint in the run's directory."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -55,6 +58,9 @@ class Checkpoint:
 def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
     """Load a checkpoint directory, or the shipped one when no path is given.
 
+    Args:
+        path: The checkpoint, or the directory of the training run that it came from.
+
     Raises:
         CheckpointError: A file is missing or unreadable, the format or architecture is unknown, or
             the weights were trained with another vocabulary.
@@ -65,6 +71,8 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
             f"no checkpoint at {directory}: expected a directory with {WEIGHTS}, {CONFIG}, "
             f"{RUN} and the vocabulary"
         )
+    if (directory / OF_RUN).is_dir():
+        directory = directory / OF_RUN
     stamps = ((file.name, file.stat().st_mtime_ns) for file in sorted(directory.iterdir()))
     return _load(directory, tuple(stamps))
 

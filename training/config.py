@@ -136,10 +136,11 @@ class HistoriesConfig:
     """Recorded studies to learn from, see `optformer.training.recorded`.
 
     Attributes:
-        path: Folder that `optformer generate` wrote, or one of such folders; or, with `goals`, a
-            table of one's own trials or a folder of them (see `optformer.data.objectives.logged`).
-            Relative to the run's `tables` folder.
-        goals: The metrics of one's own tables, with their goals; none for a generated folder.
+        path: Folder that `optformer generate` wrote, or one of such folders; a file of recorded
+            studies (see `optformer.data.study_files`); or, with `goals`, a table of one's own
+            trials or a folder of them (see `optformer.data.objectives.logged`). Relative to the
+            run's `tables` folder.
+        goals: The metrics of one's own tables, with their goals; none for what tells them.
         held_out: Share of the data sets that training never sees; the same ones as of a table.
         weight: How often its studies are drawn, relative to those of the other folders.
         reordered: Share of the studies whose parameters and choices change their order.

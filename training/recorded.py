@@ -1,4 +1,4 @@
-"""Recorded studies as arrays: generated histories, and tables of one's own trials.
+"""Recorded studies as arrays: generated histories, and one's own studies and tables of trials.
 
 Everything is read once, when a run starts, so that a damaged file stops it there and a batch can
 reach any study: a batch is a function of the step, and a run resumes exactly. A trial takes about
@@ -19,6 +19,7 @@ from optformer.data.emulation.histories import dataset_name, training_histories
 from optformer.data.emulation.tables import is_held_out
 from optformer.data.errors import ConfigError, DatasetError, TokenizationError
 from optformer.data.studies import StudyConfig
+from optformer.data.study_files import SUFFIX, read_studies
 from optformer.data.trials import Trial, TrialStatus
 from optformer.tokenization.history import MetricKind, encode_points
 from optformer.tokenization.metadata import check_limits
@@ -68,8 +69,9 @@ def read_histories(
 ) -> list[RecordedObjective]:
     """Read all recorded studies.
 
-    Studies belong to one objective when space, metric, goal and metadata are equal. Trials that
-    were interrupted say nothing and are left out, and so are the data sets that are held out.
+    Studies belong to one objective when space, metric, goal and metadata are equal, a data set
+    among them. Trials that were interrupted say nothing and are left out, and so are the data sets
+    that are held out.
 
     Args:
         sources: Where they lie.
@@ -85,14 +87,18 @@ def read_histories(
     objectives = []
     for source in sources:
         path = folder / source.path
-        studies = _own_tables(path, source) if source.goals else _generated(path)
+        if source.goals:
+            studies = _own_tables(path, source)
+        else:
+            studies = _own_studies(path) if path.name.endswith(SUFFIX) else _generated(path)
         grouped: dict[tuple[object, ...], list[_Study]] = {}
         for study in tqdm(studies, desc=source.path, unit="study", disable=not progress):
             config = study.config
             if "dataset" in config.metadata and is_held_out(dataset_name(config), source.held_out):
                 continue
             about = tuple(sorted(config.metadata.items()))
-            key = (config.space, config.metric_name, config.goal, about)
+            alone = None if "dataset" in config.metadata else len(grouped)
+            key = (config.space, config.metric_name, config.goal, about, alone)
             grouped.setdefault(key, []).append(study)
         if not grouped:
             raise DatasetError(f"every study in {path} is held out; choose a smaller held_out")
@@ -129,6 +135,11 @@ def _own_tables(path: Path, source: HistoriesConfig) -> Iterator[_Study]:
         for name in tables.names:
             config, trials = tables.study(name)
             yield _encode(f"{path}, study {name}", config, trials, None)
+
+
+def _own_studies(path: Path) -> Iterator[_Study]:
+    for study in read_studies(path):
+        yield _encode(f"{path}, study {study.name}", study.config, study.trials, None)
 
 
 def _encode(what: str, config: StudyConfig, trials: Sequence[Trial], method: str | None) -> _Study:

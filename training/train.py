@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from optformer._version import __version__
-from optformer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from optformer.checkpoint import OF_RUN, Checkpoint, load_checkpoint, save_checkpoint
 from optformer.config import ModelConfig
 from optformer.data.errors import CheckpointError, ConfigError, DivergedError
 from optformer.model import OptFormerModel
@@ -38,8 +38,6 @@ from optformer.training.tables import describe_table, load_tables
 from optformer.training.validation import Validation
 
 logger = logging.getLogger(__name__)
-
-CHECKPOINT = "checkpoint"
 
 
 class Trainer:
@@ -164,7 +162,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return
         save_checkpoint(
-            self.directory / CHECKPOINT,
+            self.directory / OF_RUN,
             self._published(average),
             self.vocabulary,
             self.record(),
@@ -388,7 +386,7 @@ def train(
         trainer.start_from(weights)
     trainer.train(max_seconds=max_seconds)
     trainer.accelerator.end_training()
-    return out / CHECKPOINT
+    return out / OF_RUN
 
 
 class _Batches(Dataset[StudyBatch]):

@@ -25,6 +25,7 @@ COMMANDS = {
     "report": "tables and curves of benchmark results",
     "generate": "generate histories of search methods on real objectives",
     "train": "train a model from a configuration file",
+    "finetune": "teach the model your own studies",
     "evaluate": "measure a model's predictions",
 }
 """Subcommand to its line in the help; the module of the same name implements it."""

@@ -77,6 +77,14 @@ def test_load_checkpoint__twice__is_loaded_once_until_it_changes(
     assert load_checkpoint(saved).run == {"steps": 4}
 
 
+def test_load_checkpoint__directory_of_a_run__loads_the_run_s(
+    tmp_path: Path, tiny_checkpoint: Checkpoint
+) -> None:
+    args = (tiny_checkpoint.model, tiny_checkpoint.vocabulary, {"steps": 5})
+    save_checkpoint(tmp_path / "run" / "checkpoint", *args)
+    assert load_checkpoint(tmp_path / "run").run == {"steps": 5}
+
+
 def _fail_on(path: str) -> Callable[[Any, Any], None]:
     rename = os.rename
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import optformer.training.evaluate as evaluate
 from optformer.batch import Metadata
-from optformer.checkpoint import CARD, Checkpoint, load_checkpoint, save_checkpoint
+from optformer.checkpoint import CARD, OF_RUN, Checkpoint, load_checkpoint, save_checkpoint
 from optformer.data.errors import CheckpointError
 from optformer.tokenization.symbols import NUM_BINS
 from optformer.training.config import PriorConfig, TrainingConfig
@@ -24,7 +24,7 @@ from optformer.training.evaluate import (
 from optformer.training.gp_benchmark import ContextKind, GPSamples, draw_samples
 from optformer.training.model_card import write_model_card
 from optformer.training.questions import value_bins
-from optformer.training.train import CHECKPOINT, Trainer
+from optformer.training.train import Trainer
 
 KINDS: list[ContextKind] = ["uniform", "gp-ei"]
 
@@ -186,7 +186,7 @@ def test_model_card__trained_checkpoint__tells_all_of_the_record(
     trainer = Trainer(training_config, tmp_path, cpu=True)
     trainer.step, trainer.trials, trainer.seconds = 6, 1234, 7200.0
     trainer.save()
-    folder = tmp_path / CHECKPOINT
+    folder = tmp_path / OF_RUN
     assert "Not evaluated yet." in write_model_card(folder).read_text()
     rows = [{"dimensions": 1, "share": 0.81234}, {"dimensions": 2, "share": np.float64(0.5)}]
     path = write_model_card(folder, {"Prediction": rows})
@@ -208,7 +208,7 @@ def test_model_card__started_from_weights__tells_the_earlier_run(
     trainer = Trainer(training_config, tmp_path, cpu=True)
     trainer.earlier = [{"config": {}, "steps": 1200, "trials": 34567, "seconds": 5400}]
     trainer.save()
-    card = write_model_card(tmp_path / CHECKPOINT).read_text()
+    card = write_model_card(tmp_path / OF_RUN).read_text()
     assert "on cpu, after a run of 1,200 steps, 34,567 trials, 1.5 hours |" in card
 
 

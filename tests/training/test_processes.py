@@ -16,7 +16,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from optformer.checkpoint import load_checkpoint
+from optformer.checkpoint import OF_RUN, load_checkpoint
 from optformer.config import ModelConfig
 from optformer.data.errors import ConfigError
 from optformer.model import OptFormerModel
@@ -28,7 +28,7 @@ from optformer.training.pipeline import Pipeline, micro_batches
 from optformer.training.prior import SyntheticPrior
 from optformer.training.run_state import STATE
 from optformer.training.stage_model import StageModel
-from optformer.training.train import CHECKPOINT, Trainer
+from optformer.training.train import Trainer
 
 SCRIPT = Path(__file__).parent / "two_processes.py"
 WAYS = ("shared", "pipeline")
@@ -135,7 +135,7 @@ def test_resume__state_of_two_processes__goes_on_in_one(
     state = _saved(directory / STATE)
     assert all(torch.equal(w, state["weights"][n]) for n, w in trainer.core.state_dict().items())
     trainer._update([trainer.prior.batch(8), trainer.prior.batch(9)])
-    run = load_checkpoint(directory / CHECKPOINT).run
+    run = load_checkpoint(directory / OF_RUN).run
     assert run["parameters"] == sum(weight.numel() for weight in trainer.core.parameters())
     steps = [json.loads(line)["step"] for line in (directory / "log.jsonl").open()]
     assert steps == [2, 4]  # once, not by each process

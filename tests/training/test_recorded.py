@@ -18,6 +18,7 @@ from optformer.data.parameters import Categorical, Float, Int, Ordinal, Value
 from optformer.data.space_files import save_space
 from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
+from optformer.data.study_files import RecordedStudy, write_studies
 from optformer.data.trials import Trial
 from optformer.tokenization.history import MetricKind, ValueKind, decode_point
 from optformer.tokenization.metadata import metadata_from_text
@@ -119,6 +120,26 @@ def test_read_histories__folder__studies_of_an_objective_are_together(
     expected = np.nan if trial.value is None else -trial.value  # minimized
     np.testing.assert_equal(splines.outcome[row], expected)
     assert {MetricKind.VALUE, MetricKind.FAILED} == set(splines.metric_kinds.tolist())
+
+
+def test_read_histories__file_of_studies__each_is_an_objective_unless_they_tell_the_data_set(
+    tmp_path: Path,
+) -> None:
+    told = StudyConfig(OTHER, "loss", "minimize", {"dataset": "d"})
+    plain = StudyConfig(OTHER, "loss", "minimize", {"task": "toy"})
+    studies = [
+        RecordedStudy(f"s{number}", config, tuple(play(OTHER, number, 5)))
+        for number, config in enumerate([told, plain, told, plain])
+    ]
+    write_studies(tmp_path / "team.studies.jsonl", studies)
+    read = read_histories([source(path="team.studies.jsonl")], tmp_path)
+    assert [(o.config, o.lengths.tolist()) for o in read] == [
+        (told, [5, 5]),
+        (plain, [5]),
+        (plain, [5]),
+    ]
+    assert read[0].methods == (None, None)
+    assert read[2].outcome.tolist() == [-(trial.value or 0.0) for trial in studies[3].trials]
 
 
 def test_read_histories__folder_of_folders__is_read_whole(tmp_path: Path) -> None:

@@ -1,0 +1,141 @@
+"""A team's logs, and what fine-tuning on them is worth on the team's next data sets.
+
+Twenty data sets on which a support vector machine was tuned with Optuna's TPE are the team's log, a
+database. Eight more are what comes next. The family is one that the shipped model has never seen.
+
+    python examples/finetune_svm.py log --out runs/svm          # writes runs/svm/optuna.db
+    optformer finetune --studies sqlite:///runs/svm/optuna.db --out runs/svm/model
+    python examples/finetune_svm.py compare --out runs/svm      # with runs/svm/model, and without
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from sklearn.svm import SVC
+from tqdm import tqdm
+
+import optformer as of
+from optformer.data.objectives.fitting import balanced_accuracy, mean_score, scaled
+from optformer.data.objectives.sklearn_datasets import splits
+
+LOGGED, NEXT = range(100, 120), range(120, 128)  # seeds of generated data sets
+TRIALS, SEEDS, BUDGETS = 40, 3, (3, 5, 10, 20)
+REFERENCE = 2000  # random points that median and best are read from
+
+SPACE = of.SearchSpace(
+    C=of.Float(1e-3, 1e3, log=True, description="inverse strength of regularization"),
+    kernel=of.Categorical(["linear", "rbf", "poly", "sigmoid"]),
+    gamma=of.Float(1e-5, 1e1, log=True, when={"kernel": ["rbf", "poly", "sigmoid"]}),
+    degree=of.Int(2, 6, when={"kernel": ["poly"]}),
+    coef0=of.Float(-1.0, 3.0, when={"kernel": ["poly", "sigmoid"]}),
+    shrinking=of.Categorical([True, False]),
+)
+
+
+def score(params: Mapping[str, Any], seed: int) -> float:
+    """Balanced accuracy of a support vector machine on a generated data set."""
+    return mean_score(
+        lambda: scaled(SVC(**params, max_iter=20_000)),
+        splits(f"classification-{seed}"),
+        balanced_accuracy,
+    )
+
+
+def study(seed: int, **settings: Any) -> of.Study:
+    """A study of one data set."""
+    return of.create_study(
+        SPACE,
+        metric="balanced accuracy",
+        goal="maximize",
+        metadata={"task": "classification", "model": "support vector machine"},
+        seed=0,
+        **settings,
+    )
+
+
+def log(out: Path) -> None:
+    """Tune the machine on the logged data sets, the way a team does, into a database."""
+    out.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for seed in tqdm(LOGGED, unit="study"):
+        ours = study(seed, storage=f"sqlite:///{out}/optuna.db", name=f"svm-{seed}")
+        sampler = optuna.samplers.TPESampler(seed=seed)
+        theirs = optuna.load_study(
+            study_name=ours.name, storage=f"sqlite:///{out}/optuna.db", sampler=sampler
+        )
+        theirs.optimize(lambda trial, seed=seed: score(_suggested(trial), seed), n_trials=TRIALS)
+
+
+def _suggested(trial: optuna.Trial) -> dict[str, Any]:
+    params: dict[str, Any] = {
+        "C": trial.suggest_float("C", 1e-3, 1e3, log=True),
+        "kernel": trial.suggest_categorical("kernel", ["linear", "rbf", "poly", "sigmoid"]),
+    }
+    if params["kernel"] != "linear":
+        params["gamma"] = trial.suggest_float("gamma", 1e-5, 1e1, log=True)
+    if params["kernel"] == "poly":
+        params["degree"] = trial.suggest_int("degree", 2, 6)
+    if params["kernel"] in ("poly", "sigmoid"):
+        params["coef0"] = trial.suggest_float("coef0", -1.0, 3.0)
+    params["shrinking"] = trial.suggest_categorical("shrinking", [True, False])
+    return params
+
+
+def compare(out: Path) -> None:
+    """Regret on the next data sets: the shipped model, the fine-tuned one, and TPE."""
+
+    def model(checkpoint: str | None) -> Callable[[int, int], list[float]]:
+        def search(data: int, seed: int) -> list[float]:
+            tuned = of.create_study(
+                SPACE,
+                metric="balanced accuracy",
+                goal="maximize",
+                metadata={"task": "classification", "model": "support vector machine"},
+                model=checkpoint,
+                seed=seed,
+            )
+            for _ in range(max(BUDGETS)):
+                trial = tuned.suggest()
+                tuned.observe(trial, score(trial.params, data))
+            return [trial.value for trial in tuned.trials]
+
+        return search
+
+    def tpe(data: int, seed: int) -> list[float]:
+        theirs = optuna.create_study(
+            direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed)
+        )
+        theirs.optimize(lambda trial: score(_suggested(trial), data), n_trials=max(BUDGETS))
+        return [trial.value for trial in theirs.trials]
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    methods = {"shipped": model(None), "fine-tuned": model(str(out / "model")), "tpe": tpe}
+    found = {name: np.empty((len(NEXT), SEEDS, max(BUDGETS))) for name in methods}
+    scale = []
+    for i, data in enumerate(tqdm(NEXT, unit="data set")):
+        rng = np.random.default_rng(data)
+        random = np.array([score(SPACE.sample(rng), data) for _ in range(REFERENCE)])
+        for name, method in methods.items():
+            for seed in range(SEEDS):
+                found[name][i, seed] = np.maximum.accumulate(method(data, seed))
+        best = max(random.max(), *(values[i].max() for values in found.values()))
+        scale.append((best, best - np.median(random)))
+    best, width = (np.array(part)[:, None, None] for part in zip(*scale, strict=True))
+    for name, values in found.items():
+        regret = np.minimum((best - values) / width, 1.0).mean((0, 1))
+        told = "  ".join(f"{regret[budget - 1]:.3f}" for budget in BUDGETS)
+        print(f"{name:12} regret after {BUDGETS}: {told}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["log", "compare"])
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    {"log": log, "compare": compare}[args.what](args.out)

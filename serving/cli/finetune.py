@@ -1,0 +1,114 @@
+"""`optformer finetune`: teach a model a team's own studies."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optformer.serving.cli import console
+
+if TYPE_CHECKING:
+    from optformer.training.finetune import Finetuning
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "finetune",
+        description="Trains the shipped model further on your own studies, and says how much "
+        "better it predicts some that are held out. Then create_study(..., model=OUT).",
+    )
+    parser.add_argument(
+        "--studies",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="storages such as sqlite:///optuna.db, and tables of trials (.csv, .jsonl, .parquet, "
+        "with NAME.space.yaml beside them) or folders of tables",
+    )
+    parser.add_argument("--metric", help="column of the tables' metric")
+    parser.add_argument("--goal", choices=["maximize", "minimize"], help="its direction")
+    parser.add_argument("--out", type=Path, required=True, help="directory of the run")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT")
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="start from this checkpoint, not the shipped one"
+    )
+    parser.add_argument("--steps", type=int, default=300, help="steps of training (default 300)")
+    parser.add_argument(
+        "--held-out",
+        type=float,
+        default=0.15,
+        metavar="SHARE",
+        help="share of the studies that is kept to measure what was learned (default 0.15)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the run (default 0)")
+    parser.add_argument(
+        "--max-seconds", type=float, default=math.inf, help="stop after so long (default: never)"
+    )
+    parser.add_argument("--threads", type=int, help="threads of the training process")
+    parser.add_argument("--cpu", action="store_true", help="leave an accelerator alone")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fine-tune, and write what it brought; returns the exit status."""
+    from optformer.data.errors import ConfigError
+    from optformer.serving.cli.stored import quiet_storage
+    from optformer.serving.study_logs import read_study_logs
+    from optformer.training.finetune import finetune, prepare
+
+    if args.resume == bool(args.studies):
+        raise ConfigError("give --studies for a new run, or --resume for one in OUT")
+    if not args.max_seconds > 0:
+        raise ConfigError(f"--max-seconds must be above 0, got {args.max_seconds}")
+    if args.threads is not None and args.threads < 1:
+        raise ConfigError(f"--threads must be at least 1, got {args.threads}")
+    if not args.resume:
+        quiet_storage()
+        studies = []
+        for source in args.studies:
+            found, refused = read_study_logs(source, metric=args.metric, goal=args.goal)
+            studies += found
+            for name, reason in refused.items():
+                console.note(f"left out: study {name!r} of {source}: {reason}")
+        prepare(
+            studies,
+            args.out,
+            model=args.model,
+            steps=args.steps,
+            held_out=args.held_out,
+            seed=args.seed,
+        )
+    result = finetune(
+        args.out,
+        model=args.model,
+        resume=args.resume,
+        max_seconds=args.max_seconds,
+        threads=args.threads,
+        cpu=args.cpu,
+    )
+    _write(result)
+    return 0
+
+
+def _write(result: Finetuning) -> None:
+    console.write(f"learned from {result.learned} studies, {result.held_out} held out")
+    if result.before is None or result.after is None or result.gain is None:
+        console.write("too few studies to hold any out: what it brought was not measured")
+    else:
+        console.table(
+            ["nats a held-out trial", "mean", "low", "high"],
+            [
+                (name, round(found.value, 3), round(found.low, 3), round(found.high, 3))
+                for name, found in (
+                    ("before", result.before),
+                    ("after", result.after),
+                    ("gain", result.gain),
+                )
+            ],
+        )
+        if result.gain.value <= 0:
+            console.note("it predicts them no better than before: keep the model it started from")
+    console.write(f"checkpoint: {result.checkpoint}")

@@ -1,0 +1,230 @@
+"""Fine-tune a checkpoint on a team's own studies, and say what it brought.
+
+A share of the studies is held out. Before and after, the model predicts their trials from those
+before them. Half of the batches stay synthetic, so that the model forgets nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from optformer.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from optformer.config import SIZES, ModelConfig
+from optformer.data.errors import CheckpointError, ConfigError, DatasetError
+from optformer.data.study_files import SUFFIX, RecordedStudy, read_studies, write_studies
+from optformer.data.trials import TrialStatus
+from optformer.data.yaml_json import to_yaml
+from optformer.encoded_space import EncodedSpace
+from optformer.planner import ALGORITHM
+from optformer.scoring import StudyReader
+from optformer.training.config import HistoriesConfig, MixtureConfig, PriorConfig, TrainingConfig
+from optformer.training.estimates import Array, Estimate, mean
+from optformer.training.losses import negative_log_likelihood
+from optformer.training.questions import metric_targets
+from optformer.training.train import train
+
+CONTEXTS = (1, 5, 10, 20)
+"""Trials that are told before the next ones are predicted."""
+
+AHEAD = 8  # trials predicted after each context
+FEWEST = 6  # trials of a study that teaches, or tests, anything
+FEWEST_GROUPS = 4  # of which some may be held out
+
+CONFIG = "finetune.yaml"
+LEARNED, HELD_OUT = f"learned{SUFFIX}", f"held-out{SUFFIX}"
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """What came of it.
+
+    Attributes:
+        checkpoint: Where the model lies.
+        learned: Studies learned from.
+        held_out: Studies held out.
+        before: Mean negative log-likelihood of the held-out studies' trials before, in nats; None
+            when none is held out.
+        after: The same with the new weights.
+        gain: Before less after, study by study.
+    """
+
+    checkpoint: Path
+    learned: int
+    held_out: int
+    before: Estimate | None
+    after: Estimate | None
+    gain: Estimate | None
+
+
+def prepare(
+    studies: Sequence[RecordedStudy],
+    directory: Path,
+    *,
+    model: str | Path | None = None,
+    steps: int = 300,
+    held_out: float = 0.15,
+    seed: int = 0,
+) -> None:
+    """Write what is learned, what is held out and the run's configuration into a directory.
+
+    Studies of one data set, if their metadata tell it, are held out together. Of fewer than four
+    data sets none is.
+
+    Args:
+        studies: Recorded studies; those of fewer than six settled trials say too little.
+        directory: Of the run; must not hold one.
+        model: Checkpoint that it starts from; the shipped one when absent.
+        steps: Of 4,096 trials and questions.
+        held_out: Share of the data sets, or of the studies that tell none, that is held out.
+        seed: Of the choice, and of the run.
+
+    Raises:
+        ConfigError: A number is out of range, or the directory holds such a run.
+        DatasetError: No study is long enough, or the directory cannot be written.
+        CheckpointError: The checkpoint is of no size that can be trained.
+    """
+    if not 0 <= held_out < 1:
+        raise ConfigError(f"held_out must be in [0, 1), got {held_out}")
+    if (directory / CONFIG).exists():
+        raise ConfigError(f"{directory} holds such a run; resume it, or choose another directory")
+    config = _config(load_checkpoint(model), steps, seed)
+    kept = [study for study in studies if len(_settled(study).trials) >= FEWEST]
+    if not kept:
+        raise DatasetError(
+            f"of {len(studies)} studies none has {FEWEST} finished trials; give more of them"
+        )
+    groups: dict[tuple[str, int | None], list[RecordedStudy]] = {}
+    for number, study in enumerate(kept):
+        alone = None if "dataset" in study.config.metadata else number
+        groups.setdefault((str(study.config.to_dict()), alone), []).append(study)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    count = math.ceil(held_out * len(groups)) if len(groups) >= FEWEST_GROUPS else 0
+    chosen = set(order[:count].tolist())
+    parts: tuple[list[RecordedStudy], list[RecordedStudy]] = [], []
+    for number, members in enumerate(groups.values()):
+        parts[number in chosen].extend(members)
+    write_studies(directory / LEARNED, parts[0])
+    write_studies(directory / HELD_OUT, parts[1])
+    (directory / CONFIG).write_text(to_yaml(config.to_dict()), encoding="utf-8")
+
+
+def finetune(
+    directory: Path,
+    *,
+    model: str | Path | None = None,
+    resume: bool = False,
+    max_seconds: float = math.inf,
+    threads: int | None = None,
+    cpu: bool = False,
+) -> Finetuning:
+    """Run, or go on with, what `prepare` has prepared.
+
+    Args:
+        directory: Of the run.
+        model: Checkpoint that it starts, or started, from; the shipped one when absent.
+        resume: Go on from the state in the directory.
+        max_seconds: Stop, with a checkpoint, after so many seconds.
+        threads: Threads of the training process.
+        cpu: Train on the CPU even where there is an accelerator.
+
+    Raises:
+        ConfigError: Nothing is prepared, or the run has begun and is not to be resumed.
+        CheckpointError: A checkpoint or state is missing, or does not fit.
+    """
+    checkpoint = train(
+        directory / CONFIG,
+        directory,
+        resume=resume,
+        max_seconds=max_seconds,
+        threads=threads,
+        cpu=cpu,
+        tables=directory,
+        weights=None if resume else model or SHIPPED,
+    )
+    learned = sum(1 for _ in read_studies(directory / LEARNED))
+    held_out = list(read_studies(directory / HELD_OUT))
+    if not held_out:
+        return Finetuning(checkpoint, learned, 0, None, None, None)
+    before = prediction_losses(load_checkpoint(model), held_out)
+    after = prediction_losses(load_checkpoint(checkpoint), held_out)
+    return Finetuning(
+        checkpoint, learned, len(held_out), mean(before), mean(after), mean(before - after)
+    )
+
+
+def prediction_losses(checkpoint: Checkpoint, studies: Sequence[RecordedStudy]) -> Array:
+    """Mean negative log-likelihood of each study's trials after those before them, in nats, (K,).
+
+    After 1, 5, 10 and 20 trials the next eight are predicted, each on its own.
+
+    Args:
+        checkpoint: The model.
+        studies: Of at least six settled trials each.
+    """
+    return np.array([_loss(checkpoint, _settled(study)) for study in studies])
+
+
+@torch.no_grad()
+def _loss(checkpoint: Checkpoint, study: RecordedStudy) -> float:
+    reader, space = (
+        StudyReader(checkpoint, study.config, ALGORITHM),
+        EncodedSpace(study.config.space, {}),
+    )
+    points = space.encode([trial.params for trial in study.trials])
+    outcome = torch.tensor(
+        [math.nan if t.value is None else study.config.sign * t.value for t in study.trials],
+        dtype=torch.float64,
+    )
+    losses = []
+    for told in CONTEXTS:
+        if told >= len(study.trials):
+            break
+        read = reader.read(study.trials[:told])
+        ahead = slice(told, told + AHEAD)
+        logits = read.metric_logits(space.points(points[ahead]))
+        target = metric_targets(read.scale, outcome[None, ahead])
+        losses.append(float(negative_log_likelihood(logits[None], target)))
+    return sum(losses) / len(losses)
+
+
+def _settled(study: RecordedStudy) -> RecordedStudy:
+    """The study without trials that say nothing yet, or ever."""
+    trials = [
+        trial
+        for trial in study.trials
+        if trial.status is not TrialStatus.PENDING and not trial.interrupted
+    ]
+    return RecordedStudy(study.name, study.config, tuple(trials))
+
+
+def _config(checkpoint: Checkpoint, steps: int, seed: int) -> TrainingConfig:
+    size = checkpoint.vocabulary.size
+    names = [name for name in SIZES if ModelConfig.named(name, size) == checkpoint.model.config]
+    if not names:
+        raise CheckpointError(
+            f"the checkpoint's architecture is none of {sorted(SIZES)}, which can be trained; "
+            "start from another one"
+        )
+    return TrainingConfig(
+        model=names[0],
+        seed=seed,
+        steps=steps,
+        warmup=20,
+        learning_rate=3e-4,
+        matrix_learning_rate=5e-4,
+        ema=0.98,
+        checkpoint_every=50,
+        validate_every=0,
+        prior=PriorConfig(
+            parameters={1: 0.1, 2: 0.14, 3: 0.14, 4: 0.14, 5: 0.12, 6: 0.12, 8: 0.16, 12: 0.08},
+            short=0.4,
+        ),
+        histories=[HistoriesConfig(path=LEARNED, held_out=0.0, unnamed=0.1)],
+        mixture=MixtureConfig(start={"synthetic": 0.5, "histories": 0.5}),
+    )
