@@ -6,6 +6,7 @@ before them. Half of the batches stay synthetic, so that the model forgets nothi
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from optformer.training.config import HistoriesConfig, MixtureConfig, PriorConfi
 from optformer.training.estimates import Array, Estimate, mean
 from optformer.training.losses import negative_log_likelihood
 from optformer.training.questions import metric_targets
+from optformer.training.run_state import STATE
 from optformer.training.train import train
 
 CONTEXTS = (1, 5, 10, 20)
@@ -37,7 +39,7 @@ FEWEST = 6  # trials of a study that teaches, or tests, anything
 FEWEST_GROUPS = 4  # of which some may be held out
 
 CONFIG = "finetune.yaml"
-LEARNED, HELD_OUT = f"learned{SUFFIX}", f"held-out{SUFFIX}"
+LEARNED, HELD_OUT, BEFORE = f"learned{SUFFIX}", f"held-out{SUFFIX}", "before.json"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def prepare(
     """Write what is learned, what is held out and the run's configuration into a directory.
 
     Studies of one data set, if their metadata tell it, are held out together. Of fewer than four
-    data sets none is.
+    data sets none is. The configuration is written last: with it, all is there.
 
     Args:
         studies: Recorded studies; those of fewer than six settled trials say too little.
@@ -85,15 +87,18 @@ def prepare(
         seed: Of the choice, and of the run.
 
     Raises:
-        ConfigError: A number is out of range, or the directory holds such a run.
+        ConfigError: A number is out of range, or the directory holds a run.
         DatasetError: No study is long enough, or the directory cannot be written.
         CheckpointError: The checkpoint is of no size that can be trained.
     """
     if not 0 <= held_out < 1:
         raise ConfigError(f"held_out must be in [0, 1), got {held_out}")
-    if (directory / CONFIG).exists():
-        raise ConfigError(f"{directory} holds such a run; resume it, or choose another directory")
-    config = _config(load_checkpoint(model), steps, seed)
+    if (directory / STATE).exists():
+        raise ConfigError(
+            f"{directory} holds a run already; resume it, or choose another directory"
+        )
+    checkpoint = load_checkpoint(model)
+    config = _config(checkpoint, steps, seed)
     kept = [study for study in studies if len(_settled(study).trials) >= FEWEST]
     if not kept:
         raise DatasetError(
@@ -111,6 +116,8 @@ def prepare(
         parts[number in chosen].extend(members)
     write_studies(directory / LEARNED, parts[0])
     write_studies(directory / HELD_OUT, parts[1])
+    before = prediction_losses(checkpoint, parts[1])
+    (directory / BEFORE).write_text(json.dumps(before.tolist()), encoding="utf-8")
     (directory / CONFIG).write_text(to_yaml(config.to_dict()), encoding="utf-8")
 
 
@@ -127,7 +134,7 @@ def finetune(
 
     Args:
         directory: Of the run.
-        model: Checkpoint that it starts, or started, from; the shipped one when absent.
+        model: Checkpoint that it starts from; the shipped one when absent. None to resume.
         resume: Go on from the state in the directory.
         max_seconds: Stop, with a checkpoint, after so many seconds.
         threads: Threads of the training process.
@@ -145,13 +152,13 @@ def finetune(
         threads=threads,
         cpu=cpu,
         tables=directory,
-        weights=None if resume else model or SHIPPED,
+        weights=model if resume else model or SHIPPED,
     )
     learned = sum(1 for _ in read_studies(directory / LEARNED))
     held_out = list(read_studies(directory / HELD_OUT))
     if not held_out:
         return Finetuning(checkpoint, learned, 0, None, None, None)
-    before = prediction_losses(load_checkpoint(model), held_out)
+    before = np.array(json.loads((directory / BEFORE).read_text(encoding="utf-8")))
     after = prediction_losses(load_checkpoint(checkpoint), held_out)
     return Finetuning(
         checkpoint, learned, len(held_out), mean(before), mean(after), mean(before - after)

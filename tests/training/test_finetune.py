@@ -30,6 +30,7 @@ from optformer.training.finetune import (
     prediction_losses,
     prepare,
 )
+from optformer.training.run_state import STATE
 
 SPACE = SearchSpace(rate=Float(1e-3, 1.0, log=True), depth=Int(1, 9))
 
@@ -88,8 +89,8 @@ def test_prepare__bad_input__is_refused(
     with pytest.raises(DatasetError, match="of 2 studies none has 6 finished trials"):
         prepare([study("a", 5), study("b", 3)], tmp_path, model=model)
     assert not any(tmp_path.iterdir())
-    prepare([study("a", 8)], tmp_path, model=model)
-    with pytest.raises(ConfigError, match="holds such a run"):
+    (tmp_path / STATE).touch()
+    with pytest.raises(ConfigError, match="holds a run already"):
         prepare([study("a", 8)], tmp_path, model=model)
     size = ModelConfig.named("tiny", tiny_checkpoint.vocabulary.size)
     odd = OptFormerModel(replace(size, layers=1))

@@ -57,13 +57,15 @@ def test_finetune__own_table__is_interrupted_resumed_and_used(
 
     monkeypatch.setattr(finetune, "_config", quick)
     out = tmp_path / "ours"
-    common = ["--out", str(out), "--model", str(model), "--cpu"]
-    table = ["--studies", str(logs), "--metric", "acc", "--goal", "maximize"]
+    common = ["--out", str(out), "--cpu"]
+    table = ["--studies", str(logs), "--metric", "acc", "--goal", "maximize", "--model", str(model)]
     options = ["--steps", "6", "--held-out", "0.25", "--max-seconds", "1e-9"]
     assert main(["finetune", *table, *common, *options]) == 0
     assert "learned from 6 studies, 2 held out" in capsys.readouterr().out
     assert main(["finetune", *table, *common]) == 2
-    assert "holds such a run" in capsys.readouterr().err
+    assert "holds a run already" in capsys.readouterr().err
+    assert main(["finetune", *common, "--resume", "--model", str(model)]) == 2
+    assert "resume goes on from the run's own weights" in capsys.readouterr().err
     assert main(["finetune", *common, "--resume"]) == 0
     printed = capsys.readouterr().out
     figures = {line.split()[0]: line.split()[1:] for line in printed.splitlines()}
