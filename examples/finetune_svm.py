@@ -11,7 +11,8 @@ database. Eight more are what comes next. The family is one that the shipped mod
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from tqdm import tqdm
 import optformer as of
 from optformer.data.objectives.fitting import balanced_accuracy, mean_score, scaled
 from optformer.data.objectives.sklearn_datasets import splits
+from optformer.training.estimates import mean
 
 LOGGED, NEXT = range(100, 120), range(120, 128)  # seeds of generated data sets
 TRIALS, SEEDS, BUDGETS = 40, 3, (3, 5, 10, 20)
-REFERENCE = 2000  # random points that median and best are read from
+REFERENCE = 300  # random points of which median and best are taken
 
 SPACE = of.SearchSpace(
     C=of.Float(1e-3, 1e3, log=True, description="inverse strength of regularization"),
@@ -47,14 +49,13 @@ def score(params: Mapping[str, Any], seed: int) -> float:
     )
 
 
-def study(seed: int, **settings: Any) -> of.Study:
+def new_study(**settings: Any) -> of.Study:
     """A study of one data set."""
     return of.create_study(
         SPACE,
         metric="balanced accuracy",
         goal="maximize",
         metadata={"task": "classification", "model": "support vector machine"},
-        seed=0,
         **settings,
     )
 
@@ -62,14 +63,12 @@ def study(seed: int, **settings: Any) -> of.Study:
 def log(out: Path) -> None:
     """Tune the machine on the logged data sets, the way a team does, into a database."""
     out.mkdir(parents=True, exist_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = f"sqlite:///{out}/optuna.db"
     for seed in tqdm(LOGGED, unit="study"):
-        ours = study(seed, storage=f"sqlite:///{out}/optuna.db", name=f"svm-{seed}")
+        name = new_study(storage=storage, name=f"svm-{seed}", seed=0).name
         sampler = optuna.samplers.TPESampler(seed=seed)
-        theirs = optuna.load_study(
-            study_name=ours.name, storage=f"sqlite:///{out}/optuna.db", sampler=sampler
-        )
-        theirs.optimize(lambda trial, seed=seed: score(_suggested(trial), seed), n_trials=TRIALS)
+        study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+        study.optimize(lambda trial, seed=seed: score(_suggested(trial), seed), n_trials=TRIALS)
 
 
 def _suggested(trial: optuna.Trial) -> dict[str, Any]:
@@ -89,48 +88,38 @@ def _suggested(trial: optuna.Trial) -> dict[str, Any]:
 
 def compare(out: Path) -> None:
     """Regret on the next data sets: the shipped model, the fine-tuned one, and TPE."""
-
-    def model(checkpoint: str | None) -> Callable[[int, int], list[float]]:
-        def search(data: int, seed: int) -> list[float]:
-            tuned = of.create_study(
-                SPACE,
-                metric="balanced accuracy",
-                goal="maximize",
-                metadata={"task": "classification", "model": "support vector machine"},
-                model=checkpoint,
-                seed=seed,
-            )
-            for _ in range(max(BUDGETS)):
-                trial = tuned.suggest()
-                tuned.observe(trial, score(trial.params, data))
-            return [trial.value for trial in tuned.trials]
-
-        return search
-
-    def tpe(data: int, seed: int) -> list[float]:
-        theirs = optuna.create_study(
-            direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed)
-        )
-        theirs.optimize(lambda trial: score(_suggested(trial), data), n_trials=max(BUDGETS))
-        return [trial.value for trial in theirs.trials]
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    methods = {"shipped": model(None), "fine-tuned": model(str(out / "model")), "tpe": tpe}
-    found = {name: np.empty((len(NEXT), SEEDS, max(BUDGETS))) for name in methods}
-    scale = []
+    methods = {
+        "shipped": partial(_by_model, None),
+        "fine-tuned": partial(_by_model, str(out / "model")),
+        "tpe": _by_tpe,
+    }
+    best = {name: np.empty((len(NEXT), SEEDS, max(BUDGETS))) for name in methods}
     for i, data in enumerate(tqdm(NEXT, unit="data set")):
-        rng = np.random.default_rng(data)
-        random = np.array([score(SPACE.sample(rng), data) for _ in range(REFERENCE)])
-        for name, method in methods.items():
-            for seed in range(SEEDS):
-                found[name][i, seed] = np.maximum.accumulate(method(data, seed))
-        best = max(random.max(), *(values[i].max() for values in found.values()))
-        scale.append((best, best - np.median(random)))
-    best, width = (np.array(part)[:, None, None] for part in zip(*scale, strict=True))
-    for name, values in found.items():
-        regret = np.minimum((best - values) / width, 1.0).mean((0, 1))
-        told = "  ".join(f"{regret[budget - 1]:.3f}" for budget in BUDGETS)
-        print(f"{name:12} regret after {BUDGETS}: {told}")
+        for name, search in methods.items():
+            values = [search(data, seed) for seed in range(SEEDS)]
+            best[name][i] = np.maximum.accumulate(values, axis=1)
+    rng = np.random.default_rng(0)
+    random = np.array([[score(SPACE.sample(rng), data) for _ in range(REFERENCE)] for data in NEXT])
+    top = np.max([random.max(1), *(values.max((1, 2)) for values in best.values())], axis=0)
+    width = top - np.median(random, 1)
+    for name, values in best.items():
+        regret = ((top[:, None, None] - values) / width[:, None, None]).clip(max=1.0).mean(1)
+        told = "; ".join(f"after {n} {mean(regret[:, n - 1]):.3f}" for n in BUDGETS)
+        print(f"{name:12} {told}")
+
+
+def _by_model(checkpoint: str | None, data: int, seed: int) -> list[float]:
+    study = new_study(model=checkpoint, seed=seed)
+    for _ in range(max(BUDGETS)):
+        trial = study.suggest()
+        study.observe(trial, score(trial.params, data))
+    return [trial.value for trial in study.trials]
+
+
+def _by_tpe(data: int, seed: int) -> list[float]:
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    study.optimize(lambda trial: score(_suggested(trial), data), n_trials=max(BUDGETS))
+    return [trial.value for trial in study.trials]
 
 
 if __name__ == "__main__":
@@ -138,4 +127,5 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=["log", "compare"])
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     {"log": log, "compare": compare}[args.what](args.out)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from optformer.serving.cli import console
 
 if TYPE_CHECKING:
+    from optformer.data.study_files import RecordedStudy
     from optformer.training.finetune import Finetuning
 
 
@@ -35,15 +36,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--model", type=Path, metavar="DIR", help="start from this checkpoint, not the shipped one"
     )
-    parser.add_argument("--steps", type=int, default=300, help="steps of training (default 300)")
+    parser.add_argument("--steps", type=int, help="steps of training (default 300)")
     parser.add_argument(
         "--held-out",
         type=float,
-        default=0.15,
         metavar="SHARE",
         help="share of the studies that is kept to measure what was learned (default 0.15)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the run (default 0)")
+    parser.add_argument("--seed", type=int, help="seed of the run (default 0)")
     parser.add_argument(
         "--max-seconds", type=float, default=math.inf, help="stop after so long (default: never)"
     )
@@ -55,8 +55,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Fine-tune, and write what it brought; returns the exit status."""
     from optformer.data.errors import ConfigError
-    from optformer.serving.cli.stored import quiet_storage
-    from optformer.serving.study_logs import read_study_logs
     from optformer.training.finetune import finetune, prepare
 
     if args.resume == bool(args.studies):
@@ -65,21 +63,16 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--max-seconds must be above 0, got {args.max_seconds}")
     if args.threads is not None and args.threads < 1:
         raise ConfigError(f"--threads must be at least 1, got {args.threads}")
+    chosen = {
+        name: getattr(args, name)
+        for name in ("model", "steps", "held_out", "seed")
+        if getattr(args, name) is not None
+    }
     if not args.resume:
-        quiet_storage()
-        studies = []
-        for source in args.studies:
-            found, refused = read_study_logs(source, metric=args.metric, goal=args.goal)
-            studies += found
-            for name, reason in refused.items():
-                console.note(f"left out: study {name!r} of {source}: {reason}")
-        prepare(
-            studies,
-            args.out,
-            model=args.model,
-            steps=args.steps,
-            held_out=args.held_out,
-            seed=args.seed,
+        prepare(_studies(args), args.out, **chosen)
+    elif chosen:
+        raise ConfigError(
+            f"--resume goes on with the run as it was begun; leave {', '.join(chosen)} out"
         )
     result = finetune(
         args.out,
@@ -91,6 +84,21 @@ def run(args: argparse.Namespace) -> int:
     )
     _write(result)
     return 0
+
+
+def _studies(args: argparse.Namespace) -> list[RecordedStudy]:
+    """All studies of all sources, with a remark about each that cannot be used."""
+    from optformer.serving.cli.stored import quiet_storage
+    from optformer.serving.study_logs import read_study_logs
+
+    quiet_storage()
+    studies = []
+    for source in args.studies:
+        found, refused = read_study_logs(source, metric=args.metric, goal=args.goal)
+        studies += found
+        for name, reason in refused.items():
+            console.note(f"left out: study {name!r} of {source}: {reason}")
+    return studies
 
 
 def _write(result: Finetuning) -> None:

@@ -65,7 +65,7 @@ def test_finetune__own_table__is_interrupted_resumed_and_used(
     assert main(["finetune", *table, *common]) == 2
     assert "holds a run already" in capsys.readouterr().err
     assert main(["finetune", *common, "--resume", "--model", str(model)]) == 2
-    assert "resume goes on from the run's own weights" in capsys.readouterr().err
+    assert "goes on with the run as it was begun; leave model out" in capsys.readouterr().err
     assert main(["finetune", *common, "--resume"]) == 0
     printed = capsys.readouterr().out
     figures = {line.split()[0]: line.split()[1:] for line in printed.splitlines()}
