@@ -69,7 +69,7 @@ def prepare(
     directory: Path,
     *,
     model: str | Path | None = None,
-    steps: int = 300,
+    steps: int = 150,
     held_out: float = 0.15,
     seed: int = 0,
 ) -> None:

@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--model", type=Path, metavar="DIR", help="start from this checkpoint, not the shipped one"
     )
-    parser.add_argument("--steps", type=int, help="steps of training (default 300)")
+    parser.add_argument("--steps", type=int, help="steps of training (default 150)")
     parser.add_argument(
         "--held-out",
         type=float,
