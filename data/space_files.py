@@ -29,6 +29,8 @@ def load_space(path: str | Path) -> SearchSpace:
     momentum: {type: float, low: 0, high: 0.99, when: {optimizer: [sgd]}}
     ```
 
+    YAML is read by the rules of YAML 1.2: `1e-6` is a number, and `on`, `yes` and dates are text.
+
     Args:
         path: A file ending in `.yaml`, `.yml` or `.json`.
 

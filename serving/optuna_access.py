@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from optuna import get_all_study_names
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -24,6 +25,8 @@ else:
     from optuna.storages.journal import JournalFileSymlinkLock as _FileLock
 
 _Result = TypeVar("_Result")
+
+_JOURNALS = (".journal", ".log")
 
 _PATIENCE = 20.0  # seconds to wait for a locked database, on top of the driver's own waiting
 
@@ -46,7 +49,7 @@ def open_storage(storage: StorageLike) -> BaseStorage:
             return _JournalStorage(address.removeprefix("journal:///"))
         if "://" in address:
             return RDBStorage(address)
-        if address.endswith((".journal", ".log")):
+        if address.endswith(_JOURNALS):
             return _JournalStorage(address)
     # RuntimeError: Optuna's word for tables of another version; ValueError: a broken journal.
     except (ImportError, OSError, RuntimeError, SQLAlchemyError, ValueError) as error:
@@ -57,11 +60,25 @@ def open_storage(storage: StorageLike) -> BaseStorage:
     )
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is understood as the address of a storage."""
+    return "://" in text or text.endswith(_JOURNALS)
+
+
+def study_names(storage: BaseStorage) -> list[str]:
+    """Names of the studies in a storage, sorted.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    return sorted(patiently("list studies", lambda: get_all_study_names(storage)))
+
+
 def file_at(address: str) -> Path | None:
     """The file that an address names, None for a database server or memory."""
     scheme, separator, path = address.partition(":///")
     if not separator:
-        return Path(address) if address.endswith((".journal", ".log")) else None
+        return Path(address) if address.endswith(_JOURNALS) else None
     path = path.partition("?")[0]
     if (scheme == "journal" or scheme.partition("+")[0] == "sqlite") and path != ":memory:":
         return Path(path)

@@ -34,7 +34,7 @@ from optformer.data.spaces import SearchSpace
 from optformer.data.studies import StudyConfig
 from optformer.data.trials import Trial, TrialStatus
 from optformer.serving.locks import locked
-from optformer.serving.optuna_access import file_of, patiently
+from optformer.serving.optuna_access import file_of, patiently, study_names
 from optformer.serving.storage import StudyRecord, observed_before, unknown_trial
 
 _RECORD = "optformer"  # study user attribute
@@ -237,12 +237,12 @@ def _quiet() -> Iterator[None]:
 
 def load(storage: BaseStorage, name: str | None) -> tuple[OptunaStore, str, StudyRecord]:
     """Open a study; see `storage.open_store`."""
-    names = patiently("list studies", lambda: optuna.get_all_study_names(storage))
+    names = study_names(storage)
     if name is None and len(names) != 1:
-        raise StudyError(f"load_study needs name=; this storage has {sorted(names)}")
+        raise StudyError(f"load_study needs name=; this storage has {names}")
     name = names[0] if name is None else name
     if name not in names:
-        raise StudyError(f"there is no study {name!r}; this storage has {sorted(names)}")
+        raise StudyError(f"there is no study {name!r}; this storage has {names}")
     study = patiently(
         f"read study {name!r}", lambda: optuna.load_study(study_name=name, storage=storage)
     )

@@ -9,6 +9,7 @@ from optformer.data.errors import ConfigError, StudyError
 from optformer.data.objectives.logged import LoggedStudies
 from optformer.data.studies import Goal
 from optformer.data.study_files import SUFFIX, RecordedStudy, read_studies
+from optformer.serving import optuna_access
 from optformer.serving.storage import open_store
 
 
@@ -31,7 +32,7 @@ def read_study_logs(
         StorageError: The storage cannot be opened or read.
         DatasetError: A file of recorded studies cannot be read.
     """
-    if "://" in source or source.endswith((".journal", ".log")):
+    if optuna_access.is_address(source):
         return _stored(source)
     if source.endswith(SUFFIX):
         return list(read_studies(Path(source))), {}
@@ -41,15 +42,10 @@ def read_study_logs(
 
 
 def _stored(address: str) -> tuple[list[RecordedStudy], dict[str, str]]:
-    import optuna
-
-    from optformer.serving.optuna_access import check_file, open_storage, patiently
-
-    check_file(address)
-    storage = open_storage(address)
-    names = patiently("list studies", lambda: optuna.get_all_study_names(storage))
+    optuna_access.check_file(address)
+    storage = optuna_access.open_storage(address)
     studies, refused = [], {}
-    for name in sorted(names):
+    for name in optuna_access.study_names(storage):
         try:
             store, _, record = open_store(storage, name)
         except StudyError as error:

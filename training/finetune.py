@@ -28,6 +28,7 @@ from optformer.training.config import HistoriesConfig, MixtureConfig, PriorConfi
 from optformer.training.estimates import Array, Estimate, mean
 from optformer.training.losses import negative_log_likelihood
 from optformer.training.questions import metric_targets
+from optformer.training.recorded import objective_key
 from optformer.training.run_state import STATE
 from optformer.training.train import train
 
@@ -104,10 +105,9 @@ def prepare(
         raise DatasetError(
             f"of {len(studies)} studies none has {FEWEST} finished trials; give more of them"
         )
-    groups: dict[tuple[str, int | None], list[RecordedStudy]] = {}
+    groups: dict[tuple[object, ...], list[RecordedStudy]] = {}
     for number, study in enumerate(kept):
-        alone = None if "dataset" in study.config.metadata else number
-        groups.setdefault((str(study.config.to_dict()), alone), []).append(study)
+        groups.setdefault(objective_key(study.config, number), []).append(study)
     order = np.random.default_rng(seed).permutation(len(groups))
     count = math.ceil(held_out * len(groups)) if len(groups) >= FEWEST_GROUPS else 0
     chosen = set(order[:count].tolist())
@@ -179,10 +179,8 @@ def prediction_losses(checkpoint: Checkpoint, studies: Sequence[RecordedStudy]) 
 
 @torch.no_grad()
 def _loss(checkpoint: Checkpoint, study: RecordedStudy) -> float:
-    reader, space = (
-        StudyReader(checkpoint, study.config, ALGORITHM),
-        EncodedSpace(study.config.space, {}),
-    )
+    reader = StudyReader(checkpoint, study.config, ALGORITHM)
+    space = EncodedSpace(study.config.space, {})
     points = space.encode([trial.params for trial in study.trials])
     outcome = torch.tensor(
         [math.nan if t.value is None else study.config.sign * t.value for t in study.trials],

@@ -92,18 +92,28 @@ def read_histories(
         else:
             studies = _own_studies(path) if path.name.endswith(SUFFIX) else _generated(path)
         grouped: dict[tuple[object, ...], list[_Study]] = {}
-        for study in tqdm(studies, desc=source.path, unit="study", disable=not progress):
+        bar = tqdm(studies, desc=source.path, unit="study", disable=not progress)
+        for number, study in enumerate(bar):
             config = study.config
             if "dataset" in config.metadata and is_held_out(dataset_name(config), source.held_out):
                 continue
-            about = tuple(sorted(config.metadata.items()))
-            alone = None if "dataset" in config.metadata else len(grouped)
-            key = (config.space, config.metric_name, config.goal, about, alone)
-            grouped.setdefault(key, []).append(study)
+            grouped.setdefault(objective_key(config, number), []).append(study)
         if not grouped:
             raise DatasetError(f"every study in {path} is held out; choose a smaller held_out")
         objectives += [_join(members, source) for members in grouped.values()]
     return objectives
+
+
+def objective_key(config: StudyConfig, number: int) -> tuple[object, ...]:
+    """What the studies of one objective share.
+
+    Args:
+        config: The study.
+        number: Its place among others; one that tells no data set shares it with none.
+    """
+    about = tuple(sorted(config.metadata.items()))
+    alone = None if "dataset" in config.metadata else number
+    return config.space, config.metric_name, config.goal, about, alone
 
 
 @dataclass(frozen=True)

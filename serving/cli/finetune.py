@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optformer.serving.cli import console
+from optformer.serving.cli.run_options import add_run_options, check_run_options
 
 if TYPE_CHECKING:
     from optformer.data.study_files import RecordedStudy
@@ -31,8 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--metric", help="column of the tables' metric")
     parser.add_argument("--goal", choices=["maximize", "minimize"], help="its direction")
-    parser.add_argument("--out", type=Path, required=True, help="directory of the run")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT")
+    add_run_options(parser)
     parser.add_argument(
         "--model", type=Path, metavar="DIR", help="start from this checkpoint, not the shipped one"
     )
@@ -44,11 +43,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="share of the studies that is kept to measure what was learned (default 0.15)",
     )
     parser.add_argument("--seed", type=int, help="seed of the run (default 0)")
-    parser.add_argument(
-        "--max-seconds", type=float, default=math.inf, help="stop after so long (default: never)"
-    )
-    parser.add_argument("--threads", type=int, help="threads of the training process")
-    parser.add_argument("--cpu", action="store_true", help="leave an accelerator alone")
     parser.set_defaults(run=run)
 
 
@@ -59,10 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.resume == bool(args.studies):
         raise ConfigError("give --studies for a new run, or --resume for one in OUT")
-    if not args.max_seconds > 0:
-        raise ConfigError(f"--max-seconds must be above 0, got {args.max_seconds}")
-    if args.threads is not None and args.threads < 1:
-        raise ConfigError(f"--threads must be at least 1, got {args.threads}")
+    check_run_options(args)
     chosen = {
         name: getattr(args, name)
         for name in ("model", "steps", "held_out", "seed")

@@ -21,13 +21,10 @@ def study_names(storage: str, *, must_exist: bool = True) -> list[str]:
     Raises:
         StorageError: The storage cannot be opened or read.
     """
-    import optuna
-
-    from optformer.serving.optuna_access import check_file, file_at, open_storage, patiently
+    from optformer.serving import optuna_access
 
     if must_exist:
-        check_file(storage)
-    elif (file := file_at(storage)) is not None and not file.exists():
+        optuna_access.check_file(storage)
+    elif (file := optuna_access.file_at(storage)) is not None and not file.exists():
         return []
-    opened = open_storage(storage)
-    return sorted(patiently("list studies", lambda: optuna.get_all_study_names(opened)))
+    return optuna_access.study_names(optuna_access.open_storage(storage))

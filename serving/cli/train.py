@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from pathlib import Path
 
 from optformer.serving.cli import console
+from optformer.serving.cli.run_options import add_run_options, check_run_options
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,8 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE",
         help="YAML configuration, or the name of one that comes with the package (small.yaml)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="directory of the run")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT")
+    add_run_options(parser)
     parser.add_argument(
         "--weights",
         type=Path,
@@ -39,11 +38,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="folder of the configuration's tables and histories (default: here)",
     )
     parser.add_argument(
-        "--max-seconds", type=float, default=math.inf, help="stop after so long (default: never)"
-    )
-    parser.add_argument("--threads", type=int, help="threads of the training process")
-    parser.add_argument("--cpu", action="store_true", help="leave an accelerator alone")
-    parser.add_argument(
         "--pipeline",
         type=int,
         metavar="PARTS",
@@ -55,13 +49,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and write where the checkpoint is; returns the exit status."""
-    from optformer.data.errors import ConfigError
     from optformer.training.train import train
 
-    if not args.max_seconds > 0:
-        raise ConfigError(f"--max-seconds must be above 0, got {args.max_seconds}")
-    if args.threads is not None and args.threads < 1:
-        raise ConfigError(f"--threads must be at least 1, got {args.threads}")
+    check_run_options(args)
     checkpoint = train(
         args.config,
         args.out,

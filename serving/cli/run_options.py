@@ -1,0 +1,28 @@
+"""What every command that trains can be told."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add where a run goes, how long it takes and what it computes with."""
+    parser.add_argument("--out", type=Path, required=True, help="directory of the run")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT")
+    parser.add_argument(
+        "--max-seconds", type=float, default=math.inf, help="stop after so long (default: never)"
+    )
+    parser.add_argument("--threads", type=int, help="threads of the training process")
+    parser.add_argument("--cpu", action="store_true", help="leave an accelerator alone")
+
+
+def check_run_options(args: argparse.Namespace) -> None:
+    """Raise `ConfigError` when a number is out of range."""
+    from optformer.data.errors import ConfigError
+
+    if not args.max_seconds > 0:
+        raise ConfigError(f"--max-seconds must be above 0, got {args.max_seconds}")
+    if args.threads is not None and args.threads < 1:
+        raise ConfigError(f"--threads must be at least 1, got {args.threads}")
