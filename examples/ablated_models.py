@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from optformer.batch import UNSET, History, Points
-from optformer.config import ModelConfig
-from optformer.model import Cache, Memory, OptFormerModel
-from optformer.process_mixture import ProcessMixture, fit_processes
+from optformer.model.config import ModelConfig
+from optformer.model.gp_mixture import GPMixture, fit_processes
+from optformer.model.network import EncodedMetadata, KVCache, OptFormerModel
+from optformer.model.tensors import UNSET, HistoryTensors, PointTensors
 from optformer.tokenization.history import ValueKind
 
 
@@ -50,7 +50,7 @@ class SumPooling(OptFormerModel):
         shared = torch.cat([self.value_embedding.weight.T, self.absent_embedding.weight])
         return torch.cat([shared.expand(*slots.shape[:2], -1, -1), choices], 2)
 
-    def _pool(self, memory: Memory, points: Points) -> Tensor:
+    def _pool(self, memory: EncodedMetadata, points: PointTensors) -> Tensor:
         kinds = points.kinds
         absent = torch.stack([kinds == ValueKind.INACTIVE, kinds == ValueKind.MISSING], -1)
         chosen = points.values.long()[..., None] == torch.arange(memory.max_choices)
@@ -72,7 +72,9 @@ class SumPooling(OptFormerModel):
 class NoDistance(OptFormerModel):
     """Attention knows nothing of distances in search space."""
 
-    def _log_distances(self, memory: Memory, points: Points, past: Points) -> Tensor:
+    def _log_distances(
+        self, memory: EncodedMetadata, points: PointTensors, past: PointTensors
+    ) -> Tensor:
         studies, count = points.values.shape[:2]
         return torch.zeros(studies, self.config.heads, count, past.values.shape[1])
 
@@ -80,7 +82,9 @@ class NoDistance(OptFormerModel):
 class CausalHistory(OptFormerModel):
     """Trials of the history see those before them alone."""
 
-    def encode_history(self, memory: Memory, history: History, prefix: int | None = None) -> Cache:
+    def encode_history(
+        self, memory: EncodedMetadata, history: HistoryTensors, prefix: int | None = None
+    ) -> KVCache:
         """See `OptFormerModel`; the prefix is not used."""
         return super().encode_history(memory, history, 0)
 
@@ -118,12 +122,14 @@ class FullAttention(OptFormerModel):
     later tokens only inside the prefix. `*` and metric tokens keep their pools.
     """
 
-    def encode_history(self, memory: Memory, history: History, prefix: int | None = None) -> Cache:
+    def encode_history(
+        self, memory: EncodedMetadata, history: HistoryTensors, prefix: int | None = None
+    ) -> KVCache:
         """See `OptFormerModel`; the cache holds P + 1 tokens a trial."""
         each = memory.slots.shape[1] + 1
         points = history.points
-        repeated = History(
-            Points(
+        repeated = HistoryTensors(
+            PointTensors(
                 points.values.repeat_interleave(each, 1), points.kinds.repeat_interleave(each, 1)
             ),
             history.metric.repeat_interleave(each, 1),
@@ -134,14 +140,14 @@ class FullAttention(OptFormerModel):
         return self._encode(memory, repeated, prefix * each, processes)
 
     def _trials(
-        self, memory: Memory, history: History, processes: ProcessMixture | None = None
+        self, memory: EncodedMetadata, history: HistoryTensors, processes: GPMixture | None = None
     ) -> Tensor:
         parameters = memory.slots.shape[1]
         each = parameters + 1
-        points = Points(history.points.values[:, ::each], history.points.kinds[:, ::each])
-        own = History(points, history.metric[:, ::each], history.metric_kinds[:, ::each])
+        points = PointTensors(history.points.values[:, ::each], history.points.kinds[:, ::each])
+        own = HistoryTensors(points, history.metric[:, ::each], history.metric_kinds[:, ::each])
         alone = torch.eye(parameters, dtype=torch.bool)
-        single = Points(
+        single = PointTensors(
             (points.values[:, :, None] * alone).flatten(1, 2),
             torch.where(alone, points.kinds[:, :, None], UNSET).flatten(1, 2),
         )
@@ -150,16 +156,18 @@ class FullAttention(OptFormerModel):
         metric = super()._trials(memory, own, processes)[:, :, None]
         return torch.cat([tokens, metric], 2).flatten(1, 2)
 
-    def _log_distances(self, memory: Memory, points: Points, past: Points) -> Tensor:
+    def _log_distances(
+        self, memory: EncodedMetadata, points: PointTensors, past: PointTensors
+    ) -> Tensor:
         each = memory.slots.shape[1] + 1
         trials = replace(past, values=past.values[:, ::each], kinds=past.kinds[:, ::each])
         return super()._log_distances(memory, points, trials).repeat_interleave(each, -1)
 
     def _query(
         self,
-        memory: Memory,
-        cache: Cache,
-        points: Points,
+        memory: EncodedMetadata,
+        cache: KVCache,
+        points: PointTensors,
         x: Tensor,
         kind: int,
         position: Tensor | None,

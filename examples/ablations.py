@@ -51,18 +51,18 @@ from short_runs import (
 from torch import Tensor
 from tqdm import tqdm
 
-from optformer.config import ModelConfig
-from optformer.data.synthetic.histories import Functions, SyntheticHistory, random_search
-from optformer.model import OptFormerModel
+from optformer.data.corpora.synthetic.histories import Functions, SyntheticHistory, random_search
+from optformer.model.config import ModelConfig
+from optformer.model.network import OptFormerModel
 from optformer.tokenization.history import MetricKind
 from optformer.tokenization.objective_scale import ObjectiveScale
-from optformer.training import prior as prior_module
-from optformer.training.batch import StudyBatch
 from optformer.training.config import TrainingConfig
-from optformer.training.prior import LoggedTable, SyntheticPrior
-from optformer.training.questions import draw_scale
+from optformer.training.mixtures import prior as prior_module
+from optformer.training.mixtures.batch import StudyBatch
+from optformer.training.mixtures.prior import EmulatedSource, SyntheticPrior
+from optformer.training.mixtures.queries import draw_scale
+from optformer.training.mixtures.tables import load_tables
 from optformer.training.schedule import rate_at
-from optformer.training.tables import load_tables
 
 BASELINE = "baseline"
 
@@ -138,7 +138,7 @@ REAL = {
 class Batches:
     """The batches of a variant; those of the baseline are drawn once and kept."""
 
-    def __init__(self, steps: int, tables: Sequence[LoggedTable]):
+    def __init__(self, steps: int, tables: Sequence[EmulatedSource]):
         self.steps, self.tables = steps, tables
         self._shared: dict[int, list[StudyBatch]] = {}
 

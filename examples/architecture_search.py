@@ -23,9 +23,9 @@ from tqdm import tqdm
 
 import optformer as of
 from optformer.data import methods
-from optformer.data.architectures import registry
-from optformer.data.architectures.search import run_search
-from optformer.model_search import ModelSearch
+from optformer.data.systems.architectures import registry
+from optformer.data.systems.architectures.search import run_search
+from optformer.planning.search_method import ModelSearch
 
 
 def compare(args: argparse.Namespace) -> dict[str, list[list[float]]]:

@@ -23,15 +23,15 @@ from matplotlib.figure import Figure
 from paired import duel
 from tqdm import tqdm
 
-from optformer.data.objectives.torch_classifier import TorchClassifier
-from optformer.data.objectives.torch_images import TorchImageClassifier
-from optformer.data.populations import PopulationRun
-from optformer.data.populations.fixed import FixedValues
-from optformer.data.populations.partitioned import PartitionedPopulations
-from optformer.data.populations.pbt import PopulationBasedTraining
-from optformer.data.populations.progressive import ProgressiveLearning
-from optformer.data.populations.sessions import AsynchronousSessions
-from optformer.model_search import ModelSearch
+from optformer.data.systems.populations import PopulationRun
+from optformer.data.systems.populations.fixed import FixedValues
+from optformer.data.systems.populations.partitioned import PartitionedPopulations
+from optformer.data.systems.populations.pbt import PopulationBasedTraining
+from optformer.data.systems.populations.progressive import ProgressiveLearning
+from optformer.data.systems.populations.sessions import AsynchronousSessions
+from optformer.data.systems.populations.torch_classifier import TorchClassifier
+from optformer.data.systems.populations.torch_images import TorchImageClassifier
+from optformer.planning.search_method import ModelSearch
 
 BASELINE = "random"
 

@@ -17,13 +17,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from optformer.data.architectures.compound_scaling import (
+from optformer.data.systems.architectures.compound_scaling import (
     Coefficients,
     baseline_flops,
     compound_scaling,
     measure,
 )
-from optformer.data.architectures.search import run_search
+from optformer.data.systems.architectures.search import run_search
 
 
 def main() -> None:

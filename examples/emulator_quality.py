@@ -18,9 +18,9 @@ import torch
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from optformer.data.emulation.emulator import fit_emulator
-from optformer.data.emulation.histories import load_history_tables
-from optformer.data.emulation.tables import EvaluationTable
+from optformer.data.corpora.emulation.emulator import fit_emulator
+from optformer.data.corpora.emulation.histories import load_history_tables
+from optformer.data.corpora.emulation.tables import EvaluationTable
 
 HELD_OUT = 0.2
 

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from optformer.data.synthetic.functions import draw_functions
-from optformer.data.synthetic.histories import METHODS
-from optformer.data.synthetic.spaces import draw_spaces
+from optformer.data.corpora.synthetic.functions import draw_functions
+from optformer.data.corpora.synthetic.histories import METHODS
+from optformer.data.corpora.synthetic.spaces import draw_spaces
 
 PER_SPACE = 8  # functions on a space
 

@@ -23,12 +23,12 @@ from paired import duel
 from tqdm import tqdm
 
 import optformer as of
-from optformer.data.evolution_strategies.ask_tell import LearnedStrategy
-from optformer.data.evolution_strategies.functions import draw_functions
-from optformer.data.evolution_strategies.network import random_weights
 from optformer.data.methods import SearchMethod, create
+from optformer.data.methods.evolution_strategies.ask_tell import LearnedStrategy
+from optformer.data.methods.evolution_strategies.functions import draw_functions
+from optformer.data.methods.evolution_strategies.network import random_weights
 from optformer.data.methods.generations import GenerationalMethod, Strategy
-from optformer.model_search import ModelSearch
+from optformer.planning.search_method import ModelSearch
 
 LEARNED, UNTRAINED, CMA, RANDOM = (
     "learned-evolution",

@@ -34,18 +34,18 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from optformer.data import methods
-from optformer.data.architectures import registry as architectures
-from optformer.data.architectures.factorized import factorized
-from optformer.data.architectures.search import System, run_search
 from optformer.data.methods.base import MethodFactory
 from optformer.data.objectives.base import Objective
 from optformer.data.objectives.sklearn_tasks import dev_tasks
-from optformer.data.optimizer_search import registry as rule_searches
-from optformer.data.optimizer_search.children import CHILD
-from optformer.data.optimizer_search.language import Grammar
-from optformer.data.optimizer_search.queue import TrainingQueue
-from optformer.data.populations import PopulationRun
-from optformer.model_search import ModelSearch
+from optformer.data.systems.architectures import registry as architectures
+from optformer.data.systems.architectures.factorized import factorized
+from optformer.data.systems.architectures.search import System, run_search
+from optformer.data.systems.optimizer_search import registry as rule_searches
+from optformer.data.systems.optimizer_search.children import CHILD
+from optformer.data.systems.optimizer_search.language import Grammar
+from optformer.data.systems.optimizer_search.queue import TrainingQueue
+from optformer.data.systems.populations import PopulationRun
+from optformer.planning.search_method import ModelSearch
 from optformer.serving.benchmarks.rivals import method_version
 
 BASE, OURS = "random", "optformer"

@@ -22,19 +22,25 @@ import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from optformer.checkpoint import OF_RUN, SHIPPED, Checkpoint, load_checkpoint
 from optformer.data.methods import registry
-from optformer.data.parameters import Value
-from optformer.data.trials import Trial
-from optformer.generation import draw_trials
-from optformer.scoring import StudyReader
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.trials import Trial
+from optformer.model.checkpoint import RUN_CHECKPOINT_DIR, SHIPPED, Checkpoint, load_checkpoint
+from optformer.planning.decoding import draw_trials
+from optformer.planning.study_encoder import StudyEncoder
 from optformer.training.config import OBJECTIVES, PolicyConfig, PriorConfig, TrainingConfig
-from optformer.training.estimates import Array, mean
-from optformer.training.offline_rl import ask_for_the_best
-from optformer.training.synthetic_tasks import Suggest, SyntheticTask, draw_task, regrets, search
+from optformer.training.evaluation.bootstrap import Array, mean
+from optformer.training.evaluation.synthetic_tasks import (
+    Suggest,
+    SyntheticTask,
+    draw_task,
+    regrets,
+    search,
+)
+from optformer.training.mixtures.return_conditioning import ask_for_the_best
 from optformer.training.train import Trainer
 
-TEACHER, TOLD = "gp-ei", "gp ei"  # as it is registered, and as the metadata name it
+TEACHER, VARIANTS = "gp-ei", "gp ei"  # as it is registered, and as the metadata name it
 SHOWN = (10, 20, 40)  # trials after which the table tells the regret
 SEED = 2025  # of the tasks and searches
 
@@ -69,18 +75,18 @@ def configure(objective: str, steps: int, seed: int) -> TrainingConfig:
 def train_policy(objective: str, steps: int, seed: int, out: Path) -> Checkpoint:
     """The shipped checkpoint after some steps with an objective; goes on where it stopped."""
     directory = out / objective
-    if not (directory / OF_RUN).exists():
+    if not (directory / RUN_CHECKPOINT_DIR).exists():
         directory.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(configure(objective, steps, seed), directory, cpu=True)
         trainer.start_from(SHIPPED)
         trainer.train()
-    return load_checkpoint(directory / OF_RUN)
+    return load_checkpoint(directory / RUN_CHECKPOINT_DIR)
 
 
 def policy(checkpoint: Checkpoint, told: str | None, best: bool, task: SyntheticTask) -> Suggest:
     """One sample of the policy a trial."""
     config = ask_for_the_best(task.config) if best else task.config
-    reader = StudyReader(checkpoint, config, told)
+    reader = StudyEncoder(checkpoint, config, told)
 
     def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -144,7 +150,7 @@ def main() -> None:
     searchers: dict[str, Callable[[SyntheticTask], Suggest]] = {
         name: partial(method, name) for name in ("random", TEACHER)
     }
-    for told, note in ((TOLD, f"told {TOLD}"), (None, "told no method")):
+    for told, note in ((VARIANTS, f"told {VARIANTS}"), (None, "told no method")):
         for name, checkpoint in trained.items():
             searchers[f"{name}, {note}"] = partial(policy, checkpoint, told, name == "returns")
     found: dict[str, Array] = {}

@@ -25,13 +25,13 @@ from paired import duel
 from tqdm import tqdm
 
 import optformer as of
-from optformer.data.optimizer_search import registry
-from optformer.data.optimizer_search.children import CHILD, TARGET, NetworkTask, train
-from optformer.data.optimizer_search.language import KNOWN_RULES, Grammar, Rule
-from optformer.data.optimizer_search.queue import TrainingQueue
-from optformer.data.optimizer_search.search import ROUND
-from optformer.data.optimizer_search.space import rule_config, to_rule
-from optformer.model_search import ModelSearch
+from optformer.data.systems.optimizer_search import registry
+from optformer.data.systems.optimizer_search.children import CHILD, TARGET, NetworkTask, train
+from optformer.data.systems.optimizer_search.language import KNOWN_RULES, Grammar, Rule
+from optformer.data.systems.optimizer_search.queue import TrainingQueue
+from optformer.data.systems.optimizer_search.search import ROUND
+from optformer.data.systems.optimizer_search.space import rule_config, to_rule
+from optformer.planning.search_method import ModelSearch
 
 RANDOM, MODEL = "random-rules", "optformer"
 CONFIRMED, CONFIRMING_SEEDS, TARGET_SEEDS = 6, (101, 102, 103), (201, 202, 203, 204, 205)

@@ -15,9 +15,9 @@ from functools import partial
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from optformer.data.objectives.torch_classifier import TorchClassifier
-from optformer.data.populations import PopulationResult, create
-from optformer.data.trials import Trial
+from optformer.data.studies.trials import Trial
+from optformer.data.systems.populations import PopulationResult, create
+from optformer.data.systems.populations.torch_classifier import TorchClassifier
 
 METHODS = ("population-based-training", "asynchronous-sessions", "partitioned-populations")
 

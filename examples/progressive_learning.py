@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 
 import optformer as of
-from optformer.data.objectives.torch_images import TorchImageClassifier
-from optformer.data.populations.base import seed_of
-from optformer.data.populations.progressive import ProgressiveLearning
+from optformer.data.systems.populations.base import seed_of
+from optformer.data.systems.populations.progressive import ProgressiveLearning
+from optformer.data.systems.populations.torch_images import TorchImageClassifier
 
 
 def main() -> None:

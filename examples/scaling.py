@@ -34,19 +34,19 @@ from short_runs import (
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from optformer.checkpoint import SHIPPED, Checkpoint, load_checkpoint
-from optformer.config import ModelConfig
-from optformer.data.parameters import Value
-from optformer.data.trials import Trial
-from optformer.model import OptFormerModel
-from optformer.planner import Planner
-from optformer.training.batch import StudyBatch
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.trials import Trial
+from optformer.model.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from optformer.model.config import ModelConfig
+from optformer.model.network import OptFormerModel
+from optformer.planning.planner import Planner
 from optformer.training.config import PriorConfig
-from optformer.training.estimates import Array, mean
-from optformer.training.prior import SyntheticPrior
+from optformer.training.evaluation.bootstrap import Array, mean
+from optformer.training.evaluation.synthetic_tasks import SyntheticTask, draw_task, regrets, search
+from optformer.training.evaluation.validation import SEED
+from optformer.training.mixtures.batch import StudyBatch
+from optformer.training.mixtures.prior import SyntheticPrior
 from optformer.training.speed import training_flops
-from optformer.training.synthetic_tasks import SyntheticTask, draw_task, regrets, search
-from optformer.training.validation import SEED
 
 SIZES = {
     "tiny": ModelConfig.named("tiny", VOCABULARY.size),

@@ -18,24 +18,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from optformer.checkpoint import Checkpoint
-from optformer.config import ModelConfig
-from optformer.data.emulation import functions as emulated_functions
-from optformer.data.emulation.emulator import fit_emulator, load_emulator, save_emulator
-from optformer.data.emulation.functions import EmulatedTable
-from optformer.model import OptFormerModel
+from optformer.data.corpora.emulation import functions as emulated_functions
+from optformer.data.corpora.emulation.emulator import fit_emulator, load_emulator, save_emulator
+from optformer.data.corpora.emulation.functions import EmulatedTable
+from optformer.model.checkpoint import Checkpoint
+from optformer.model.config import ModelConfig
+from optformer.model.network import OptFormerModel
 from optformer.tokenization.vocabulary import default_vocabulary
-from optformer.training import prior as prior_module
-from optformer.training.batch import IGNORED, StudyBatch
 from optformer.training.config import PriorConfig, TableConfig, TrainingConfig
-from optformer.training.evaluate import draw_prediction_task
+from optformer.training.evaluation.evaluate import draw_prediction_task
+from optformer.training.evaluation.transfer import held_out_data
+from optformer.training.evaluation.validation import CONTEXT, SEED
 from optformer.training.losses import study_losses
 from optformer.training.mining import mine
-from optformer.training.prior import LoggedTable, SyntheticPrior
+from optformer.training.mixtures import prior as prior_module
+from optformer.training.mixtures.batch import IGNORED, StudyBatch
+from optformer.training.mixtures.prior import EmulatedSource, SyntheticPrior
 from optformer.training.schedule import make_optimizers
 from optformer.training.speed import training_flops
-from optformer.training.transfer import held_out_data
-from optformer.training.validation import CONTEXT, SEED
 
 VOCABULARY = default_vocabulary()
 DIMENSIONS = (1, 2, 4, 8)
@@ -156,7 +156,7 @@ class Judge:
         tables: Emulated tables of data sets that training never sees.
     """
 
-    def __init__(self, batches: int, samples: int, tables: Sequence[LoggedTable] = ()):
+    def __init__(self, batches: int, samples: int, tables: Sequence[EmulatedSource] = ()):
         self.batches = {"": draw(JUDGING, SEED, batches)}
         self.tasks = [
             draw_prediction_task("uniform", count, [CONTEXT], samples, SEED) for count in DIMENSIONS
@@ -195,7 +195,7 @@ def likelihoods(model: OptFormerModel, batches: Sequence[StudyBatch]) -> tuple[f
 
 def held_out_tables(
     configs: Sequence[TableConfig], folder: Path, directory: Path
-) -> list[LoggedTable]:
+) -> list[EmulatedSource]:
     """What the tables hold out, with emulators that are fitted once and kept in `directory`."""
     found = []
     for data in held_out_data(configs, folder):
@@ -204,5 +204,5 @@ def held_out_tables(
             save_emulator(fit_emulator(data.table), data.table, fitted)
         functions = EmulatedTable(data.table, load_emulator(data.table, fitted))
         ways: dict[str, Any] = {f"{key}s": [text] for key, text in data.metadata.items()}
-        found.append(LoggedTable(functions, **ways))
+        found.append(EmulatedSource(functions, **ways))
     return found

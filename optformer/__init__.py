@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from optformer._version import __version__
 
 if TYPE_CHECKING:
-    from optformer.data.errors import OptFormerError, OptFormerWarning, SpaceExhaustedError
-    from optformer.data.parameters import Categorical, Float, Int, Ordinal
-    from optformer.data.space_files import load_space, save_space
-    from optformer.data.spaces import SearchSpace
-    from optformer.data.studies import StudyConfig, Weighted
-    from optformer.data.trials import Trial, TrialStatus
-    from optformer.serving.plots import plot_comparison, plot_history, plot_response
-    from optformer.serving.study import Study, create_study, load_study
+    from optformer.data.studies.errors import OptFormerError, OptFormerWarning, SpaceExhaustedError
+    from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
+    from optformer.data.studies.space_files import load_space, save_space
+    from optformer.data.studies.spaces import SearchSpace
+    from optformer.data.studies.study_config import StudyConfig, Weighted
+    from optformer.data.studies.trials import Trial, TrialStatus
+    from optformer.serving.study.plots import plot_comparison, plot_history, plot_response
+    from optformer.serving.study.study import Study, create_study, load_study
 
 __all__ = [
     "Categorical",
@@ -51,26 +51,26 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Categorical": "optformer.data.parameters:Categorical",
-    "Float": "optformer.data.parameters:Float",
-    "Int": "optformer.data.parameters:Int",
-    "OptFormerError": "optformer.data.errors:OptFormerError",
-    "OptFormerWarning": "optformer.data.errors:OptFormerWarning",
-    "Ordinal": "optformer.data.parameters:Ordinal",
-    "SearchSpace": "optformer.data.spaces:SearchSpace",
-    "SpaceExhaustedError": "optformer.data.errors:SpaceExhaustedError",
-    "Study": "optformer.serving.study:Study",
-    "StudyConfig": "optformer.data.studies:StudyConfig",
-    "Trial": "optformer.data.trials:Trial",
-    "TrialStatus": "optformer.data.trials:TrialStatus",
-    "Weighted": "optformer.data.studies:Weighted",
-    "create_study": "optformer.serving.study:create_study",
-    "load_space": "optformer.data.space_files:load_space",
-    "load_study": "optformer.serving.study:load_study",
-    "plot_comparison": "optformer.serving.plots:plot_comparison",
-    "plot_history": "optformer.serving.plots:plot_history",
-    "plot_response": "optformer.serving.plots:plot_response",
-    "save_space": "optformer.data.space_files:save_space",
+    "Categorical": "optformer.data.studies.parameters:Categorical",
+    "Float": "optformer.data.studies.parameters:Float",
+    "Int": "optformer.data.studies.parameters:Int",
+    "OptFormerError": "optformer.data.studies.errors:OptFormerError",
+    "OptFormerWarning": "optformer.data.studies.errors:OptFormerWarning",
+    "Ordinal": "optformer.data.studies.parameters:Ordinal",
+    "SearchSpace": "optformer.data.studies.spaces:SearchSpace",
+    "SpaceExhaustedError": "optformer.data.studies.errors:SpaceExhaustedError",
+    "Study": "optformer.serving.study.study:Study",
+    "StudyConfig": "optformer.data.studies.study_config:StudyConfig",
+    "Trial": "optformer.data.studies.trials:Trial",
+    "TrialStatus": "optformer.data.studies.trials:TrialStatus",
+    "Weighted": "optformer.data.studies.study_config:Weighted",
+    "create_study": "optformer.serving.study.study:create_study",
+    "load_space": "optformer.data.studies.space_files:load_space",
+    "load_study": "optformer.serving.study.study:load_study",
+    "plot_comparison": "optformer.serving.study.plots:plot_comparison",
+    "plot_history": "optformer.serving.study.plots:plot_history",
+    "plot_response": "optformer.serving.study.plots:plot_response",
+    "save_space": "optformer.data.studies.space_files:save_space",
 }
 
 

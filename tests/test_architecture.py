@@ -96,10 +96,10 @@ def test_imports__names_with_an_underscore__stay_in_their_layer(layer: str) -> N
 @pytest.mark.parametrize(
     ("source", "names"),
     [
-        ("import optformer.serving.study as s", ["optformer.serving.study"]),
+        ("import optformer.serving.study.study as s", ["optformer.serving.study.study"]),
         ("def f():\n    from optformer.training import loop", ["optformer.training.loop"]),
         ("from . import points", ["optformer.data.methods.points"]),
-        ("from ..spaces import SearchSpace", ["optformer.data.spaces.SearchSpace"]),
+        ("from ..spaces import SearchSpace", ["optformer.data.studies.spaces.SearchSpace"]),
         ("import_module('optformer.serving')", ["optformer.serving"]),
     ],
 )

@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from optformer.data.parameters import Categorical, Parameter
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.studies.parameters import Categorical, Parameter
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.tokenization.history import Points, ValueKind
 
 MAX_PENDING = 16

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from optformer.data.errors import TokenizationError
+from optformer.data.studies.errors import TokenizationError
 from optformer.tokenization.symbols import NUM_BINS
 
 if TYPE_CHECKING:

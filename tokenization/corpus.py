@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from optformer.data.errors import ConfigError
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Parameter
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 from optformer.tokenization.metadata import metadata_to_text
 from optformer.tokenization.vocabulary import escape
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from optformer.data.errors import SearchSpaceError, TokenizationError
-from optformer.data.parameters import Categorical, Float, Int, Parameter, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.studies.errors import SearchSpaceError, TokenizationError
+from optformer.data.studies.parameters import Categorical, Float, Int, Parameter, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.binning import bin_center, quantize
 from optformer.tokenization.scaling import scale_numbers

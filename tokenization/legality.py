@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from optformer.data.errors import TokenizationError
-from optformer.data.parameters import Categorical, Float, Int, Ordinal
-from optformer.data.spaces import SearchSpace
+from optformer.data.studies.errors import TokenizationError
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
+from optformer.data.studies.spaces import SearchSpace
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.binning import bin_center, quantize
 from optformer.tokenization.history import decode_values

@@ -29,10 +29,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from optformer.data.errors import OptFormerError, TokenizationError
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import Goal, StudyConfig, Weighted
+from optformer.data.studies.errors import OptFormerError, TokenizationError
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import Goal, StudyConfig, Weighted
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.vocabulary import Vocabulary, escape, unescape
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from optformer.data.parameters import Float, Int
+from optformer.data.studies.parameters import Float, Int
 
 
 def scale_numbers(parameter: Float | Int, numbers: ArrayLike) -> NDArray[np.float64]:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from optformer.data.errors import TokenizationError
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import TokenizationError
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.binning import quantize
 from optformer.tokenization.history import (

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import sentencepiece
 
-from optformer.data.errors import ConfigError
+from optformer.data.studies.errors import ConfigError
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.corpus import Corpus, build_corpus
 from optformer.tokenization.vocabulary import Vocabulary

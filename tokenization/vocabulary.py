@@ -18,7 +18,7 @@ from typing import Any
 
 import sentencepiece
 
-from optformer.data.errors import CheckpointError, TokenizationError
+from optformer.data.studies.errors import CheckpointError, TokenizationError
 from optformer.tokenization import symbols as sym
 
 MODEL_FILE = "tokenizer.model"

@@ -8,9 +8,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from optformer.data.errors import ConfigError
-from optformer.data.studies import Goal
-from optformer.data.yaml_json import parse_yaml
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.study_config import Goal
+from optformer.data.studies.yaml_json import parse_yaml
 from optformer.tokenization.symbols import MAX_PARAMETERS
 
 SOURCES = ("synthetic", "emulated", "histories")
@@ -35,9 +35,9 @@ class PriorConfig:
         probes: Metric questions a study, beside those about the trials after the prefix.
         tail: Most trials after the prefix.
         spare: Further metric questions a study, of which `mined` are asked.
-        mined: Questions a study that the model picks itself (see `optformer.training.mining`).
+        mined: Queries a study that the model picks itself (see `optformer.training.mining`).
         mining: Share of the batches with such questions.
-        methods: Probability of each method of `optformer.data.synthetic.histories`.
+        methods: Probability of each method of `optformer.data.corpora.synthetic.histories`.
         random_slots: Share of batches whose slot vectors are a random subset.
         named_algorithm: Share of spaces whose metadata names the method.
         emulated: Share of batches whose functions emulate the run's tables, in a run without a
@@ -97,9 +97,9 @@ class TableConfig:
     """Real evaluations to emulate: a table, or generated histories.
 
     Attributes:
-        path: Parquet file with its space beside it (see `optformer.data.emulation.tables`), or a
-            folder of histories (see `optformer.data.emulation.histories`), which makes a table of
-            each model and kind of data; relative to the run's `tables` folder.
+        path: Parquet file with its space beside it (see `optformer.data.corpora.emulation.tables`),
+            or a folder of histories (see `optformer.data.corpora.emulation.histories`), which makes
+            a table of each model and kind of data; relative to the run's `tables` folder.
         goals: The metrics to learn, with their goals; none for histories, which tell them.
         tasks: Ways to say what is learned; metadata of a study has one, or none. Histories tell it.
         models: Ways to say what is tuned; likewise.
@@ -133,12 +133,12 @@ class TableConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HistoriesConfig:
-    """Recorded studies to learn from, see `optformer.training.recorded`.
+    """Recorded studies to learn from, see `optformer.training.mixtures.recorded`.
 
     Attributes:
         path: Folder that `optformer generate` wrote, or one of such folders; a file of recorded
-            studies (see `optformer.data.study_files`); or, with `goals`, a table of one's own
-            trials or a folder of them (see `optformer.data.objectives.logged`). Relative to the
+            studies (see `optformer.data.studies.study_files`); or, with `goals`, a table of one's
+            own trials or a folder of them (see `optformer.data.objectives.logged`). Relative to the
             run's `tables` folder.
         goals: The metrics of one's own tables, with their goals; none for what tells them.
         held_out: Share of the data sets that training never sees; the same ones as of a table.
@@ -197,7 +197,7 @@ class MixtureConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
-    """What the policy learns from trials, see `optformer.training.offline_rl`.
+    """What the policy learns from trials, see `optformer.training.mixtures.return_conditioning`.
 
     Attributes:
         objective: "imitation" of the trials as they are, "returns" told in the metadata, or

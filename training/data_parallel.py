@@ -10,13 +10,13 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from optformer.batch import to_device
-from optformer.data.errors import ConfigError
-from optformer.model import OptFormerModel
-from optformer.training.batch import StudyBatch
+from optformer.data.studies.errors import ConfigError
+from optformer.model.network import OptFormerModel
+from optformer.model.tensors import to_device
 from optformer.training.config import TrainingConfig
 from optformer.training.losses import study_losses
 from optformer.training.mining import mine
+from optformer.training.mixtures.batch import StudyBatch
 
 
 class Parallel(Protocol):

@@ -15,20 +15,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from optformer.checkpoint import SHIPPED, Checkpoint, load_checkpoint
-from optformer.config import SIZES, ModelConfig
-from optformer.data.errors import CheckpointError, ConfigError, DatasetError
-from optformer.data.study_files import SUFFIX, RecordedStudy, read_studies, write_studies
-from optformer.data.trials import TrialStatus
-from optformer.data.yaml_json import to_yaml
-from optformer.encoded_space import EncodedSpace
-from optformer.planner import ALGORITHM
-from optformer.scoring import StudyReader
+from optformer.data.studies.errors import CheckpointError, ConfigError, DatasetError
+from optformer.data.studies.study_files import SUFFIX, RecordedStudy, read_studies, write_studies
+from optformer.data.studies.trials import TrialStatus
+from optformer.data.studies.yaml_json import to_yaml
+from optformer.model.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from optformer.model.config import SIZES, ModelConfig
+from optformer.planning.planner import ALGORITHM
+from optformer.planning.space_transform import SpaceTransform
+from optformer.planning.study_encoder import StudyEncoder
 from optformer.training.config import HistoriesConfig, MixtureConfig, PriorConfig, TrainingConfig
-from optformer.training.estimates import Array, Estimate, mean
+from optformer.training.evaluation.bootstrap import Array, Estimate, mean
 from optformer.training.losses import negative_log_likelihood
-from optformer.training.questions import metric_targets
-from optformer.training.recorded import objective_key
+from optformer.training.mixtures.queries import metric_targets
+from optformer.training.mixtures.recorded import objective_key
 from optformer.training.run_state import STATE
 from optformer.training.train import train
 
@@ -179,8 +179,8 @@ def prediction_losses(checkpoint: Checkpoint, studies: Sequence[RecordedStudy]) 
 
 @torch.no_grad()
 def _loss(checkpoint: Checkpoint, study: RecordedStudy) -> float:
-    reader = StudyReader(checkpoint, study.config, ALGORITHM)
-    space = EncodedSpace(study.config.space, {})
+    reader = StudyEncoder(checkpoint, study.config, ALGORITHM)
+    space = SpaceTransform(study.config.space, {})
     points = space.encode([trial.params for trial in study.trials])
     outcome = torch.tensor(
         [math.nan if t.value is None else study.config.sign * t.value for t in study.trials],

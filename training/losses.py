@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from optformer.training.batch import IGNORED, StudyBatch
+from optformer.training.mixtures.batch import IGNORED, StudyBatch
 
 
 @dataclass(frozen=True)

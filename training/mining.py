@@ -13,11 +13,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from optformer.acquisition import acquisition
-from optformer.batch import Points
-from optformer.model import OptFormerModel
+from optformer.model.network import OptFormerModel
+from optformer.model.tensors import PointTensors
+from optformer.planning.acquisition import acquisition
 from optformer.tokenization.history import MetricKind
-from optformer.training.batch import Questions, StudyBatch
+from optformer.training.mixtures.batch import Queries, StudyBatch
 
 
 @torch.no_grad()
@@ -27,7 +27,7 @@ def mine(model: OptFormerModel, batch: StudyBatch, count: int) -> StudyBatch:
     Args:
         model: The network.
         batch: Studies with spare questions, which all see the prefix.
-        count: Questions to take for each study.
+        count: Queries to take for each study.
     """
     spare = batch.spare
     if spare is None:
@@ -50,8 +50,8 @@ def mine(model: OptFormerModel, batch: StudyBatch, count: int) -> StudyBatch:
     position = torch.full((count,), batch.prefix, device=asked.position.device)
     return replace(
         batch,
-        metrics=Questions(
-            asked.points.join(Points(taken(spare.points.values), taken(spare.points.kinds))),
+        metrics=Queries(
+            asked.points.join(PointTensors(taken(spare.points.values), taken(spare.points.kinds))),
             torch.cat([asked.position, position]),
             torch.cat([asked.target, torch.gather(spare.target, 1, top)], 1),
         ),

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optformer.checkpoint import CARD, RUN, load_checkpoint
-from optformer.data.errors import CheckpointError
+from optformer.data.studies.errors import CheckpointError
+from optformer.model.checkpoint import CARD, RUN, load_checkpoint
 
 _TEMPLATE = """\
 # OptFormer {model}

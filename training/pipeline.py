@@ -10,7 +10,7 @@ metadata, in one tensor. Studies themselves are never sent: a batch is a functio
 and its number, so every stage draws it. The two small tables of attention biases are read by all
 layers: each stage has a copy, and the gradients of the copies are summed.
 
-Letters as in `optformer.batch`.
+Letters as in `optformer.model.tensors`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
 
-from optformer.batch import to_device
-from optformer.data.errors import ConfigError
-from optformer.model import OptFormerModel
-from optformer.training.batch import IGNORED, StudyBatch
+from optformer.data.studies.errors import ConfigError
+from optformer.model.network import OptFormerModel
+from optformer.model.tensors import to_device
 from optformer.training.config import TrainingConfig
 from optformer.training.losses import study_losses
+from optformer.training.mixtures.batch import IGNORED, StudyBatch
 from optformer.training.schedule import make_optimizers, parameter_names
 from optformer.training.stage_model import COPIED, StageModel, joined
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from optformer.data.errors import CheckpointError
+from optformer.data.studies.errors import CheckpointError
 
 
 class RunLog:

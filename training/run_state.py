@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from optformer.data.errors import CheckpointError, ConfigError
+from optformer.data.studies.errors import CheckpointError, ConfigError
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import TrainingConfig
 

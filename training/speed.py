@@ -13,8 +13,8 @@ import time
 import torch
 from torch import Tensor
 
-from optformer.config import ModelConfig
-from optformer.training.batch import StudyBatch
+from optformer.model.config import ModelConfig
+from optformer.training.mixtures.batch import StudyBatch
 
 _SIDES = {"cpu": 1024, "cuda": 8192}  # of the matrices whose product is timed
 _REPEATS = 8
@@ -82,7 +82,8 @@ def training_flops(config: ModelConfig, batch: StudyBatch) -> int:
     """Floating-point operations in the matrix products of a training step, forward and backward.
 
     A product of (n, k) and (k, m) counts 2 n k m, and as much again for the gradient of each factor
-    that has one. What the Gaussian process takes is not counted. Letters as in `optformer.batch`.
+    that has one. What the Gaussian process takes is not counted. Letters as in
+    `optformer.model.tensors`.
     """
     spaces, length = batch.metadata.ids.shape
     studies, trials = batch.history.metric.shape

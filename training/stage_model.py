@@ -1,6 +1,6 @@
 """The part of the model that one stage of a pipeline holds; see `optformer.training.pipeline`.
 
-Letters as in `optformer.batch`.
+Letters as in `optformer.model.tensors`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from optformer.batch import Points
-from optformer.config import ModelConfig
-from optformer.model import Memory, OptFormerModel
-from optformer.process_mixture import Expected, ProcessMixture, fit_processes
-from optformer.training.batch import StudyBatch
+from optformer.model.config import ModelConfig
+from optformer.model.gp_mixture import GPMixture, GPMixturePrediction, fit_processes
+from optformer.model.network import EncodedMetadata, OptFormerModel
+from optformer.model.tensors import PointTensors
+from optformer.training.mixtures.batch import StudyBatch
 
 COPIED = ("trial_bias", "kind_bias")
 """What every stage has a copy of."""
@@ -95,7 +95,9 @@ class StageModel(OptFormerModel):
         past = batch.history.points
         place = torch.arange(batch.history.length, device=trials.device)
 
-        def biases(kind: int, points: Points, position: Tensor, visible: Tensor) -> list[Tensor]:
+        def biases(
+            kind: int, points: PointTensors, position: Tensor, visible: Tensor
+        ) -> list[Tensor]:
             logs = self._log_distances(memory, points, past)
             return self._bias(memory, kind, position, visible, logs)
 
@@ -127,13 +129,13 @@ class StageModel(OptFormerModel):
             self._value_answers(memory, self.output_norm(values), batch.value_slots),
         )
 
-    def _memory(self, told: Sequence[Tensor], batch: StudyBatch) -> Memory:
+    def _memory(self, told: Sequence[Tensor], batch: StudyBatch) -> EncodedMetadata:
         """The memory, but for the pool, which only the first stage needs."""
         tokens, slots, metric_weights, choices = told
         metadata = batch.metadata
         described = torch.ones_like(metadata.slots, dtype=torch.bool)
         study = described.new_ones(len(described), self.config.study_vectors)
-        memory = Memory(
+        memory = EncodedMetadata(
             tokens=tokens,
             mask=torch.cat([described, metadata.choice_parameter >= 0, study], 1),
             slots=slots,
@@ -145,7 +147,7 @@ class StageModel(OptFormerModel):
         return memory.repeat(batch.history.metric.shape[0] // memory.spaces)
 
 
-def _consult(batch: StudyBatch) -> tuple[ProcessMixture, Expected]:
+def _consult(batch: StudyBatch) -> tuple[GPMixture, GPMixturePrediction]:
     """The Gaussian processes of each study, and what they expect of the metric questions."""
     processes = fit_processes(batch.history.first(batch.prefix))
     return processes, processes.predict(batch.metrics.points, batch.metrics.position)
@@ -157,7 +159,7 @@ def joined(name: str, parts: Sequence[Tensor]) -> Tensor:
 
 
 def _most_choices(batch: StudyBatch) -> int:
-    """Largest number of choices K of a parameter, as in `Memory`."""
+    """Largest number of choices K of a parameter, as in `EncodedMetadata`."""
     metadata = batch.metadata
     real = bool((metadata.choice_parameter >= 0).any())
     return int(metadata.choice_index.max()) + 1 if real else 0

@@ -20,22 +20,27 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from optformer._version import __version__
-from optformer.checkpoint import OF_RUN, Checkpoint, load_checkpoint, save_checkpoint
-from optformer.config import ModelConfig
-from optformer.data.errors import CheckpointError, ConfigError, DivergedError
-from optformer.model import OptFormerModel
+from optformer.data.studies.errors import CheckpointError, ConfigError, DivergedError
+from optformer.model.checkpoint import (
+    RUN_CHECKPOINT_DIR,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from optformer.model.config import ModelConfig
+from optformer.model.network import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
-from optformer.training.batch import StudyBatch
 from optformer.training.config import TrainingConfig, find_config
 from optformer.training.data_parallel import DataParallel, Parallel
-from optformer.training.mixture import Mixture
+from optformer.training.evaluation.validation import Validation
+from optformer.training.mixtures.batch import StudyBatch
+from optformer.training.mixtures.mixture import Mixture
+from optformer.training.mixtures.tables import describe_table, load_tables
 from optformer.training.run_log import RunLog
 from optformer.training.run_state import STATE, read_state, write_state
 from optformer.training.schedule import make_optimizers, rate_at
 from optformer.training.speed import SpeedMeter, fast_precision, measure_peak, work_of
 from optformer.training.stability import DivergenceWatch
-from optformer.training.tables import describe_table, load_tables
-from optformer.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +167,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return
         save_checkpoint(
-            self.directory / OF_RUN,
+            self.directory / RUN_CHECKPOINT_DIR,
             self._published(average),
             self.vocabulary,
             self.record(),
@@ -230,7 +235,7 @@ class Trainer:
             "vocabulary_hash": self.vocabulary.hash,
             "parameters": self.parameters,
             "data": {
-                "synthetic prior": "drawn on the fly, see optformer.data.synthetic",
+                "synthetic prior": "drawn on the fly, see optformer.data.corpora.synthetic",
                 "tables": [describe_table(table) for table in self.config.tables],
                 "histories": [source.path for source in self.config.histories],
                 "methods": self.prior.methods,
@@ -386,7 +391,7 @@ def train(
         trainer.start_from(weights)
     trainer.train(max_seconds=max_seconds)
     trainer.accelerator.end_training()
-    return out / OF_RUN
+    return out / RUN_CHECKPOINT_DIR
 
 
 class _Batches(Dataset[StudyBatch]):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from optformer.data.methods.base import SearchMethod
 from optformer.data.methods.cma_es import RelaxedCmaEs
+from optformer.data.methods.external.optuna_samplers import OptunaGp, OptunaTpe
 from optformer.data.methods.gp_ei import GaussianProcessEI, GaussianProcessUCB
 from optformer.data.methods.grid import Grid, ShuffledGrid
 from optformer.data.methods.learned_evolution import LearnedEvolution
 from optformer.data.methods.local_search import HillClimbing
-from optformer.data.methods.optuna_samplers import OptunaGp, OptunaTpe
 from optformer.data.methods.quasi_random import QuasiRandom
 from optformer.data.methods.random_search import RandomSearch
 from optformer.data.methods.registry import create, names, register

@@ -7,10 +7,10 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from optformer.data.errors import ConfigError
-from optformer.data.parameters import Value
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 
 
 class SearchMethod(Protocol):

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from optformer.data.errors import MissingExtraError
 from optformer.data.methods.generations import Array, GenerationalMethod, Strategy
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import MissingExtraError
+from optformer.data.studies.study_config import StudyConfig
 
 
 class RelaxedCmaEs(GenerationalMethod):

@@ -10,7 +10,6 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from optformer.data.errors import ConfigError
 from optformer.data.methods.base import check_count
 from optformer.data.methods.points import (
     draw_or_move,
@@ -19,9 +18,10 @@ from optformer.data.methods.points import (
     to_uniform,
     tried_keys,
 )
-from optformer.data.parameters import Categorical, Value
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Categorical, Value
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 
 Array: TypeAlias = NDArray[np.float64]
 

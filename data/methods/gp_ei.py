@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from optformer.data.errors import ConfigError
 from optformer.data.methods.base import check_count
 from optformer.data.methods.points import (
     mutate,
@@ -16,10 +15,11 @@ from optformer.data.methods.points import (
     tried_keys,
     untried_neighbour,
 )
-from optformer.data.parameters import Categorical, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Categorical, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
 
 _SPACE_CANDIDATES, _LOCAL_CANDIDATES = 192, 64
 _LOCAL_STEPS = (0.003, 0.2)  # sizes of the local candidates' steps, log-uniform
@@ -95,7 +95,7 @@ class GaussianProcessEI:
         """Acquisition of each candidate, larger is better."""
         import torch
 
-        from optformer.data.synthetic import gaussian_process
+        from optformer.data.methods import gaussian_process
 
         space = self._config.space
         place = torch.from_numpy(_place(space, [trial.params for trial in history]))[None]

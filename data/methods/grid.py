@@ -7,13 +7,13 @@ from itertools import islice
 
 import numpy as np
 
-from optformer.data.errors import ConfigError
 from optformer.data.methods.base import check_count
 from optformer.data.methods.points import draw_untried, exhausted, point_key, tried_keys
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 
 
 class Grid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from optformer.data.methods.generations import GenerationalMethod, Strategy
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.study_config import StudyConfig
 
 
 class LearnedEvolution(GenerationalMethod):
@@ -32,6 +32,6 @@ class LearnedEvolution(GenerationalMethod):
         super().__init__(config, population, smallest=6)
 
     def _start(self, dimension: int, rng: np.random.Generator) -> Strategy:
-        from optformer.data.evolution_strategies.ask_tell import LearnedStrategy
+        from optformer.data.methods.evolution_strategies.ask_tell import LearnedStrategy
 
         return LearnedStrategy(dimension, rng)

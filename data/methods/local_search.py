@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optformer.data.errors import ConfigError
 from optformer.data.methods.base import check_count
 from optformer.data.methods.points import (
     draw_untried,
@@ -15,9 +14,10 @@ from optformer.data.methods.points import (
     sample_untried,
     tried_keys,
 )
-from optformer.data.parameters import Value
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 
 
 class HillClimbing:

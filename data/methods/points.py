@@ -7,10 +7,10 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from optformer.data.errors import SearchSpaceError, SpaceExhaustedError
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import SearchSpaceError, SpaceExhaustedError
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.trials import Trial
 
 _NEIGHBOURS = 10  # points that are drawn in one place before moving on
 _DRAWS = 100  # repeated draws in a row before the untried points are listed one by one

@@ -14,9 +14,9 @@ from optformer.data.methods.points import (
     to_uniform,
     tried_keys,
 )
-from optformer.data.parameters import Value
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 
 _LOOK_AHEAD = 256  # points of the sequence examined for one that a finite space has not seen
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from optformer.data.errors import ConfigError
 from optformer.data.methods.base import MethodFactory, SearchMethod
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.study_config import StudyConfig
 
 _FACTORIES: dict[str, MethodFactory] = {}
 

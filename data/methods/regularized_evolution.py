@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from optformer.data.errors import ConfigError
 from optformer.data.methods.base import check_count
 from optformer.data.methods.points import sample_untried, tried_keys, untried_neighbour
-from optformer.data.parameters import Value
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
 
 
 class RegularizedEvolution:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from optformer.data.errors import ObjectiveError
-from optformer.data.parameters import Value
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ObjectiveError
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.study_config import StudyConfig
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from optformer.data.errors import ConfigError, MissingExtraError
 from optformer.data.objectives.base import Objective
-from optformer.data.parameters import Float, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ConfigError, MissingExtraError
+from optformer.data.studies.parameters import Float, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 
 FUNCTIONS = (
     "sphere",

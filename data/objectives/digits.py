@@ -10,9 +10,9 @@ import numpy as np
 
 from optformer.data.objectives.base import Objective
 from optformer.data.objectives.fitting import Array, Split, accuracy, mean_score
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 
 _TRAIN, _VALIDATION = 900, 400  # the other 497 of the 1,797 images are the test part
 _EPOCHS = 30

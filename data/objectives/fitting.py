@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from optformer.data.errors import ObjectiveError
+from optformer.data.studies.errors import ObjectiveError
 
 Array: TypeAlias = NDArray[Any]
 Score: TypeAlias = Callable[[Any, Array, Array], float]

@@ -16,11 +16,11 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from optformer.data.errors import ConfigError
 from optformer.data.objectives.base import Objective
-from optformer.data.parameters import Float, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Float, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 
 Array = NDArray[np.float64]
 

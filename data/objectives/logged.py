@@ -25,18 +25,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optformer.data.errors import (
+from optformer.data.objectives.base import Objective
+from optformer.data.studies.errors import (
     ConfigError,
     MissingExtraError,
     ObjectiveError,
     SearchSpaceError,
 )
-from optformer.data.objectives.base import Objective
-from optformer.data.parameters import Categorical, Float, Int, Value
-from optformer.data.space_files import load_space
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import Goal, StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.parameters import Categorical, Float, Int, Value
+from optformer.data.studies.space_files import load_space
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import Goal, StudyConfig
+from optformer.data.studies.trials import Trial
 
 if TYPE_CHECKING:
     import pandas as pd

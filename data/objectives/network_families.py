@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from optformer.data.objectives.fitting import scaled, scaled_target
 from optformer.data.objectives.sklearn_data import Kind
 from optformer.data.objectives.sklearn_family import Family
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
-from optformer.data.spaces import SearchSpace
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
+from optformer.data.studies.spaces import SearchSpace
 
 if TYPE_CHECKING:
     from optformer.data.objectives.network_model import Architecture, Training

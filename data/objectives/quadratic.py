@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from optformer.data.parameters import Float, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.parameters import Float, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 
 _START = 0.9  # where both weights begin, as in the paper
 _RATE = 0.01  # learning rate of the ascent

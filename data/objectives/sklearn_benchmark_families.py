@@ -8,8 +8,8 @@ from typing import Any
 from optformer.data.objectives.fitting import scaled, scaled_target
 from optformer.data.objectives.sklearn_data import Kind
 from optformer.data.objectives.sklearn_family import Family, input_transform
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Value
-from optformer.data.spaces import SearchSpace
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Value
+from optformer.data.studies.spaces import SearchSpace
 
 
 def _tree_space(criteria: list[str]) -> SearchSpace:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from optformer.data.objectives.fitting import Array, Score, Split, folds, holdout
-from optformer.data.studies import Goal
+from optformer.data.studies.study_config import Goal
 
 Kind = Literal["classification", "regression"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from optformer.data.errors import ConfigError
 from optformer.data.objectives.base import Objective
 from optformer.data.objectives.fitting import mean_score
 from optformer.data.objectives.network_families import NETWORK_FAMILIES
@@ -21,8 +20,9 @@ from optformer.data.objectives.sklearn_family import Family
 from optformer.data.objectives.sklearn_generated import KINDS, is_generated
 from optformer.data.objectives.sklearn_linear_families import LINEAR_FAMILIES
 from optformer.data.objectives.sklearn_local_families import LOCAL_FAMILIES
-from optformer.data.parameters import Value
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.study_config import StudyConfig
 
 FAMILIES: dict[str, Family] = {
     **BENCHMARK_FAMILIES,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from optformer.data.objectives.sklearn_data import Kind
-from optformer.data.parameters import Value
-from optformer.data.spaces import SearchSpace
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.spaces import SearchSpace
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from optformer.data.objectives import fitting
 from optformer.data.objectives.fitting import Array, Score
 from optformer.data.objectives.sklearn_data import DataSet, Kind
-from optformer.data.studies import Goal
+from optformer.data.studies.study_config import Goal
 
 KINDS: tuple[Kind, Kind] = ("classification", "regression")
 _TEST = 250

@@ -8,8 +8,8 @@ from typing import Any
 from optformer.data.objectives.fitting import scaled_target
 from optformer.data.objectives.sklearn_data import Kind
 from optformer.data.objectives.sklearn_family import Family, input_transform
-from optformer.data.parameters import Categorical, Float, Int, Value
-from optformer.data.spaces import SearchSpace
+from optformer.data.studies.parameters import Categorical, Float, Int, Value
+from optformer.data.studies.spaces import SearchSpace
 
 _SCALER = Categorical(["standard", "quantile", "none"], description="scaling of the inputs")
 

@@ -23,9 +23,9 @@ from optformer.data.objectives.fitting import (
     scaled,
     scaled_target,
 )
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 
 RESERVED_DATASETS = ("digits", "diabetes")
 """scikit-learn's data sets that no training data may come from."""

@@ -28,10 +28,10 @@ from torch import Tensor
 from optformer.data.methods.base import check_count
 from optformer.data.methods.points import point_key, tried_keys
 from optformer.data.methods.quasi_random import QuasiRandom
-from optformer.data.parameters import Categorical, Parameter, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.studies.parameters import Categorical, Parameter, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
 
 START_TRIALS = 5
 """Sobol points before the Gaussian process takes over; given points count."""

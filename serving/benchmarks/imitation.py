@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from optformer.serving.benchmarks.report.text import table_of
-from optformer.training.imitation import ImitationScore
+from optformer.training.evaluation.imitation import ImitationScore
 
 _LOOKS = {"random": ("#8a929a", ":"), "teacher": ("C1", "-"), "policy": ("C0", "-")}
 

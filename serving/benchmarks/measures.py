@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from optformer.data.methods.points import point_key
-from optformer.data.parameters import Value
+from optformer.data.studies.parameters import Value
 
 Array = NDArray[np.float64]
 

@@ -18,11 +18,11 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from optformer.data.errors import ConfigError
-from optformer.data.methods.optuna_samplers import position, quiet
+from optformer.data.methods.external.optuna_samplers import position, quiet
 from optformer.data.methods.points import point_key
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
+from optformer.data.studies.study_config import StudyConfig
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "cma-es": lambda seed: CmaEsSampler(seed=seed),

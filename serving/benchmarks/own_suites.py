@@ -26,8 +26,8 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
-from optformer.data.errors import ConfigError, OptFormerError
-from optformer.data.studies import Goal
+from optformer.data.studies.errors import ConfigError, OptFormerError
+from optformer.data.studies.study_config import Goal
 from optformer.serving.benchmarks.suites import Suite, Task, objective_suite
 
 _LOGS = "logs:"

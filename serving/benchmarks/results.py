@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from optformer.data.errors import MissingExtraError, StorageError
-from optformer.data.parameters import Value
-from optformer.data.studies import Goal
+from optformer.data.studies.errors import MissingExtraError, StorageError
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.study_config import Goal
 
 Status = Literal["completed", "failed", "method-failed"]
 

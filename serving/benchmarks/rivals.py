@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 
 from optformer._version import __version__
-from optformer.data.errors import CheckpointError, ConfigError, MissingExtraError
 from optformer.data.methods.points import point_key
-from optformer.data.parameters import Value
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.studies.errors import CheckpointError, ConfigError, MissingExtraError
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
 
 if TYPE_CHECKING:
-    from optformer.planner import BatchMode, Planner
+    from optformer.planning.planner import BatchMode, Planner
 
 
 class Rival(Protocol):
@@ -189,7 +189,7 @@ def method_version(name: str, *, model: Path | None = None) -> str:
         return f"{library} {version(library)}"
     if name not in _MODES:
         return f"optformer {__version__}"
-    from optformer.checkpoint import SHIPPED
+    from optformer.model.checkpoint import SHIPPED
 
     return f"optformer {__version__} {_digest(model or SHIPPED)}"
 
@@ -216,8 +216,8 @@ def describe_method(name: str) -> str:
         check_available(name)
         return _FOREIGN[name].text
     from optformer.data.methods import registry
-    from optformer.data.parameters import Float
-    from optformer.data.spaces import SearchSpace
+    from optformer.data.studies.parameters import Float
+    from optformer.data.studies.spaces import SearchSpace
 
     config = StudyConfig(SearchSpace(x=Float(0.0, 1.0)), metric="value", goal="maximize")
     return (type(registry.create(name, config)).__doc__ or "").partition("\n")[0].rstrip(".")
@@ -272,7 +272,7 @@ def _planning(mode: _Mode, config: StudyConfig, seed: int, model: Path | None) -
 
 @lru_cache(maxsize=4)
 def _planner(mode: _Mode, model: Path | None) -> Planner:
-    from optformer.planner import load_planner
+    from optformer.planning.planner import load_planner
 
     return load_planner(model, strategy=mode.strategy, batch_mode=mode.batch_mode)
 

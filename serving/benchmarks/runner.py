@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from optformer.data.errors import ConfigError
+from optformer.data.studies.errors import ConfigError
 from optformer.serving.benchmarks import results, rivals, suites
 from optformer.serving.benchmarks.results import RunKey, RunRecord
 from optformer.serving.benchmarks.runs import ReferenceJob, RunJob, load_task, measure, play

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from optformer.data.errors import (
+from optformer.data.studies.errors import (
     CheckpointError,
     ConfigError,
     MissingExtraError,
     ObjectiveError,
     OptFormerError,
 )
-from optformer.data.parameters import Value
+from optformer.data.studies.parameters import Value
 from optformer.serving.benchmarks import rivals, suites
 from optformer.serving.benchmarks.results import Reference, Row, RunKey, Status
 

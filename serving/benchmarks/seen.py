@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from optformer.data.errors import CheckpointError
+from optformer.data.studies.errors import CheckpointError
 
 
 def tasks_in_training(model: Path | None = None) -> tuple[str, ...]:
@@ -22,7 +22,7 @@ def tasks_in_training(model: Path | None = None) -> tuple[str, ...]:
     Raises:
         CheckpointError: The checkpoint cannot be read, or the entry is no list of text.
     """
-    from optformer.checkpoint import load_checkpoint
+    from optformer.model.checkpoint import load_checkpoint
 
     tasks = load_checkpoint(model).run.get("data", {}).get("tasks", [])
     if not isinstance(tasks, list) or not all(isinstance(task, str) for task in tasks):

@@ -26,9 +26,17 @@ from smac.runhistory.dataclasses import TrialInfo, TrialValue
 from smac.runhistory.enumerations import StatusType
 
 from optformer.data.methods.points import point_key
-from optformer.data.parameters import Categorical, Float, Int, Numeric, Ordinal, Parameter, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.parameters import (
+    Categorical,
+    Float,
+    Int,
+    Numeric,
+    Ordinal,
+    Parameter,
+    Value,
+)
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 
 BUDGET = 50
 """Trials that SMAC is told to expect; a quarter of them is its Sobol start."""

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from optformer.data.errors import ConfigError
 from optformer.data.objectives import bbob, gaussian_processes, sklearn_families
 from optformer.data.objectives.base import Objective
 from optformer.data.objectives.sklearn_tasks import dev_tasks
-from optformer.data.parameters import Value
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.study_config import StudyConfig
 from optformer.serving.benchmarks.tables import FAMILIES, load_table, table_names
 
 Evaluate = Callable[[Mapping[str, Value]], float]

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from optformer.data.errors import MissingExtraError, ObjectiveError
-from optformer.data.parameters import Categorical, Ordinal, Parameter, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import Goal, StudyConfig
+from optformer.data.studies.errors import MissingExtraError, ObjectiveError
+from optformer.data.studies.parameters import Categorical, Ordinal, Parameter, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import Goal, StudyConfig
 
 
 @dataclass(frozen=True, kw_only=True)

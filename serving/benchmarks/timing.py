@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from optformer.data.errors import ConfigError, ObjectiveError
-from optformer.data.parameters import Categorical, Float, Int, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ConfigError, ObjectiveError
+from optformer.data.studies.parameters import Categorical, Float, Int, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 from optformer.serving.benchmarks import rivals
 
 HISTORIES = (10, 50, 100, 300, 1000)

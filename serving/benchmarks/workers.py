@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from optformer.data.errors import MissingExtraError, ObjectiveError
+from optformer.data.studies.errors import MissingExtraError, ObjectiveError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from optformer._version import __version__
-from optformer.data.errors import OptFormerError
+from optformer.data.studies.errors import OptFormerError
 from optformer.serving.cli import console
 
 COMMANDS = {

@@ -14,10 +14,10 @@ from optformer.serving.cli import console
 
 if TYPE_CHECKING:
     from optformer.data.objectives import Objective
-    from optformer.data.parameters import Value
-    from optformer.data.studies import StudyConfig
-    from optformer.data.trials import Trial
-    from optformer.serving.study import Study
+    from optformer.data.studies.parameters import Value
+    from optformer.data.studies.study_config import StudyConfig
+    from optformer.data.studies.trials import Trial
+    from optformer.serving.study.study import Study
 
 _SECONDS = 140.0  # no further seed is begun that would end later
 _MOST_SEEDS = 5
@@ -71,7 +71,7 @@ class _RandomSearch:
         self._history: list[Trial] = []
 
     def suggest(self) -> Trial:
-        from optformer.data.trials import Trial
+        from optformer.data.studies.trials import Trial
 
         (params,) = self._method.suggest(self._history, 1, self._rng)
         self._history.append(Trial(len(self._history), params))
@@ -87,9 +87,9 @@ class _RandomSearch:
 
 def run(args: argparse.Namespace) -> int:
     """Run the comparison and write its table, plot and study; returns the exit status."""
-    from optformer.data.errors import ConfigError, StudyError
     from optformer.data.objectives.digits import digits_objective
-    from optformer.planner import load_planner
+    from optformer.data.studies.errors import ConfigError, StudyError
+    from optformer.planning.planner import load_planner
     from optformer.serving.cli.stored import quiet_storage
 
     if args.trials < 1 or args.seed < 0:
@@ -131,8 +131,8 @@ def _best_known(values: list[float]) -> float:
 
 
 def _search(objective: Objective, name: str, trials: int, seed: int, storage: Path) -> _Result:
-    from optformer.data.errors import ObjectiveError
     from optformer.data.objectives.digits import final_test_accuracy
+    from optformer.data.studies.errors import ObjectiveError
 
     started = time.monotonic()
     searcher: Study | _RandomSearch = (
@@ -159,7 +159,7 @@ def _search(objective: Objective, name: str, trials: int, seed: int, storage: Pa
 
 
 def _study(config: StudyConfig, seed: int, storage: Path) -> Study:
-    from optformer.serving.study import create_study
+    from optformer.serving.study.study import create_study
 
     return create_study(
         config.space,
@@ -177,7 +177,7 @@ def _report(
 ) -> None:
     import numpy as np
 
-    from optformer.serving.plots import best_so_far, plot_comparison
+    from optformer.serving.study.plots import best_so_far, plot_comparison
 
     # name -> best validation accuracy so far, shape (seeds, trials)
     curves = {

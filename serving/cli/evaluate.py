@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from optformer.serving.cli import console
 
 if TYPE_CHECKING:
-    from optformer.checkpoint import Checkpoint
+    from optformer.model.checkpoint import Checkpoint
 
 _Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -113,8 +113,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Write tables of scores; returns the exit status."""
-    from optformer.checkpoint import load_checkpoint
-    from optformer.data.errors import ConfigError
+    from optformer.data.studies.errors import ConfigError
+    from optformer.model.checkpoint import load_checkpoint
     from optformer.training.model_card import write_model_card
 
     if args.studies < 1 or args.seed < 0 or min(args.dimensions) < 1:
@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
 def _samples(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
     from dataclasses import asdict
 
-    from optformer.training.evaluate import prediction_scores
+    from optformer.training.evaluation.evaluate import prediction_scores
 
     scores = prediction_scores(
         checkpoint,
@@ -199,8 +199,8 @@ def _imitation(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
 
     from optformer.serving.benchmarks.imitation import imitation_rows, write_imitation
     from optformer.training.config import PriorConfig
-    from optformer.training.evaluate import policy_scores
-    from optformer.training.imitation import imitation_scores
+    from optformer.training.evaluation.evaluate import policy_scores
+    from optformer.training.evaluation.imitation import imitation_scores
 
     scores = imitation_scores(
         checkpoint,
@@ -222,9 +222,9 @@ def _imitation(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
 
 
 def _transfer(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
-    from optformer.planner import Planner
+    from optformer.planning.planner import Planner
     from optformer.training.config import TrainingConfig
-    from optformer.training.transfer import (
+    from optformer.training.evaluation.transfer import (
         draw_tasks,
         held_out_data,
         told_scores,
@@ -263,8 +263,8 @@ def _transfer(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
 
 
 def _failures(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
-    from optformer.planner import Planner
-    from optformer.training.failures import failure_scores
+    from optformer.planning.planner import Planner
+    from optformer.training.evaluation.failures import failure_scores
 
     scores = failure_scores(
         Planner(checkpoint), tasks=args.tasks, seeds=args.seeds, seed=args.seed, progress=True

@@ -10,7 +10,7 @@ from optformer.serving.cli import console
 from optformer.serving.cli.run_options import add_run_options, check_run_options
 
 if TYPE_CHECKING:
-    from optformer.data.study_files import RecordedStudy
+    from optformer.data.studies.study_files import RecordedStudy
     from optformer.training.finetune import Finetuning
 
 
@@ -48,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Fine-tune, and write what it brought; returns the exit status."""
-    from optformer.data.errors import ConfigError
+    from optformer.data.studies.errors import ConfigError
     from optformer.training.finetune import finetune, prepare
 
     if args.resume == bool(args.studies):
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 def _studies(args: argparse.Namespace) -> list[RecordedStudy]:
     """All studies of all sources, with a remark about each that cannot be used."""
     from optformer.serving.cli.stored import quiet_storage
-    from optformer.serving.study_logs import read_study_logs
+    from optformer.serving.study.study_logs import read_study_logs
 
     quiet_storage()
     studies = []

@@ -53,8 +53,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Generate, and say what is there; returns the exit status."""
-    from optformer.data.errors import ObjectiveError
-    from optformer.data.generation import GenerationConfig, generate
+    from optformer.data.corpora.generation import GenerationConfig, generate
+    from optformer.data.studies.errors import ObjectiveError
 
     config = GenerationConfig(
         methods=args.methods,

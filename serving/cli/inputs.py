@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optformer.data.errors import ConfigError, MetricError, SearchSpaceError
-from optformer.data.parameters import Float, Int, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import Weighted
+from optformer.data.studies.errors import ConfigError, MetricError, SearchSpaceError
+from optformer.data.studies.parameters import Float, Int, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import Weighted
 
 
 def parse_pairs(option: str, items: Sequence[str]) -> dict[str, str]:

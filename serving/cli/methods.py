@@ -19,11 +19,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Write tables of names and first lines of documentation; returns the exit status."""
-    from optformer.data import architectures, optimizer_search, populations
-    from optformer.data.architectures import registry as architecture_registry
-    from optformer.data.errors import MissingExtraError
-    from optformer.data.optimizer_search import registry as rule_registry
-    from optformer.data.populations import registry as population_registry
+    from optformer.data.studies.errors import MissingExtraError
+    from optformer.data.systems import architectures, optimizer_search, populations
+    from optformer.data.systems.architectures import registry as architecture_registry
+    from optformer.data.systems.optimizer_search import registry as rule_registry
+    from optformer.data.systems.populations import registry as population_registry
     from optformer.serving.benchmarks.rivals import describe_method, method_names
 
     rows = []

@@ -20,7 +20,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def check_run_options(args: argparse.Namespace) -> None:
     """Raise `ConfigError` when a number is out of range."""
-    from optformer.data.errors import ConfigError
+    from optformer.data.studies.errors import ConfigError
 
     if not args.max_seconds > 0:
         raise ConfigError(f"--max-seconds must be above 0, got {args.max_seconds}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from optformer.serving.cli import console
 
 if TYPE_CHECKING:
-    from optformer.data.parameters import Parameter
-    from optformer.serving.study import Study
+    from optformer.data.studies.parameters import Parameter
+    from optformer.serving.study.study import Study
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,9 +37,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Write what a storage or a study holds; returns the exit status."""
-    from optformer.data.errors import ConfigError
+    from optformer.data.studies.errors import ConfigError
     from optformer.serving.cli.stored import quiet_storage, study_names
-    from optformer.serving.study import load_study
+    from optformer.serving.study.study import load_study
 
     if args.top < 0:
         raise ConfigError(f"--top must be at least 0, got {args.top}")
@@ -59,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list_studies(storage: str, names: list[str]) -> None:
-    from optformer.data.errors import SearchSpaceError, StudyError
-    from optformer.data.trials import TrialStatus
-    from optformer.serving.study import load_study
+    from optformer.data.studies.errors import SearchSpaceError, StudyError
+    from optformer.data.studies.trials import TrialStatus
+    from optformer.serving.study.study import load_study
 
     if not names:
         console.write(f"{storage} holds no studies")
@@ -111,7 +111,7 @@ def _show(study: Study, top: int) -> None:
 
 def _range(parameter: Parameter) -> str:
     """A parameter's legal values in words."""
-    from optformer.data.parameters import Float, Int
+    from optformer.data.studies.parameters import Float, Int
 
     if not isinstance(parameter, Float | Int):
         return " ".join(map(str, parameter.choices))
@@ -120,8 +120,8 @@ def _range(parameter: Parameter) -> str:
 
 
 def _write_files(study: Study, args: argparse.Namespace) -> None:
-    from optformer.data.errors import ConfigError, OptFormerError
-    from optformer.serving.plots import plot_history, plot_response
+    from optformer.data.studies.errors import ConfigError, OptFormerError
+    from optformer.serving.study.plots import plot_history, plot_response
 
     try:
         if args.csv:

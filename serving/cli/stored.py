@@ -21,7 +21,7 @@ def study_names(storage: str, *, must_exist: bool = True) -> list[str]:
     Raises:
         StorageError: The storage cannot be opened or read.
     """
-    from optformer.serving import optuna_access
+    from optformer.serving.study import optuna_access
 
     if must_exist:
         optuna_access.check_file(storage)

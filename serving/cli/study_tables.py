@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.cli import console
 
 if TYPE_CHECKING:
-    from optformer.serving.study import Study
+    from optformer.serving.study.study import Study
 
 
 def write_summary(study: Study) -> None:

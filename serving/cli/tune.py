@@ -12,18 +12,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optformer.data.errors import ConfigError, StudyError
+from optformer.data.studies.errors import ConfigError, StudyError
 from optformer.serving.cli import console
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from optformer.data.studies import StudyConfig
-    from optformer.data.trials import Trial
-    from optformer.serving.script_command import CommandTemplate
-    from optformer.serving.script_process import StopRequest
-    from optformer.serving.script_runner import Script
-    from optformer.serving.study import Study
+    from optformer.data.studies.study_config import StudyConfig
+    from optformer.data.studies.trials import Trial
+    from optformer.serving.script.command import CommandTemplate
+    from optformer.serving.script.process import StopRequest
+    from optformer.serving.script.runner import Script
+    from optformer.serving.study.study import Study
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -98,12 +98,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tune(args: argparse.Namespace, script: Script, study: Study) -> int:
-    from optformer.data.errors import SpaceExhaustedError
-    from optformer.data.trials import TrialStatus
+    from optformer.data.studies.errors import SpaceExhaustedError
+    from optformer.data.studies.trials import TrialStatus
     from optformer.serving.cli.study_tables import write_summary
-    from optformer.serving.plots import plot_history
-    from optformer.serving.script_process import StopRequest
-    from optformer.serving.script_runner import is_finished, tune_script
+    from optformer.serving.script.process import StopRequest
+    from optformer.serving.script.runner import is_finished, tune_script
+    from optformer.serving.study.plots import plot_history
 
     done = sum(is_finished(trial) for trial in study.trials)
     if done >= args.trials:
@@ -134,12 +134,12 @@ def _tune(args: argparse.Namespace, script: Script, study: Study) -> int:
 
 def _script(args: argparse.Namespace) -> Script:
     """Check everything about the script that can be checked before it runs."""
-    from optformer.data.space_files import load_space
-    from optformer.data.studies import StudyConfig
+    from optformer.data.studies.space_files import load_space
+    from optformer.data.studies.study_config import StudyConfig
     from optformer.serving.cli.inputs import parse_fixed, parse_metric, parse_pairs
-    from optformer.serving.script_command import CommandTemplate
-    from optformer.serving.script_metric import create_reader
-    from optformer.serving.script_runner import Script
+    from optformer.serving.script.command import CommandTemplate
+    from optformer.serving.script.metric import create_reader
+    from optformer.serving.script.runner import Script
 
     space = load_space(args.space)
     config = StudyConfig(
@@ -182,10 +182,10 @@ def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
         script: What is tuned.
         held: Keeps the lock of the search's folder.
     """
-    from optformer.planner import load_planner
+    from optformer.planning.planner import load_planner
     from optformer.serving.cli.stored import quiet_storage, study_names
-    from optformer.serving.script_runner import fail_interrupted
-    from optformer.serving.study import create_study, load_study
+    from optformer.serving.script.runner import fail_interrupted
+    from optformer.serving.study.study import create_study, load_study
 
     quiet_storage()
     storage = args.storage or f"sqlite:///{script.out / 'study.db'}"
@@ -230,7 +230,7 @@ def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
 
 
 def _lock(out: Path, held: ExitStack) -> None:
-    from optformer.serving.locks import locked
+    from optformer.serving.study.locks import locked
 
     out.mkdir(parents=True, exist_ok=True)
     busy = f"another search is running in {out}; wait for its end, or give another --out"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from optformer.checkpoint import Checkpoint
-from optformer.config import ModelConfig
-from optformer.data.parameters import Categorical, Float, Int, Ordinal
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
-from optformer.model import OptFormerModel
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
+from optformer.model.checkpoint import Checkpoint
+from optformer.model.config import ModelConfig
+from optformer.model.network import OptFormerModel
 from optformer.tokenization.vocabulary import default_vocabulary
 
 

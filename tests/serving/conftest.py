@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
-from optformer.serving.storage import StorageLike, StudyRecord, create_store, open_store
-from optformer.serving.study import Study
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
+from optformer.serving.study.storage import StorageLike, StudyRecord, create_store, open_store
+from optformer.serving.study.study import Study
 
 
 @dataclass(frozen=True)

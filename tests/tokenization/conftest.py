@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig, Weighted
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig, Weighted
+from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
 
 _TEXT = st.one_of(

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optformer.data.parameters import Categorical, Float, Int
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.studies.parameters import Categorical, Float, Int
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.tokenization import augment
 from optformer.tokenization.history import decode_point, encode_points
 from optformer.tokenization.metadata import metadata_to_text

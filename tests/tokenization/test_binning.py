@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optformer.data.errors import TokenizationError
+from optformer.data.studies.errors import TokenizationError
 from optformer.tokenization.binning import EDGE_SLACK, bin_center, quantize
 from optformer.tokenization.symbols import NUM_BINS
 

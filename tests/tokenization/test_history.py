@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optformer.data.errors import TokenizationError
-from optformer.data.parameters import Categorical, Float, Int, Ordinal
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import TokenizationError
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 from optformer.tokenization.history import (
     MetricKind,
     Points,

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optformer.data.errors import TokenizationError
-from optformer.data.parameters import Categorical, Float, Int, Ordinal
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig, Weighted
+from optformer.data.studies.errors import TokenizationError
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig, Weighted
 from optformer.tokenization.metadata import (
     encode_metadata,
     metadata_from_text,

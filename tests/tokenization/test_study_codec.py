@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optformer.data.errors import TokenizationError
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import TokenizationError
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 from optformer.tokenization.history import MetricKind
 from optformer.tokenization.metadata import metadata_to_text
 from optformer.tokenization.study_codec import (

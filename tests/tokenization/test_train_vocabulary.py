@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from optformer.data.errors import ConfigError
+from optformer.data.studies.errors import ConfigError
 from optformer.tokenization import corpus as corpus_module
 from optformer.tokenization import train_vocabulary
 from optformer.tokenization.corpus import Corpus, build_corpus

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PretrainedConfig
 
-from optformer.data.errors import CheckpointError
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import CheckpointError
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 from optformer.tokenization.study_codec import encode_study, to_text
 from optformer.tokenization.transformers_wrapper import OptFormerTokenizer, register
 from optformer.tokenization.vocabulary import Vocabulary

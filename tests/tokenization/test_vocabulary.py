@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optformer.data.errors import CheckpointError, TokenizationError
+from optformer.data.studies.errors import CheckpointError, TokenizationError
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.vocabulary import Vocabulary, escape, unescape
 

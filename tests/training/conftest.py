@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from optformer.checkpoint import Checkpoint
-from optformer.config import ModelConfig
-from optformer.model import OptFormerModel
+from optformer.model.checkpoint import Checkpoint
+from optformer.model.config import ModelConfig
+from optformer.model.network import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
 from optformer.training.config import PriorConfig, TrainingConfig
 

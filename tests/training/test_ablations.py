@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from optformer.batch import History, Points
-from optformer.training.batch import StudyBatch
+from optformer.model.tensors import HistoryTensors, PointTensors
 from optformer.training.losses import study_losses
+from optformer.training.mixtures.batch import StudyBatch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODELS = (
@@ -85,7 +85,8 @@ def test_ablated_model__later_trials_change__no_answer_before_them_does(
     values = batch.history.points.values.clone()
     values[:, cut:] = 0.0
     other = replace(
-        batch, history=History(Points(values, batch.history.points.kinds), metric, kinds)
+        batch,
+        history=HistoryTensors(PointTensors(values, batch.history.points.kinds), metric, kinds),
     )
 
     def answers(asked: StudyBatch, position: int) -> torch.Tensor:

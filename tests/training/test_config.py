@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 import optformer.training.config as config_module
-from optformer.data.errors import ConfigError
+from optformer.data.studies.errors import ConfigError
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import PriorConfig, TrainingConfig, find_config
-from optformer.training.prior import SyntheticPrior
+from optformer.training.mixtures.prior import SyntheticPrior
 
 MINIMAL: dict[str, Any] = {"model": "tiny", "prior": {"parameters": {1: 1.0}}}
 

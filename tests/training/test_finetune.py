@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from optformer.checkpoint import Checkpoint, save_checkpoint
-from optformer.config import ModelConfig
-from optformer.data.errors import CheckpointError, ConfigError, DatasetError
-from optformer.data.parameters import Float, Int
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.study_files import RecordedStudy, read_studies
-from optformer.data.trials import INTERRUPTED, Trial
-from optformer.encoded_space import EncodedSpace
-from optformer.model import OptFormerModel
-from optformer.planner import ALGORITHM
-from optformer.scoring import StudyReader
+from optformer.data.studies.errors import CheckpointError, ConfigError, DatasetError
+from optformer.data.studies.parameters import Float, Int
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.study_files import RecordedStudy, read_studies
+from optformer.data.studies.trials import INTERRUPTED, Trial
+from optformer.model.checkpoint import Checkpoint, save_checkpoint
+from optformer.model.config import ModelConfig
+from optformer.model.network import OptFormerModel
+from optformer.planning.planner import ALGORITHM
+from optformer.planning.space_transform import SpaceTransform
+from optformer.planning.study_encoder import StudyEncoder
 from optformer.training.config import TrainingConfig
 from optformer.training.finetune import (
     CONFIG,
@@ -104,7 +104,10 @@ def test_prediction_losses__study__is_that_of_the_bins_after_each_context(
 ) -> None:
     given = study("a", 7, seed=3)
     trials = given.trials
-    reader, space = StudyReader(tiny_checkpoint, given.config, ALGORITHM), EncodedSpace(SPACE, {})
+    reader, space = (
+        StudyEncoder(tiny_checkpoint, given.config, ALGORITHM),
+        SpaceTransform(SPACE, {}),
+    )
     expected = []
     for told in (1, 5):
         read = reader.read(trials[:told])
@@ -125,12 +128,12 @@ def test_prediction_losses__failed_trial__counts_as_failed(tiny_checkpoint: Chec
     last = given.trials[-1]
     failed = (*given.trials[:-1], Trial(5, last.params).fail("diverged"))
     both = [given, RecordedStudy("b", given.config, failed)]
-    read = StudyReader(tiny_checkpoint, given.config, ALGORITHM).read(given.trials[:5])
-    space = EncodedSpace(SPACE, {})
+    read = StudyEncoder(tiny_checkpoint, given.config, ALGORITHM).read(given.trials[:5])
+    space = SpaceTransform(SPACE, {})
     chances = read.metric_logits(space.points(space.encode([last.params]))).log_softmax(-1)[0]
     bin_of = int((read.scale.to_unit(torch.tensor([-(last.value or 0.0)]).double()) * 1000).long())
     difference = np.diff(prediction_losses(tiny_checkpoint, both))[0]
-    read_one = StudyReader(tiny_checkpoint, given.config, ALGORITHM).read(given.trials[:1])
+    read_one = StudyEncoder(tiny_checkpoint, given.config, ALGORITHM).read(given.trials[:1])
     first = read_one.metric_logits(space.points(space.encode([last.params]))).log_softmax(-1)[0]
     bin_one = (read_one.scale.to_unit(torch.tensor([-(last.value or 0.0)]).double()) * 1000).long()
     after_five = float(chances[min(max(bin_of, 0), 999)] - chances[1000])

@@ -1,4 +1,4 @@
-"""Questions that the model picks itself."""
+"""Queries that the model picks itself."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from optformer.acquisition import acquisition
-from optformer.checkpoint import Checkpoint
-from optformer.data.errors import ConfigError
+from optformer.data.studies.errors import ConfigError
+from optformer.model.checkpoint import Checkpoint
+from optformer.planning.acquisition import acquisition
 from optformer.tokenization.history import MetricKind
 from optformer.tokenization.vocabulary import Vocabulary
-from optformer.training.batch import StudyBatch
 from optformer.training.config import PriorConfig
 from optformer.training.mining import mine
-from optformer.training.prior import SyntheticPrior
+from optformer.training.mixtures.batch import StudyBatch
+from optformer.training.mixtures.prior import SyntheticPrior
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from optformer.config import ModelConfig
-from optformer.model import OptFormerModel
-from optformer.process_mixture import fit_processes
+from optformer.model.config import ModelConfig
+from optformer.model.gp_mixture import fit_processes
+from optformer.model.network import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import TrainingConfig
 from optformer.training.losses import study_losses
-from optformer.training.prior import SyntheticPrior
+from optformer.training.mixtures.prior import SyntheticPrior
 from optformer.training.speed import (
     SpeedMeter,
     fast_precision,

@@ -16,20 +16,20 @@ import yaml
 from accelerate import Accelerator
 from torch import Tensor
 
-import optformer.checkpoint as checkpoint_module
+import optformer.model.checkpoint as checkpoint_module
 import optformer.training.data_parallel as data_parallel
 import optformer.training.train as train_module
-from optformer.checkpoint import OF_RUN, load_checkpoint
-from optformer.config import ModelConfig
-from optformer.data.errors import CheckpointError, ConfigError, DivergedError
-from optformer.data.parameters import Categorical, Float, Int
-from optformer.data.space_files import save_space
-from optformer.data.spaces import SearchSpace
-from optformer.model import OptFormerModel
+from optformer.data.studies.errors import CheckpointError, ConfigError, DivergedError
+from optformer.data.studies.parameters import Categorical, Float, Int
+from optformer.data.studies.space_files import save_space
+from optformer.data.studies.spaces import SearchSpace
+from optformer.model.checkpoint import RUN_CHECKPOINT_DIR, load_checkpoint
+from optformer.model.config import ModelConfig
+from optformer.model.network import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary
-from optformer.training.batch import IGNORED
 from optformer.training.config import TableConfig, TrainingConfig
 from optformer.training.losses import Losses, negative_log_likelihood, study_losses
+from optformer.training.mixtures.batch import IGNORED
 from optformer.training.run_state import STATE
 from optformer.training.schedule import FINAL_RATE, make_optimizers, rate_at
 from optformer.training.train import Trainer, _Batches, train
@@ -107,8 +107,8 @@ def test_train__resumed_halfway__equals_a_straight_run(
     assert first["step"] == 6
     for one, other in zip(_flat(first), _flat(second), strict=True):
         assert torch.equal(one, other) if isinstance(one, Tensor) else one == other
-    weights = load_checkpoint(straight / OF_RUN).model.state_dict()
-    for name, weight in load_checkpoint(begun / OF_RUN).model.state_dict().items():
+    weights = load_checkpoint(straight / RUN_CHECKPOINT_DIR).model.state_dict()
+    for name, weight in load_checkpoint(begun / RUN_CHECKPOINT_DIR).model.state_dict().items():
         assert torch.equal(weight, weights[name])
 
 
@@ -125,7 +125,7 @@ def test_resume__optimizers__keep_their_peak_rates(
 
 def test_train__published_weights__are_the_average(straight: Path) -> None:
     state = _state(straight)
-    published = load_checkpoint(straight / OF_RUN).model.state_dict()
+    published = load_checkpoint(straight / RUN_CHECKPOINT_DIR).model.state_dict()
     moved = 0
     for name, weight in state["average"].items():
         assert torch.equal(published[name], weight.half().float())  # stored in half precision
@@ -134,7 +134,7 @@ def test_train__published_weights__are_the_average(straight: Path) -> None:
 
 
 def test_train__record__has_no_empty_field(straight: Path, vocabulary: Vocabulary) -> None:
-    run = load_checkpoint(straight / OF_RUN).run
+    run = load_checkpoint(straight / RUN_CHECKPOINT_DIR).run
     for name, value in run.items():
         assert value not in (None, "", [], {}), name
     assert run["steps"] == 6
@@ -295,7 +295,7 @@ def test_train__diverged_loss__stops_and_leaves_the_last_checkpoint(
     with pytest.raises(DivergedError, match="the loss became nan at step 3"):
         trainer.train()
     assert (begun / STATE).read_bytes() == before
-    assert load_checkpoint(begun / OF_RUN).run["steps"] == 3
+    assert load_checkpoint(begun / RUN_CHECKPOINT_DIR).run["steps"] == 3
 
 
 def test_train__loss_rises__warns_while_it_is_still_a_number(
@@ -372,7 +372,7 @@ def test_save__disk_full_while_publishing__leaves_everything_whole(
     monkeypatch.setattr(checkpoint_module, "save_file", full)
     with pytest.raises(CheckpointError, match=r"cannot write the checkpoint.*No space left"):
         trainer.train()
-    assert load_checkpoint(begun / OF_RUN).run["steps"] == _state(begun)["step"] == 3
+    assert load_checkpoint(begun / RUN_CHECKPOINT_DIR).run["steps"] == _state(begun)["step"] == 3
     assert sorted(begun.iterdir()) == before  # no half a checkpoint either
 
 
@@ -417,7 +417,7 @@ def test_train__schedule_by_the_clock__ends_with_a_checkpoint(
     trainer = _trainer(config, tmp_path)
     trainer.train()
     assert trainer.step == 1
-    assert load_checkpoint(tmp_path / OF_RUN).run["config"]["seconds"] == 1e-3
+    assert load_checkpoint(tmp_path / RUN_CHECKPOINT_DIR).run["config"]["seconds"] == 1e-3
     resumed = _trainer(config, tmp_path, resume=True)
     assert resumed.seconds == trainer.seconds >= 1e-3
     resumed.train()
@@ -486,13 +486,13 @@ def test_start_from__checkpoint__takes_its_weights_and_history(
     training_config: TrainingConfig, straight: Path, tmp_path: Path
 ) -> None:
     trainer = _trainer(training_config, tmp_path)
-    trainer.start_from(straight / OF_RUN)
-    published = load_checkpoint(straight / OF_RUN)
+    trainer.start_from(straight / RUN_CHECKPOINT_DIR)
+    published = load_checkpoint(straight / RUN_CHECKPOINT_DIR)
     weights = published.model.state_dict()
     for name, weight in trainer.core.state_dict().items():
         assert torch.equal(weight, weights[name])
     trainer.train(until=1)
-    (earlier,) = load_checkpoint(tmp_path / OF_RUN).run["earlier"]
+    (earlier,) = load_checkpoint(tmp_path / RUN_CHECKPOINT_DIR).run["earlier"]
     assert earlier["steps"] == published.run["steps"]
     assert earlier["config"] == published.run["config"]
 
@@ -501,12 +501,14 @@ def test_start_from__other_size__is_refused(
     training_config: TrainingConfig, straight: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match="small"):
-        _trainer(replace(training_config, model="small"), tmp_path).start_from(straight / OF_RUN)
+        _trainer(replace(training_config, model="small"), tmp_path).start_from(
+            straight / RUN_CHECKPOINT_DIR
+        )
 
 
 def test_train__weights_and_resume__is_refused(straight: Path) -> None:
     with pytest.raises(ConfigError, match="leave weights out"):
-        train("small.yaml", straight, resume=True, weights=straight / OF_RUN)
+        train("small.yaml", straight, resume=True, weights=straight / RUN_CHECKPOINT_DIR)
 
 
 def test_train__tables__are_learned_from_and_recorded(
@@ -542,7 +544,7 @@ def test_train__tables__are_learned_from_and_recorded(
     batch = trainer.prior.batch(2)
     text = trainer.vocabulary.decode(batch.metadata.ids[0][batch.metadata.mask[0]].tolist())
 
-    assert "toy" in load_checkpoint(run / OF_RUN).run["data"]["tables"][0]
+    assert "toy" in load_checkpoint(run / RUN_CHECKPOINT_DIR).run["data"]["tables"][0]
     assert (run / "emulator-toy.safetensors").exists()
     assert "<metric> acc" in text or "accuracy" in text
     again = Trainer(config, run, cpu=True, tables=tmp_path)  # the emulator is not fitted again

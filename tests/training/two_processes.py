@@ -17,13 +17,13 @@ import torch.multiprocessing
 from accelerate import Accelerator
 
 import optformer.training.train as train
-from optformer.config import ModelConfig
-from optformer.model import OptFormerModel
+from optformer.model.config import ModelConfig
+from optformer.model.network import OptFormerModel
 from optformer.tokenization.vocabulary import default_vocabulary
 from optformer.training.config import TrainingConfig
 from optformer.training.data_parallel import DataParallel, Parallel
+from optformer.training.mixtures.prior import SyntheticPrior
 from optformer.training.pipeline import Pipeline
-from optformer.training.prior import SyntheticPrior
 
 PROCESSES = 2
 MICRO_BATCHES = 2

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optformer.data.errors import ConfigError, DatasetError
-from optformer.data.parameters import Float, Value
-from optformer.data.space_files import load_space
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import Goal, StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import ConfigError, DatasetError
+from optformer.data.studies.parameters import Float, Value
+from optformer.data.studies.space_files import load_space
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import Goal, StudyConfig
+from optformer.data.studies.trials import Trial
 from optformer.serving.benchmarks import results, suites
 
 if TYPE_CHECKING:

@@ -16,20 +16,20 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from optformer.acquisition import bin_centres
-from optformer.checkpoint import Checkpoint
-from optformer.data.errors import MissingExtraError
-from optformer.data.parameters import Value
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
-from optformer.encoded_space import EncodedSpace
-from optformer.planner import ALGORITHM
-from optformer.scoring import StudyReader
+from optformer.data.studies.errors import MissingExtraError
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
+from optformer.model.checkpoint import Checkpoint
+from optformer.planning.acquisition import bin_centres
+from optformer.planning.planner import ALGORITHM
+from optformer.planning.space_transform import SpaceTransform
+from optformer.planning.study_encoder import StudyEncoder
 from optformer.serving.benchmarks.measures import Array
 from optformer.tokenization.history import objective_values
 from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
-from optformer.training.evaluate import binned_normal
-from optformer.training.questions import value_bins
+from optformer.training.evaluation.evaluate import binned_normal
+from optformer.training.mixtures.queries import value_bins
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ class CheckpointPredictor:
     @torch.no_grad()
     def __call__(self, question: Question) -> Answer:
         """See `Predictor`."""
-        space = EncodedSpace(question.config.space, {})
-        study = StudyReader(self._checkpoint, question.config, ALGORITHM).read(question.prefix)
+        space = SpaceTransform(question.config.space, {})
+        study = StudyEncoder(self._checkpoint, question.config, ALGORITHM).read(question.prefix)
         logits = study.metric_logits(space.points(space.encode(question.points)))
         chances = logits[:, :-1].double().softmax(-1)  # (N, Q)
         inside = chances.gather(-1, question.bins[:, None])
@@ -125,7 +125,7 @@ class GaussianProcessPredictor:
         from gpytorch.mlls import ExactMarginalLogLikelihood
 
         config = question.config
-        space = EncodedSpace(config.space, {})
+        space = SpaceTransform(config.space, {})
         known = [trial for trial in question.prefix if trial.value is not None]
         gains = [config.sign * trial.value for trial in known if trial.value is not None]
         inputs = _one_hot(space, [trial.params for trial in known])
@@ -140,7 +140,7 @@ class GaussianProcessPredictor:
         return Answer(below.numpy(), inside.numpy(), mean.numpy())
 
 
-def _one_hot(space: EncodedSpace, points: Sequence[Mapping[str, Value]]) -> torch.Tensor:
+def _one_hot(space: SpaceTransform, points: Sequence[Mapping[str, Value]]) -> torch.Tensor:
     """Numbers as they are and a column for each choice; nothing where a condition is not met."""
     values = space.encode(points)
     active = space.active(values)

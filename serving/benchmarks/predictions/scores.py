@@ -13,11 +13,11 @@ import numpy as np
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from optformer.data.errors import ConfigError, StudyError
+from optformer.data.studies.errors import ConfigError, StudyError
 from optformer.serving.benchmarks.measures import Array
 from optformer.serving.benchmarks.predictions.histories import RealHistory
 from optformer.serving.benchmarks.predictions.predictors import Predictor, Question
-from optformer.training.estimates import Estimate, mean
+from optformer.training.evaluation.bootstrap import Estimate, mean
 
 PREFIXES = (10, 20, 40)
 """Numbers of known trials."""

@@ -6,7 +6,7 @@ import base64
 import re
 from pathlib import Path
 
-from optformer.data.errors import MissingExtraError
+from optformer.data.studies.errors import MissingExtraError
 
 _PAGE = """\
 <!DOCTYPE html>

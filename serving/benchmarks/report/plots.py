@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optformer.data.errors import MissingExtraError
+from optformer.data.studies.errors import MissingExtraError
 from optformer.serving.benchmarks.report.scores import SuiteScore
 from optformer.serving.benchmarks.report.text import REGRET_LEVELS
-from optformer.training.estimates import bootstrap_limits
+from optformer.training.evaluation.bootstrap import bootstrap_limits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

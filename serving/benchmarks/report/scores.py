@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optformer.data.errors import StudyError
+from optformer.data.studies.errors import StudyError
 from optformer.serving.benchmarks import results
 from optformer.serving.benchmarks.measures import (
     Array,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import friedmanchisquare, wilcoxon
 
-from optformer.data.errors import MissingExtraError
+from optformer.data.studies.errors import MissingExtraError
 from optformer.serving.benchmarks.measures import Array
 
 LEVEL = 0.05

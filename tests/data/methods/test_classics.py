@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from optformer.data.errors import ConfigError
 from optformer.data.methods.base import SearchMethod
 from optformer.data.methods.grid import Grid, ShuffledGrid
 from optformer.data.methods.local_search import HillClimbing
 from optformer.data.methods.quasi_random import QuasiRandom
 from optformer.data.methods.random_search import RandomSearch
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 
 SQUARE = StudyConfig(SearchSpace(x=Float(0, 1), y=Float(0, 1)), "score", "maximize")
 

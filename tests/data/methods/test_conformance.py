@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optformer.data.errors import ConfigError, SpaceExhaustedError
 from optformer.data.methods import SearchMethod, create, names
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import Goal, StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import ConfigError, SpaceExhaustedError
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import Goal, StudyConfig
+from optformer.data.studies.trials import Trial
 
 SPACES = {
     "continuous": SearchSpace(x=Float(0, 1), y=Float(1e-4, 1, log=True)),

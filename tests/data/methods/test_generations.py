@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from optformer.data.errors import ConfigError, MissingExtraError
 from optformer.data.methods.cma_es import RelaxedCmaEs
 from optformer.data.methods.generations import Array, GenerationalMethod, Strategy
 from optformer.data.methods.learned_evolution import LearnedEvolution
 from optformer.data.methods.random_search import RandomSearch
-from optformer.data.parameters import Categorical, Float, Int, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import ConfigError, MissingExtraError
+from optformer.data.studies.parameters import Categorical, Float, Int, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 
 MIXED = StudyConfig(
     SearchSpace(

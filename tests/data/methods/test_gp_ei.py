@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from optformer.data.errors import ConfigError
 from optformer.data.methods import SearchMethod, create
 from optformer.data.methods.gp_ei import GaussianProcessEI, GaussianProcessUCB
-from optformer.data.parameters import Categorical, Float, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Categorical, Float, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 
 CONFIG = StudyConfig(
     SearchSpace(x=Float(0.0, 1.0), kind=Categorical(["a", "b", "c"])), "loss", "minimize"

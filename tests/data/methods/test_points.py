@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optformer.data.methods.points import from_uniform, mutate, point_key, to_uniform
-from optformer.data.parameters import Categorical, Float, Int, Ordinal, Parameter
-from optformer.data.spaces import SearchSpace
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Parameter
+from optformer.data.studies.spaces import SearchSpace
 
 PARAMETERS: list[Parameter] = [
     Float(-1.0, 3.0),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from optformer.data.errors import ConfigError
 from optformer.data.methods import create, names, register, registry
 from optformer.data.methods.random_search import RandomSearch
-from optformer.data.parameters import Float
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Float
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 
 CONFIG = StudyConfig(SearchSpace(x=Float(0, 1)), "score", "maximize")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optformer.data.errors import ConfigError
 from optformer.data.methods.random_search import RandomSearch
 from optformer.data.methods.regularized_evolution import RegularizedEvolution
-from optformer.data.parameters import Categorical, Float, Ordinal, Value
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import Goal, StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Categorical, Float, Ordinal, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import Goal, StudyConfig
+from optformer.data.studies.trials import Trial
 
 WORD = SearchSpace({f"letter{i}": Categorical(list("abcdef")) for i in range(12)})
 

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from optformer.data.errors import ConfigError, MissingExtraError
 from optformer.data.objectives import bbob
-from optformer.data.parameters import Float
+from optformer.data.studies.errors import ConfigError, MissingExtraError
+from optformer.data.studies.parameters import Float
 
 cocoex = pytest.importorskip("cocoex")
 

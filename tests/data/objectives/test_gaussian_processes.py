@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optformer.data.errors import ConfigError
 from optformer.data.objectives import gaussian_processes
 from optformer.data.objectives.gaussian_processes import NAMES, Sample, gp_objective
+from optformer.data.studies.errors import ConfigError
 
 
 def test_names__of_the_suite__are_every_kernel_in_1_to_8_dimensions() -> None:

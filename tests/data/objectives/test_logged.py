@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optformer.data.errors import ConfigError, ObjectiveError
 from optformer.data.objectives.logged import LoggedStudies
-from optformer.data.parameters import Categorical, Float, Int
-from optformer.data.space_files import save_space
-from optformer.data.spaces import SearchSpace
+from optformer.data.studies.errors import ConfigError, ObjectiveError
+from optformer.data.studies.parameters import Categorical, Float, Int
+from optformer.data.studies.space_files import save_space
+from optformer.data.studies.spaces import SearchSpace
 
 SPACE = SearchSpace(
     lr=Float(1e-4, 1.0, log=True),

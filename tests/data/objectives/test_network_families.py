@@ -14,7 +14,6 @@ import torch
 from sklearn.base import clone
 from torch.nn import functional
 
-from optformer.data.errors import ObjectiveError
 from optformer.data.objectives.network_families import NETWORK_FAMILIES
 from optformer.data.objectives.network_model import (
     NetworkClassifier,
@@ -25,7 +24,8 @@ from optformer.data.objectives.network_model import (
     _Descent,
 )
 from optformer.data.objectives.sklearn_families import FAMILIES, find_pair, sklearn_objective
-from optformer.data.parameters import Value
+from optformer.data.studies.errors import ObjectiveError
+from optformer.data.studies.parameters import Value
 
 DATA = ("classification-0", "regression-1")
 SANE: Mapping[str, Mapping[str, Value]] = {

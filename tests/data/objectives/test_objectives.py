@@ -12,7 +12,6 @@ import warnings
 import numpy as np
 import pytest
 
-from optformer.data.errors import ObjectiveError, SearchSpaceError
 from optformer.data.objectives import Objective
 from optformer.data.objectives.digits import digits_objective, final_test_accuracy
 from optformer.data.objectives.fitting import Array, folds, holdout, mean_score, r2
@@ -21,9 +20,10 @@ from optformer.data.objectives.sklearn_tasks import (
     RESERVED_FAMILIES,
     dev_tasks,
 )
-from optformer.data.parameters import Float
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ObjectiveError, SearchSpaceError
+from optformer.data.studies.parameters import Float
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 
 TASKS = {task.name: task for task in dev_tasks()}
 NETWORK = {

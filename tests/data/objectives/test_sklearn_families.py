@@ -10,7 +10,6 @@ import warnings
 import numpy as np
 import pytest
 
-from optformer.data.errors import ConfigError, ObjectiveError
 from optformer.data.objectives.sklearn_benchmark_families import BENCHMARK_FAMILIES
 from optformer.data.objectives.sklearn_datasets import DATASETS, splits
 from optformer.data.objectives.sklearn_families import (
@@ -25,6 +24,7 @@ from optformer.data.objectives.sklearn_tasks import (
     RESERVED_FAMILIES,
     dev_tasks,
 )
+from optformer.data.studies.errors import ConfigError, ObjectiveError
 
 QUICK = ["decision-tree-impedance", "sgd-wine", "gaussian-process-low-rank"]
 

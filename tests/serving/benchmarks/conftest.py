@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optformer.data.errors import ObjectiveError
 from optformer.data.methods import registry
-from optformer.data.parameters import Categorical, Float, Ordinal
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import ObjectiveError
+from optformer.data.studies.parameters import Categorical, Float, Ordinal
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 from optformer.serving.benchmarks import runs, suites
 from optformer.serving.benchmarks.suites import Suite, Task
 

@@ -11,10 +11,10 @@ import torch
 
 pytest.importorskip("botorch")
 
-from optformer.data.parameters import Categorical, Float, Int, Ordinal
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 from optformer.serving.benchmarks import botorch_rivals
 from optformer.serving.benchmarks.botorch_rivals import START_TRIALS, QLogEI, _Encoding
 

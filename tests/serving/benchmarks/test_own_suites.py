@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from optformer.data.errors import ConfigError
-from optformer.data.parameters import Float
-from optformer.data.space_files import save_space
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.parameters import Float
+from optformer.data.studies.space_files import save_space
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 from optformer.serving.benchmarks import results, runner
 from optformer.serving.benchmarks.own_suites import logs_suite_name
 from optformer.serving.benchmarks.results import RunKey
@@ -21,9 +21,9 @@ from optformer.serving.benchmarks.suites import Task, get_suite, load_task
 from optformer.serving.cli import main
 
 MODULE = """
-from optformer.data.parameters import Float
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.parameters import Float
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 from optformer.serving.benchmarks.suites import Suite, Task
 
 SPACE = SearchSpace(x=Float(-1.0, 1.0))
@@ -171,9 +171,9 @@ def test_command__suite_that_is_not_there__runs_nothing(
 
 
 OTHERS = """
-from optformer.data.parameters import Float
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.parameters import Float
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 from optformer.serving.benchmarks.suites import Task
 
 CONFIG = StudyConfig(SearchSpace(x=Float(-1.0, 2.0)), "value", "minimize")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optformer.data.errors import MissingExtraError, StorageError, StudyError
+from optformer.data.studies.errors import MissingExtraError, StorageError, StudyError
 from optformer.serving.benchmarks.report import score_runs, write_report
 from optformer.serving.benchmarks.report.page import page
 from optformer.serving.benchmarks.report.significance import compare, differing

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from optformer.data.errors import MissingExtraError, StorageError
+from optformer.data.studies.errors import MissingExtraError, StorageError
 from optformer.serving.benchmarks import results
 from optformer.serving.benchmarks.results import (
     Reference,

@@ -15,12 +15,12 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from optformer.data.errors import CheckpointError, ConfigError, MissingExtraError
 from optformer.data.methods import registry
-from optformer.data.parameters import Categorical, Float, Int, Ordinal
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.studies.errors import CheckpointError, ConfigError, MissingExtraError
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.benchmarks import rivals
 from optformer.serving.benchmarks.optuna_rivals import SAMPLERS, OptunaRival, distribution
 
@@ -245,9 +245,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Loaded]:
     ) -> _FakePlanner:
         return planners.setdefault((strategy, batch_mode, model), _FakePlanner())
 
-    module = ModuleType("optformer.planner")
+    module = ModuleType("optformer.planning.planner")
     module.load_planner = load_planner  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "optformer.planner", module)
+    monkeypatch.setitem(sys.modules, "optformer.planning.planner", module)
     rivals._planner.cache_clear()
     yield planners
     rivals._planner.cache_clear()

@@ -14,9 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optformer.data.errors import ConfigError, MissingExtraError, ObjectiveError, StorageError
 from optformer.data.methods import registry
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import (
+    ConfigError,
+    MissingExtraError,
+    ObjectiveError,
+    StorageError,
+)
+from optformer.data.studies.trials import Trial
 from optformer.serving.benchmarks import results, rivals, runs, suites
 from optformer.serving.benchmarks.results import RunKey
 from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
@@ -302,9 +307,9 @@ def _killed_suite(folder: Path) -> str:
 
 _SLOW_SUITE = """
 import time
-from optformer.data.parameters import Float
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.parameters import Float
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 from optformer.serving.benchmarks.suites import Suite, Task
 
 CONFIG = StudyConfig(space=SearchSpace(x=Float(0.0, 1.0)), metric="y", goal="maximize")

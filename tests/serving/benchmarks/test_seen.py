@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from optformer.checkpoint import SHIPPED
-from optformer.data.errors import CheckpointError
+from optformer.data.studies.errors import CheckpointError
+from optformer.model.checkpoint import SHIPPED
 from optformer.serving.benchmarks import results
 from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
 from optformer.serving.benchmarks.seen import tasks_in_training, was_seen

@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("smac")
 
-from optformer.data.parameters import Categorical, Float, Int, Ordinal
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 from optformer.serving.benchmarks.smac_rivals import SmacRival, _Space
 
 SPACE = SearchSpace(

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optformer.data.errors import ConfigError, MissingExtraError
-from optformer.data.parameters import Categorical, Ordinal
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
+from optformer.data.studies.errors import ConfigError, MissingExtraError
+from optformer.data.studies.parameters import Categorical, Ordinal
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
 from optformer.serving.benchmarks.suites import (
     Suite,
     Task,

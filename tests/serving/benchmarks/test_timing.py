@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from optformer.data.errors import ConfigError, ObjectiveError
+from optformer.data.studies.errors import ConfigError, ObjectiveError
 from optformer.serving.benchmarks import timing
 from optformer.serving.benchmarks.timing import (
     FreshProcess,

@@ -11,7 +11,7 @@ from statistics import StatisticsError, median
 
 import pytest
 
-from optformer.data.errors import MissingExtraError, ObjectiveError
+from optformer.data.studies.errors import MissingExtraError, ObjectiveError
 from optformer.serving.benchmarks import results
 from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
 from optformer.serving.benchmarks.workers import open_workers

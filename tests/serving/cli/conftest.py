@@ -17,16 +17,16 @@ LAUNCHER = Path(__file__).parent / "random_optformer.py"
 @pytest.fixture
 def random_planner(monkeypatch: pytest.MonkeyPatch) -> type:
     """Puts a random planner in place of the model; gives its class."""
-    monkeypatch.delitem(sys.modules, "optformer.planner", raising=False)
+    monkeypatch.delitem(sys.modules, "optformer.planning.planner", raising=False)
     module = runpy.run_path(str(LAUNCHER))
     before = sys.modules.copy()
     module["install"]()
-    installed = sys.modules["optformer.planner"]
-    if "optformer.planner" in before:
-        sys.modules["optformer.planner"] = before["optformer.planner"]
+    installed = sys.modules["optformer.planning.planner"]
+    if "optformer.planning.planner" in before:
+        sys.modules["optformer.planning.planner"] = before["optformer.planning.planner"]
     else:
-        del sys.modules["optformer.planner"]
-    monkeypatch.setitem(sys.modules, "optformer.planner", installed)
+        del sys.modules["optformer.planning.planner"]
+    monkeypatch.setitem(sys.modules, "optformer.planning.planner", installed)
     planner: type = module["RandomPlanner"]
     return planner
 

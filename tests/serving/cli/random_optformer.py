@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from optformer.data.errors import SpaceExhaustedError
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import SpaceExhaustedError
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class RandomPlanner:
 
 def install() -> None:
     """Put the planner where `Study` looks for the real one."""
-    module: Any = types.ModuleType("optformer.planner")
+    module: Any = types.ModuleType("optformer.planning.planner")
     module.load_planner = lambda model=None, **options: RandomPlanner()
-    sys.modules["optformer.planner"] = module
+    sys.modules["optformer.planning.planner"] = module
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from optformer.data.errors import ObjectiveError
 from optformer.data.objectives import Objective
 from optformer.data.objectives.digits import digits_objective
+from optformer.data.studies.errors import ObjectiveError
 from optformer.serving.cli import main
-from optformer.serving.study import load_study
+from optformer.serving.study.study import load_study
 
 
 def quick(params: Mapping[str, Any]) -> float:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from optformer.data.generation import GenerationSummary
+from optformer.data.corpora.generation import GenerationSummary
 from optformer.serving.cli import main
 
 
@@ -31,7 +31,7 @@ def test_generate__studies_failed__names_them_and_exits_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     summary = GenerationSummary(3, 0, {"splines-phase/random/1": "it died"}, ["svm-digits"])
-    monkeypatch.setattr("optformer.data.generation.generate", lambda *_, **__: summary)
+    monkeypatch.setattr("optformer.data.corpora.generation.generate", lambda *_, **__: summary)
     command = ["generate", "--methods", "random", "--objectives", "*"]
     assert main([*command, "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from optformer._version import __version__
-from optformer.data.errors import StudyError
+from optformer.data.studies.errors import StudyError
 from optformer.serving import cli
 
 

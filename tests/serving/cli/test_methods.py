@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from optformer.data.architectures import registry as architectures
-from optformer.data.optimizer_search import registry as rules
-from optformer.data.populations import registry as populations
+from optformer.data.systems.architectures import registry as architectures
+from optformer.data.systems.optimizer_search import registry as rules
+from optformer.data.systems.populations import registry as populations
 from optformer.serving.benchmarks.rivals import method_names
 from optformer.serving.cli import main
 

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from optformer.serving.cli import main
-from optformer.serving.study import Study
+from optformer.serving.study.study import Study
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ prior: {parameters: {1: 1.0}, max_trials: 8, tokens: 64, probes: 4, tail: 2,
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A tiny model after one training step, so that its record is a real one."""
-    monkeypatch.setattr("optformer.training.evaluate._MARGINAL_STUDIES", 16)
+    monkeypatch.setattr("optformer.training.evaluation.evaluate._MARGINAL_STUDIES", 16)
     config = tmp_path / "fixture.yaml"
     config.write_text(CONFIG.replace("steps: 4", "steps: 1"))
     return str(train(config, tmp_path / "fixture", cpu=True))

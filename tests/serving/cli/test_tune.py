@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from optformer.data.errors import CheckpointError
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial, TrialStatus
+from optformer.data.studies.errors import CheckpointError
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.cli import main
-from optformer.serving.locks import locked
-from optformer.serving.study import Study, load_study
+from optformer.serving.study.locks import locked
+from optformer.serving.study.study import Study, load_study
 
 SPACE = """
 lr: {type: float, low: 1e-5, high: 1e-1, log: true}
@@ -241,7 +241,7 @@ def test_tune__missing_model__leaves_no_study_behind(
         raise CheckpointError(f"no checkpoint at {model}")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["optformer.planner"], "load_planner", load_planner)
+        patch.setattr(sys.modules["optformer.planning.planner"], "load_planner", load_planner)
         assert tune(GOOD, "--trials", "1", "--model", "nowhere") == 2
     assert f"no checkpoint at {tmp_path / 'nowhere'}" in capsys.readouterr().err
     assert tune(GOOD, "--trials", "1") == 0

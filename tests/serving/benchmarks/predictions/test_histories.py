@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optformer.data.errors import ConfigError, DatasetError, SearchSpaceError
-from optformer.data.studies import Goal
+from optformer.data.studies.errors import ConfigError, DatasetError, SearchSpaceError
+from optformer.data.studies.study_config import Goal
 from optformer.serving.benchmarks.predictions.histories import RealHistory, load_histories
 from optformer.serving.benchmarks.results import Row, RunKey, write_run
 

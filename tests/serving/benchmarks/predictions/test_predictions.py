@@ -11,12 +11,12 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from optformer.checkpoint import load_checkpoint
-from optformer.data.errors import ConfigError, MissingExtraError, StudyError
-from optformer.data.parameters import Categorical, Float
-from optformer.data.spaces import SearchSpace
-from optformer.data.studies import StudyConfig
-from optformer.data.trials import Trial
+from optformer.data.studies.errors import ConfigError, MissingExtraError, StudyError
+from optformer.data.studies.parameters import Categorical, Float
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
+from optformer.model.checkpoint import load_checkpoint
 from optformer.serving.benchmarks.predictions.histories import RealHistory
 from optformer.serving.benchmarks.predictions.predictors import (
     Answer,
@@ -27,7 +27,7 @@ from optformer.serving.benchmarks.predictions.predictors import (
 from optformer.serving.benchmarks.predictions.report import write_predictions
 from optformer.serving.benchmarks.predictions.scores import score_predictions
 from optformer.tokenization.symbols import NUM_BINS
-from optformer.training.evaluate import binned_normal
+from optformer.training.evaluation.evaluate import binned_normal
 
 CONFIG = StudyConfig(
     SearchSpace(x=Float(0.0, 1.0), kind=Categorical(["a", "b"])), "loss", "minimize"

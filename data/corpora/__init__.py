@@ -1,0 +1,1 @@
+"""What the model learns from: synthetic, emulated, generated and recorded studies."""

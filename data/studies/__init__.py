@@ -1,0 +1,1 @@
+"""What a study is: parameters, spaces, trials, configurations, errors and files."""

@@ -1,0 +1,180 @@
+"""What a study is about: the space, the metric and its goal, and free metadata."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from optformer.data.studies.errors import MetricError, StudyError
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.spaces import SearchSpace
+
+Goal = Literal["maximize", "minimize"]
+
+
+class Weighted:
+    """A measure that adds several metrics with weights, such as accuracy against cost.
+
+    `Weighted(accuracy=1.0, flops=-1e-9)` is 1.0 x accuracy - 1e-9 x flops. Metrics whose names
+    are no identifiers go into a mapping: `Weighted({"val/acc": 1.0})`.
+
+    Raises:
+        MetricError: There is no weight, or one is not a finite number.
+    """
+
+    def __init__(self, weights: Mapping[str, float] | None = None, /, **named: float):
+        self.weights: dict[str, float] = {
+            name: _finite(f"weight of {name!r}", weight)
+            for name, weight in {**(weights or {}), **named}.items()
+        }
+        if not self.weights:
+            raise MetricError("Weighted needs at least one metric, got none")
+
+    def __repr__(self) -> str:
+        return f"Weighted({self.weights!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Weighted) and self.weights == other.weights
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self.weights.items())))
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Everything about a study but its history.
+
+    Attributes:
+        space: What is searched.
+        metric: Name of the metric, or a weighted sum of several.
+        goal: "maximize" or "minimize".
+        metadata: Free text about the task (task, data set, model, anything).
+        fixed: Parameters held at one value for the whole study.
+
+    Raises:
+        StudyError: The goal is unknown, or metadata is not text.
+        MetricError: The metric's name is empty.
+        SearchSpaceError: A fixed value is not legal.
+    """
+
+    space: SearchSpace
+    metric: str | Weighted
+    goal: Goal
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.space, SearchSpace):
+            raise StudyError(f"space must be a SearchSpace, got {type(self.space).__name__}")
+        if self.goal not in ("maximize", "minimize"):
+            raise StudyError(f"goal must be 'maximize' or 'minimize', got {self.goal!r}")
+        if isinstance(self.metric, str) and not self.metric.strip():
+            raise MetricError("metric must be a name, got an empty one")
+        if not isinstance(self.metric, str | Weighted):
+            raise MetricError(
+                f"metric must be a name or a Weighted, got {type(self.metric).__name__}"
+            )
+        for name in ("metadata", "fixed"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise StudyError(f"{name} must be a mapping, got {getattr(self, name)!r}")
+        for key, text in self.metadata.items():
+            if not isinstance(key, str) or not isinstance(text, str | int | float | bool):
+                raise StudyError(f"metadata[{key!r}] must be text or a number, got {text!r}")
+        object.__setattr__(self, "metadata", {k: str(v) for k, v in self.metadata.items()})
+        fixed = {name: self.space.validate_value(name, v) for name, v in self.fixed.items()}
+        object.__setattr__(self, "fixed", fixed)
+
+    @property
+    def metric_name(self) -> str:
+        """The metric in words: its name, or the weighted sum spelled out."""
+        if isinstance(self.metric, str):
+            return self.metric
+        return " + ".join(f"{weight:g} {name}" for name, weight in self.metric.weights.items())
+
+    @property
+    def sign(self) -> float:
+        """1.0 when the metric is maximized, -1.0 when it is minimized."""
+        return 1.0 if self.goal == "maximize" else -1.0
+
+    def measure(self, value: float | Mapping[str, float]) -> tuple[float, dict[str, float]]:
+        """Turn what was observed into the one searched value and all stored metrics.
+
+        Args:
+            value: The metric's value, or a mapping of several metrics by name.
+
+        Returns:
+            The searched value (maybe NaN or infinite), and the metrics given by name.
+
+        Raises:
+            MetricError: A needed metric is missing, or something is not a number.
+        """
+        if not isinstance(value, Mapping):
+            if isinstance(self.metric, Weighted):
+                raise MetricError(
+                    f"this study weighs {sorted(self.metric.weights)}; "
+                    f"observe a mapping with these metrics, got {value!r}"
+                )
+            return _number(f"metric {self.metric!r}", value), {}
+        metrics = {str(name): _number(f"metric {name!r}", v) for name, v in value.items()}
+        weights = self.metric.weights if isinstance(self.metric, Weighted) else {self.metric: 1.0}
+        for name in weights:
+            if name not in metrics:
+                raise MetricError(f"metric {name!r} is missing; got {sorted(metrics)}")
+        return sum(weight * metrics[name] for name, weight in weights.items()), metrics
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain JSON-ready values; `from_dict` reads them back."""
+        metric: Any = self.metric
+        if isinstance(metric, Weighted):
+            metric = {"weighted": dict(metric.weights)}
+        return {
+            "space": self.space.to_dict(),
+            "metric": metric,
+            "goal": self.goal,
+            "metadata": dict(self.metadata),
+            "fixed": dict(self.fixed),
+        }
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> StudyConfig:
+        """Read a configuration written by `to_dict`.
+
+        Raises:
+            StudyError: A field is unknown or missing.
+        """
+        fields = dict(described)
+        missing = {"space", "metric", "goal"} - fields.keys()
+        unknown = fields.keys() - {"space", "metric", "goal", "metadata", "fixed"}
+        if missing or unknown:
+            raise StudyError(
+                f"a study's description lacks {sorted(missing)} and has unknown {sorted(unknown)}"
+            )
+        metric = fields["metric"]
+        if isinstance(metric, Mapping):
+            metric = Weighted(metric.get("weighted", {}))
+        return cls(
+            space=SearchSpace.from_dict(fields["space"]),
+            metric=metric,
+            goal=fields["goal"],
+            metadata=fields.get("metadata", {}),
+            fixed=fields.get("fixed", {}),
+        )
+
+
+def _number(what: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise MetricError(f"{what} must be a number, got {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise MetricError(f"{what} must be a number below 1e308, got a larger one") from None
+
+
+def _finite(what: str, value: Any) -> float:
+    number = _number(what, value)
+    if not math.isfinite(number):
+        raise MetricError(f"{what} must be finite, got {value!r}")
+    return number

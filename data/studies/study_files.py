@@ -1,0 +1,97 @@
+"""Recorded studies in one file: JSON lines, a study a line, with everything that was tried."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optformer.data.studies.errors import DatasetError, OptFormerError
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
+
+SUFFIX = ".studies.jsonl"
+"""How the names of such files end."""
+
+
+@dataclass(frozen=True)
+class RecordedStudy:
+    """A study that was run.
+
+    Attributes:
+        name: What it is called where it was run.
+        config: Space, metric, goal and metadata.
+        trials: In their order.
+    """
+
+    name: str
+    config: StudyConfig
+    trials: tuple[Trial, ...]
+
+
+def write_studies(path: Path, studies: Iterable[RecordedStudy]) -> None:
+    """Write studies: to a temporary file beside the target first, then renamed.
+
+    Raises:
+        DatasetError: The file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(_described(study)) + "\n" for study in studies)
+        temporary.replace(path)
+    except OSError as error:
+        raise DatasetError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_studies(path: Path) -> Iterator[RecordedStudy]:
+    """Read studies back, in their order.
+
+    Raises:
+        DatasetError: The file cannot be read, or a line is no study; the message names the line.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield _read(json.loads(line))
+                except (ValueError, KeyError, TypeError, OptFormerError) as error:
+                    raise DatasetError(f"{path}, line {number} is no study: {error}") from error
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _described(study: RecordedStudy) -> dict[str, Any]:
+    return {
+        "name": study.name,
+        "config": study.config.to_dict(),
+        "trials": [
+            {
+                "number": trial.number,
+                "params": dict(trial.params),
+                "status": trial.status.value,
+                "value": trial.value,
+                "reason": trial.reason,
+            }
+            for trial in study.trials
+        ],
+    }
+
+
+def _read(described: dict[str, Any]) -> RecordedStudy:
+    config = StudyConfig.from_dict(described["config"])
+    trials = tuple(
+        Trial(
+            number=entry["number"],
+            params=entry["params"],
+            status=TrialStatus(entry["status"]),
+            value=entry["value"],
+            reason=entry["reason"],
+            study=described["name"],
+        )
+        for entry in described["trials"]
+    )
+    return RecordedStudy(described["name"], config, trials)

@@ -1,0 +1,1 @@
+"""Systems that train while they search: populations, architectures, update rules."""

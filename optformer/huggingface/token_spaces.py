@@ -1,0 +1,154 @@
+"""Search spaces as the tokens of their metadata tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from optformer.data.studies.errors import TokenizationError
+from optformer.model.network import EncodedMetadata, OptFormerModel
+from optformer.model.tensors import metadata_batch, to_device
+from optformer.planning.space_transform import SpaceTransform
+from optformer.tokenization import symbols as sym
+from optformer.tokenization.binning import quantize
+from optformer.tokenization.history import ValueKind
+from optformer.tokenization.legality import legal_values
+from optformer.tokenization.metadata import encode_metadata, metadata_from_text
+from optformer.tokenization.vocabulary import Vocabulary
+
+NOT_FORCED = -1
+"""Instead of the token of a parameter that is not fixed."""
+
+_INACTIVE, _MISSING = sym.SYMBOL_IDS[sym.INACTIVE], sym.SYMBOL_IDS[sym.MISSING]
+_PAD = sym.SYMBOL_IDS[sym.PAD]
+
+
+class TokenSpace:
+    """A search space as the tokens of its metadata tell it.
+
+    Attributes:
+        encoding: The metadata, with the parameter and choice of each token.
+        legal: Bins and choices of each slot, bool, (P, Q + max_choices).
+        values: What number each bin stands for in each slot, float32, (P, Q).
+        forced: Token of each slot that is fixed for the whole study, -1 for none, int64, (P,).
+        readable: Tokens that may stand in each slot, bool, (P, V).
+
+    Args:
+        ids: Token ids of the metadata.
+        vocabulary: What they mean.
+
+    Raises:
+        TokenizationError: The ids are not the metadata of a study.
+    """
+
+    def __init__(self, ids: Sequence[int], vocabulary: Vocabulary):
+        config, algorithm = metadata_from_text(vocabulary.decode(ids))
+        self.encoding = encode_metadata(config, vocabulary, algorithm=algorithm)
+        if self.encoding.ids.tolist() != list(ids):
+            raise TokenizationError(
+                "the metadata is cut into other tokens than this vocabulary gives; encode the "
+                "study with the tokenizer of the checkpoint"
+            )
+        self.legal = legal_values(config.space)
+        self._space = SpaceTransform(config.space, {})
+        self._conditional = any(parameter.when for parameter in config.space.values())
+        parameters = len(config.space)
+        centres = (np.arange(sym.NUM_BINS) + 0.5) / sym.NUM_BINS
+        self.values = np.stack(
+            [centres if grid is None else _nearest(grid, centres) for grid in self._space.grids]
+        ).astype(np.float32)
+        self.forced = np.full(parameters, NOT_FORCED)
+        for slot, value in SpaceTransform(config.space, config.fixed).fixed.items():
+            if self._space.is_choice[slot]:
+                self.forced[slot] = sym.CHOICES.start + int(value)
+            else:
+                self.forced[slot] = sym.BINS.start + quantize(value)
+                self.values[slot, quantize(value)] = value
+        self.readable = np.zeros((parameters, vocabulary.size), dtype=bool)
+        self.readable[:, [_INACTIVE, _MISSING, _PAD]] = True
+        self.readable[~self._space.is_choice, sym.BINS.start : sym.BINS.stop] = True
+        self.readable[:, sym.CHOICES.start : sym.CHOICES.stop] = self.legal[:, sym.NUM_BINS :]
+
+    def active(self, values: NDArray[np.float32], kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which parameters take part, given those before them, (..., P)."""
+        if not self._conditional:
+            return np.ones(values.shape, dtype=bool)
+        rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
+        legal = self._space.legal(rows)
+        # Whoever depends on a value that nobody recorded is inactive.
+        legal[kinds.reshape(rows.shape) == ValueKind.MISSING] = np.nan
+        return self._space.active(legal).reshape(values.shape)
+
+
+@lru_cache(maxsize=256)
+def _token_space(ids: tuple[int, ...], vocabulary: Vocabulary) -> TokenSpace:
+    return TokenSpace(ids, vocabulary)
+
+
+@dataclass(frozen=True)
+class TokenSpaces:
+    """S spaces with the same number of parameters, read by the model.
+
+    Attributes:
+        spaces: What their metadata says.
+        memory: How the model reads it.
+        values: Number of each bin, float32, (S, P, Q).
+        forced: Fixed tokens, int64, (S, P).
+        readable: Tokens that may stand in each slot, bool, (S, P, V).
+    """
+
+    spaces: tuple[TokenSpace, ...]
+    memory: EncodedMetadata
+    values: Tensor
+    forced: Tensor
+    readable: Tensor
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters P."""
+        return self.values.shape[1]
+
+
+def read_metadata(
+    model: OptFormerModel, rows: Sequence[Sequence[int]], vocabulary: Vocabulary
+) -> list[tuple[list[int], TokenSpaces]]:
+    """Read the metadata of several studies.
+
+    Args:
+        model: The network.
+        rows: Token ids of each study's metadata, without padding.
+        vocabulary: What they mean.
+
+    Returns:
+        For every number of parameters that occurs: which rows have it, and their spaces.
+
+    Raises:
+        TokenizationError: A row is not the metadata of a study.
+    """
+    spaces = [_token_space(tuple(row), vocabulary) for row in rows]
+    device = model.star.device
+    groups: list[tuple[list[int], TokenSpaces]] = []
+    for parameters in sorted({len(space.forced) for space in spaces}):
+        index = [i for i, space in enumerate(spaces) if len(space.forced) == parameters]
+        group = tuple(spaces[i] for i in index)
+        metadata = metadata_batch([s.encoding for s in group], [s.legal for s in group])
+        read = TokenSpaces(
+            spaces=group,
+            memory=model.encode_metadata(to_device(metadata, device)),
+            values=torch.from_numpy(np.stack([s.values for s in group])).to(device),
+            forced=torch.from_numpy(np.stack([s.forced for s in group])).to(device),
+            readable=torch.from_numpy(np.stack([s.readable for s in group])).to(device),
+        )
+        groups.append((index, read))
+    return groups
+
+
+def _nearest(levels: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    nearest: NDArray[np.float64] = levels[np.abs(levels[:, None] - numbers).argmin(0)]
+    return nearest

@@ -1,0 +1,1 @@
+"""The network, the Gaussian-process mixture it consults, and its checkpoints."""

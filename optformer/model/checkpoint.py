@@ -1,0 +1,187 @@
+"""Checkpoints: a directory with weights, configuration, vocabulary and the record of the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from optformer.data.studies.errors import CheckpointError, ConfigError
+from optformer.model.config import ModelConfig
+from optformer.model.network import OptFormerModel
+from optformer.tokenization.vocabulary import Vocabulary
+
+FORMAT_VERSION = 3
+"""Version 1 had no weights for the Gaussian processes that the model consults, and 2 none for what
+a parameter means in whatever slot it stands; both are still read."""
+
+WEIGHTS_ADDED_IN = {
+    2: ("process_trial.weight", "process_query.weight", "process_gate.weight"),
+    3: ("slot_meaning.weight", "slot_study.weight"),
+}
+"""Weights that came with a version; at zero they leave the answers of an older model alone."""
+
+SHIPPED = Path(__file__).parents[1] / "checkpoints" / "small"
+
+WEIGHTS, CONFIG, RUN, CARD = "model.safetensors", "config.json", "run.json", "README.md"
+
+RUN_CHECKPOINT_DIR = "checkpoint"
+"""Name of a training run's checkpoint in the run's directory."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with everything needed to use it.
+
+    Attributes:
+        model: The network, in evaluation mode.
+        vocabulary: What its ids mean.
+        run: The record of its training: configuration, versions, data, measurements.
+    """
+
+    model: OptFormerModel
+    vocabulary: Vocabulary
+    run: Mapping[str, Any]
+
+
+def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
+    """Load a checkpoint directory, or the shipped one when no path is given.
+
+    Args:
+        path: The checkpoint, or the directory of the training run that it came from.
+
+    Raises:
+        CheckpointError: A file is missing or unreadable, the format or architecture is unknown, or
+            the weights were trained with another vocabulary.
+    """
+    directory = (Path(path) if path is not None else SHIPPED).resolve()
+    if not directory.is_dir():
+        raise CheckpointError(
+            f"no checkpoint at {directory}: expected a directory with {WEIGHTS}, {CONFIG}, "
+            f"{RUN} and the vocabulary"
+        )
+    if (directory / RUN_CHECKPOINT_DIR).is_dir():
+        directory = directory / RUN_CHECKPOINT_DIR
+    stamps = ((file.name, file.stat().st_mtime_ns) for file in sorted(directory.iterdir()))
+    return _load(directory, tuple(stamps))
+
+
+@lru_cache(maxsize=4)
+def _load(directory: Path, stamps: tuple[tuple[str, int], ...]) -> Checkpoint:
+    del stamps  # only so that a checkpoint which was replaced is read again
+    described = _read_json(directory / CONFIG)
+    run = _read_json(directory / RUN)
+    version = described.get("format_version")
+    readable = isinstance(version, int) and 1 <= version <= FORMAT_VERSION
+    if not readable or described.get("model_type") != "optformer":
+        raise CheckpointError(
+            f"{directory / CONFIG} describes {described.get('model_type')!r} in format "
+            f"{version!r}; this release reads 'optformer' in formats 1 to {FORMAT_VERSION}"
+        )
+    vocabulary = Vocabulary.load(directory)
+    if vocabulary.hash != described.get("vocabulary_hash"):
+        raise CheckpointError(
+            f"{directory}: the weights were trained with vocabulary "
+            f"{described.get('vocabulary_hash')!r}, but the directory holds {vocabulary.hash!r}; "
+            "restore the vocabulary files the checkpoint was saved with"
+        )
+    architecture = described.get("architecture")
+    if not isinstance(architecture, dict):
+        raise CheckpointError(f"{directory / CONFIG} has no mapping 'architecture'")
+    try:
+        config = ModelConfig.from_dict(architecture)
+    except ConfigError as error:
+        raise CheckpointError(f"{directory / CONFIG}: unknown architecture: {error}") from error
+    try:
+        model = OptFormerModel(config)
+        weights = load_file(directory / WEIGHTS)
+        added = _later_weights(int(described["format_version"]), model)
+        model.load_state_dict({**{n: weight.float() for n, weight in weights.items()}, **added})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"{directory / WEIGHTS} cannot be read: {error}") from error
+    return Checkpoint(model.eval().requires_grad_(False), vocabulary, run)
+
+
+def save_checkpoint(
+    directory: str | Path,
+    model: OptFormerModel,
+    vocabulary: Vocabulary,
+    run: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a checkpoint: to a temporary directory beside the target first, then renamed.
+
+    Args:
+        directory: Where it goes; an older checkpoint there is replaced whole.
+        model: The network.
+        vocabulary: The vocabulary it was trained with.
+        run: The record of its training.
+        dtype: Type the weights are stored in.
+
+    Raises:
+        CheckpointError: The directory cannot be written; what was there stays.
+    """
+    target = Path(directory)
+    weights: dict[str, Tensor] = {
+        name: weight.detach().to("cpu", dtype).contiguous()
+        for name, weight in model.state_dict().items()
+    }
+    described = {
+        "format_version": FORMAT_VERSION,
+        "model_type": "optformer",
+        "vocabulary_hash": vocabulary.hash,
+        "architecture": model.config.to_dict(),
+    }
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(f".saving-{target.name}-*"):
+            shutil.rmtree(left)  # by a process that was killed
+        prefix = f".saving-{target.name}-"
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as scratch:
+            fresh = Path(scratch) / "checkpoint"
+            fresh.mkdir()
+            save_file(weights, fresh / WEIGHTS)
+            (fresh / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+            (fresh / RUN).write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+            # Written for the owner only; as readable as the rest.
+            shutil.copymode(fresh / CONFIG, fresh / WEIGHTS)
+            vocabulary.save(fresh)
+            replaced = Path(scratch) / "replaced"
+            if target.exists():
+                os.rename(target, replaced)
+            try:
+                os.rename(fresh, target)
+            except OSError:
+                if replaced.exists():
+                    os.rename(replaced, target)
+                raise
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot write the checkpoint {target}: {error}") from error
+
+
+def _later_weights(version: int, model: OptFormerModel) -> dict[str, Tensor]:
+    """Zeros for the weights that a checkpoint of an older format does not hold."""
+    state = model.state_dict()
+    later = [name for first, names in WEIGHTS_ADDED_IN.items() if version < first for name in names]
+    return {name: torch.zeros_like(state[name]) for name in later}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} must hold a JSON object")
+    return content

@@ -1,0 +1,1 @@
+"""From a history to the next trials: candidates, predictions, acquisition."""

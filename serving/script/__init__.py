@@ -1,0 +1,1 @@
+"""Tuning any script from a shell."""

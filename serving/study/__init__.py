@@ -1,0 +1,1 @@
+"""Studies with storage: suggest, observe, predict, plot."""

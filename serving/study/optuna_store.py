@@ -1,0 +1,342 @@
+"""Studies in Optuna's storages: written so that Optuna's own tools read them, and the reverse.
+
+A pending trial is RUNNING there, a completed one COMPLETE, a failed one FAIL and one stopped early
+PRUNED. The configuration is a study user attribute; a failure's reason and further metrics are
+trial user attributes. Whatever ends a trial is written last, so that a process killed half-way
+leaves the trial pending.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from datetime import datetime
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from optformer.data.studies.errors import SearchSpaceError, StorageError, StudyError, TrialError
+from optformer.data.studies.optuna_distributions import from_distributions, to_distributions
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.serving.study.locks import locked
+from optformer.serving.study.optuna_access import file_of, retry_while_locked, study_names
+from optformer.serving.study.storage import StudyRecord, observed_before, unknown_trial
+
+_RECORD = "optformer"  # study user attribute
+_REASON = "optformer:reason"  # trial user attribute
+_TURN_PATIENCE = 300.0  # seconds to wait for the others who suggest
+_STATES = {
+    TrialStatus.PENDING: TrialState.RUNNING,
+    TrialStatus.COMPLETED: TrialState.COMPLETE,
+    TrialStatus.FAILED: TrialState.FAIL,
+    TrialStatus.STOPPED: TrialState.PRUNED,
+}
+
+
+class OptunaStore:
+    """Keeps the trials of one study in an Optuna storage; see `TrialStore`.
+
+    Args:
+        storage: The storage, for writing.
+        study: The same study as Optuna opens it, which caches what was read.
+        space: The study's space.
+    """
+
+    def __init__(self, storage: BaseStorage, study: optuna.Study, space: SearchSpace) -> None:
+        self._storage = storage
+        self._file = file_of(storage)
+        self._study = study
+        self._space = space
+        self._distributions = to_distributions(space)
+        self._study_id = retry_while_locked(
+            f"read study {study.study_name!r}",
+            lambda: storage.get_study_id_from_name(study.study_name),
+        )
+        self._ids: dict[int, int] = {}  # number to the storage's own id
+        self._finished: dict[int, Trial] = {}  # finished trials never change
+        self._uncertain: set[int] = set()  # trials whose last update may or may not be stored
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Hold the lock of the storage's file, if it is in one; see `TrialStore.turn`."""
+        if self._file is None:
+            return nullcontext()
+        return locked(
+            self._file.with_name(f"{self._file.name}.turn"),
+            patience=_TURN_PATIENCE,
+            busy=f"another process has been suggesting trials in {str(self._file)!r} for "
+            f"{_TURN_PATIENCE:.0f} s; find it and repeat the call",
+        )
+
+    def append(self, trial: Trial) -> Trial:
+        """Store a new trial in a single write; see `TrialStore.append`."""
+        template = self._template(trial)
+        what = f"add a trial to study {self._study.study_name!r}"
+        trial_id = retry_while_locked(
+            what, lambda: self._storage.create_new_trial(self._study_id, template_trial=template)
+        )
+        number = retry_while_locked(what, lambda: self._number(trial_id))
+        self._ids[number] = trial_id
+        return replace(trial, number=number)
+
+    def update(self, trial: Trial) -> None:
+        """Write a trial's outcome; see `TrialStore.update`."""
+        trial_id = self._trial_id(trial)
+        try:
+            retry_while_locked(
+                f"write trial {trial.number} of study {trial.study!r}",
+                lambda: self._finish(trial_id, trial),
+            )
+        except StorageError:
+            self._uncertain.add(trial.number)
+            raise
+        except RuntimeError as error:  # mostly Optuna's word for a finished trial
+            stored = self.all()[trial.number]
+            if stored.status is TrialStatus.PENDING:
+                raise StorageError(f"cannot write trial {trial.number}: {error}") from error
+            if trial.number in self._uncertain and stored == trial:
+                return  # the write reported as failed had reached the storage
+            raise TrialError(observed_before(stored)) from None
+
+    def all(self) -> list[Trial]:
+        """All trials by number; only those unfinished or new are read from the storage."""
+        stored = retry_while_locked(
+            f"read study {self._study.study_name!r}",
+            lambda: self._study.get_trials(deepcopy=False),
+        )
+        return [self._trial(frozen) for frozen in stored]
+
+    def _number(self, trial_id: int) -> int:
+        """Number of a trial just added: mostly the next one, which is a quicker question."""
+        following = max(self._ids, default=-1) + 1
+        try:
+            found = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, following)
+        except KeyError:
+            found = None
+        if found == trial_id:
+            return following
+        return self._storage.get_trial_number_from_id(trial_id)
+
+    def _trial_id(self, trial: Trial) -> int:
+        if trial.number not in self._ids:
+            try:
+                self._ids[trial.number] = retry_while_locked(
+                    f"find trial {trial.number} of study {trial.study!r}",
+                    lambda: self._storage.get_trial_id_from_study_id_trial_number(
+                        self._study_id, trial.number
+                    ),
+                )
+            except KeyError:
+                raise TrialError(unknown_trial(trial, len(self.all()))) from None
+        return self._ids[trial.number]
+
+    def _finish(self, trial_id: int, trial: Trial) -> None:
+        for key, value in _attributes(trial).items():
+            self._storage.set_trial_user_attr(trial_id, key, value)
+        values = None if trial.value is None else [trial.value]
+        if trial.status is TrialStatus.STOPPED and trial.value is not None:
+            reported = self._storage.get_trial(trial_id).intermediate_values
+            step = max(reported, default=-1) + 1
+            self._storage.set_trial_intermediate_value(trial_id, step, trial.value)
+        self._storage.set_trial_state_values(trial_id, _STATES[trial.status], values)
+
+    def _template(self, trial: Trial) -> FrozenTrial:
+        now = datetime.now()
+        reported: dict[int, float] = {}
+        if trial.status is TrialStatus.STOPPED and trial.value is not None:
+            reported[0] = trial.value
+        return FrozenTrial(
+            number=-1,
+            trial_id=-1,
+            state=_STATES[trial.status],
+            value=trial.value,
+            datetime_start=now,
+            datetime_complete=None if trial.status is TrialStatus.PENDING else now,
+            params=dict(trial.params),
+            distributions={name: self._distributions[name] for name in trial.params},
+            user_attrs=_attributes(trial),
+            system_attrs={},
+            intermediate_values=reported,
+        )
+
+    def _trial(self, frozen: FrozenTrial) -> Trial:
+        known = self._finished.get(frozen.number)
+        if known is not None:
+            return known
+        given = frozen.params
+        if frozen.state is TrialState.WAITING:  # enqueued in Optuna, with some values set
+            given = frozen.system_attrs.get("fixed_params", {})
+        status, value, reason = _outcome(frozen)
+        trial = Trial(
+            number=frozen.number,
+            params={name: given[name] for name in self._space if name in given},
+            status=status,
+            value=value,
+            reason=reason,
+            metrics={} if status is TrialStatus.PENDING else _metrics(frozen.user_attrs),
+            study=self._study.study_name,
+        )
+        if status is not TrialStatus.PENDING:
+            self._finished[trial.number] = trial
+        return trial
+
+
+def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
+    """Create a study; see `storage.create_store`."""
+    to_distributions(record.config.space)  # refuse what Optuna cannot hold before writing anything
+
+    what = f"create study {name!r}"
+
+    def describe() -> None:
+        study.set_user_attr(_RECORD, record.to_dict())
+        with warnings.catch_warnings():  # naming the metric was experimental in Optuna 4
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([record.config.metric_name])
+
+    try:
+        with _quiet():
+            study = retry_while_locked(
+                what,
+                lambda: optuna.create_study(
+                    study_name=name, storage=storage, direction=record.config.goal
+                ),
+            )
+    except DuplicatedStudyError:
+        raise StudyError(
+            f"study {name!r} is already in this storage; open it with "
+            f"load_study(storage=..., name={name!r}) or choose another name"
+        ) from None
+    retry_while_locked(what, describe)
+    return OptunaStore(storage, study, record.config.space)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna from telling that a study was created, which is no news."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def load(storage: BaseStorage, name: str | None) -> tuple[OptunaStore, str, StudyRecord]:
+    """Open a study; see `storage.open_store`."""
+    names = study_names(storage)
+    if name is None and len(names) != 1:
+        raise StudyError(f"load_study needs name=; this storage has {names}")
+    name = names[0] if name is None else name
+    if name not in names:
+        raise StudyError(f"there is no study {name!r}; this storage has {names}")
+    study = retry_while_locked(
+        f"read study {name!r}", lambda: optuna.load_study(study_name=name, storage=storage)
+    )
+    described = retry_while_locked(f"read study {name!r}", lambda: study.user_attrs).get(_RECORD)
+    record = _foreign_record(study) if described is None else StudyRecord.from_dict(described)
+    return OptunaStore(storage, study, record.config.space), name, record
+
+
+def _foreign_record(study: optuna.Study) -> StudyRecord:
+    """What is known about a study that Optuna wrote; the same at every opening."""
+    name = study.study_name
+    if len(study.directions) != 1:
+        raise StudyError(
+            f"study {name!r} has {len(study.directions)} objectives; only one can be searched"
+        )
+    trials = retry_while_locked(f"read study {name!r}", lambda: study.get_trials(deepcopy=False))
+    distributions = union_of_distributions(trial.distributions for trial in trials)
+    if not distributions:
+        raise StudyError(
+            f"study {name!r} has neither an OptFormer configuration nor a trial with parameters, "
+            "so its search space is unknown; create a study of another name"
+        )
+    config = StudyConfig(
+        space=from_distributions(distributions),
+        metric=(study.metric_names or ["value"])[0],
+        goal="maximize" if study.direction is StudyDirection.MAXIMIZE else "minimize",
+    )
+    return StudyRecord(config=config, seed=zlib.crc32(name.encode()))
+
+
+def union_of_distributions(
+    trials: Iterable[Mapping[str, BaseDistribution]],
+) -> dict[str, BaseDistribution]:
+    """One distribution a parameter that holds the values of all trials.
+
+    Optuna lets a numeric range differ from trial to trial: the union spans them all, and keeps the
+    step when they agree on it.
+
+    Args:
+        trials: The distributions of each trial by parameter, in order.
+
+    Raises:
+        SearchSpaceError: A parameter changes its kind or choices between trials.
+    """
+    union: dict[str, BaseDistribution] = {}
+    for distributions in trials:
+        for name, new in distributions.items():
+            old = union.get(name, new)
+            union[name] = new if old == new else _widen(name, old, new)
+    return union
+
+
+def _widen(name: str, old: BaseDistribution, new: BaseDistribution) -> BaseDistribution:
+    if isinstance(old, FloatDistribution) and isinstance(new, FloatDistribution):
+        low, high = min(old.low, new.low), max(old.high, new.high)
+        grid = old.step == new.step and old.low == new.low
+        return FloatDistribution(
+            low, high, log=old.log and new.log, step=new.step if grid else None
+        )
+    if isinstance(old, IntDistribution) and isinstance(new, IntDistribution):
+        low, high = min(old.low, new.low), max(old.high, new.high)
+        grid = old.step == new.step and old.low == new.low
+        return IntDistribution(low, high, log=old.log and new.log, step=new.step if grid else 1)
+    if isinstance(old, CategoricalDistribution) and isinstance(new, CategoricalDistribution):
+        more = tuple(choice for choice in new.choices if choice not in old.choices)
+        return CategoricalDistribution(old.choices + more)
+    raise SearchSpaceError(f"parameter {name!r} is {old} in one trial and {new} in another")
+
+
+def _attributes(trial: Trial) -> dict[str, str | float]:
+    """A trial's user attributes: its metrics by name, and the reason of its failure."""
+    reason = {} if trial.reason is None else {_REASON: trial.reason}
+    return {**trial.metrics, **reason}
+
+
+def _metrics(attributes: Mapping[str, object]) -> dict[str, float]:
+    """The user attributes that are finite numbers, as metrics."""
+    return {
+        name: float(value)
+        for name, value in attributes.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }
+
+
+def _outcome(frozen: FrozenTrial) -> tuple[TrialStatus, float | None, str | None]:
+    """Status, value and reason of a stored trial, whoever wrote it."""
+    if not frozen.state.is_finished():
+        return TrialStatus.PENDING, None, None
+    if frozen.state is TrialState.FAIL:
+        return TrialStatus.FAILED, None, frozen.user_attrs.get(_REASON)
+    value = frozen.value
+    if value is None and frozen.intermediate_values:
+        value = frozen.intermediate_values[max(frozen.intermediate_values)]
+    if value is None or not math.isfinite(value):  # Optuna takes infinity, and pruning at once
+        return TrialStatus.FAILED, None, f"no finite value: {value}"
+    pruned = frozen.state is TrialState.PRUNED
+    return TrialStatus.STOPPED if pruned else TrialStatus.COMPLETED, value, None

@@ -1,0 +1,58 @@
+"""What an observation makes of a trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from optformer.data.studies.errors import TrialError
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.serving.study.storage import observed_before
+
+
+def decide_outcome(
+    config: StudyConfig,
+    trial: Trial,
+    value: float | Mapping[str, float] | None,
+    failed: str | None,
+    stopped: bool,
+) -> tuple[Trial, str | None]:
+    """Decide what an observation makes of a trial: the one place with all the cases.
+
+    Args:
+        config: The study's configuration, which says what the metrics mean.
+        trial: The trial as stored.
+        value: What was measured, if anything.
+        failed: Why it failed, if it did.
+        stopped: Whether it was stopped early.
+
+    Returns:
+        The finished trial, and what the user should be warned of.
+
+    Raises:
+        TrialError: The trial is not pending, or not exactly one of value and failure is given.
+        MetricError: A metric of the study is missing, or something is not a number.
+    """
+    if trial.status is not TrialStatus.PENDING:
+        raise TrialError(observed_before(trial))
+    if failed is not None:
+        if value is not None or stopped:
+            given = f"value={value!r}" if value is not None else "stopped=True"
+            raise TrialError(f"observe takes a value or failed=, got both failed and {given}")
+        if not isinstance(failed, str) or not failed.strip():
+            raise TrialError(f"failed must say why, got {failed!r}")
+        return trial.fail(failed), None
+    if value is None:
+        raise TrialError(
+            f"observe needs a value of {config.metric_name!r} or failed='reason', got neither"
+        )
+    measured, metrics = config.measure(value)
+    kept = {name: number for name, number in metrics.items() if math.isfinite(number)}
+    odd = [f"{name!r} is {number}" for name, number in metrics.items() if name not in kept]
+    if not math.isfinite(measured):
+        reason = "metric " + ", ".join(odd or [f"{config.metric_name!r} is {measured}"])
+        return replace(trial.fail(reason), metrics=kept), f"{reason}; recorded as failed"
+    caution = f"metric {', '.join(odd)}; left out" if odd else None
+    return trial.finish(measured, stopped=stopped, metrics=kept), caution

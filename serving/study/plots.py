@@ -1,0 +1,292 @@
+"""Plots of studies, as matplotlib figures.
+
+The figures are built without pyplot, so that they need no display and no clean-up; a notebook shows
+one that is returned, and `path` writes it to a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from optformer.data.studies.errors import StudyError
+from optformer.data.studies.parameters import Float, Int, Parameter, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.trials import Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from optformer.data.studies.study_config import Goal
+    from optformer.serving.study.study import Study
+
+_CURVE_POINTS = 61  # where a numeric parameter's response is predicted
+_COLORS = ("#1f6fb4", "#d1495b", "#2a9d6f", "#e0922f", "#7b5ea7", "#5b6770", "#b0588f", "#3aa6b9")
+_QUIET = "#8a929a"
+
+
+def plot_history(study: Study, path: str | os.PathLike[str] | None = None) -> Figure:
+    """Plot the value of every trial and the best so far; failed trials are marked at the bottom.
+
+    Args:
+        study: The study.
+        path: Where to write it; the suffix chooses the format (.png, .svg, .pdf).
+
+    Raises:
+        StudyError: The study has no observed trial yet, or the suffix is unknown.
+    """
+    trials = [trial for trial in study.trials if trial.status is not TrialStatus.PENDING]
+    if not trials:
+        raise StudyError(f"study {study.name!r} has no observed trial to plot yet")
+    figure, axes = _figure()
+    completed = [trial for trial in trials if trial.status is TrialStatus.COMPLETED]
+    stopped = [trial for trial in trials if trial.status is TrialStatus.STOPPED]
+    axes.scatter(*_values(completed), s=22, color=_COLORS[0], label="completed", zorder=3)
+    if stopped:
+        axes.scatter(
+            *_values(stopped), s=22, facecolors="none", edgecolors=_COLORS[0], label="stopped"
+        )
+    if completed:
+        numbers, values = _values(completed)
+        best = best_so_far(values, study.config.goal)
+        axes.step(
+            [*numbers, max(trial.number for trial in trials)],
+            [*best, best[-1]],
+            where="post",
+            color=_COLORS[1],
+            label="best so far",
+        )
+    _mark_failed(axes, [trial.number for trial in trials if trial.status is TrialStatus.FAILED])
+    axes.set_xlabel("trial")
+    axes.set_ylabel(study.config.metric_name)
+    axes.set_title(f"{study.name} ({study.config.goal})", loc="left")
+    _count_on(axes)
+    return _finished(figure, path)
+
+
+def plot_response(
+    study: Study, parameter: str, path: str | os.PathLike[str] | None = None
+) -> Figure:
+    """Plot the predicted metric along one parameter, the others held at the best trial.
+
+    The line is the predicted mean, the bands hold 50 and 90 % of the predicted distribution, and
+    the dots are past trials, which differ in the other parameters too. A parameter that becomes
+    active only along the way takes the value it has in the best trial that knows it, otherwise the
+    middle of its range.
+
+    Args:
+        study: A study with at least one completed trial.
+        parameter: Name of the parameter, active in the best trial.
+        path: Where to write it; the suffix chooses the format (.png, .svg, .pdf).
+
+    Raises:
+        StudyError: The parameter is unknown or inactive in the best trial, no trial is completed,
+            or the suffix is unknown.
+    """
+    space, best = study.config.space, study.best_trial
+    if parameter not in space:
+        raise StudyError(f"unknown parameter {parameter!r}; this space has {list(space)}")
+    if parameter not in best.params:
+        raise StudyError(
+            f"parameter {parameter!r} is inactive in the best trial, number {best.number}; "
+            f"its active parameters are {list(best.params)}"
+        )
+    trials = study.trials
+    values = _curve_values(space[parameter])
+    ranked = _ranked(trials, study.config.sign)
+    predictions = study.predict([_point(space, parameter, value, ranked) for value in values])
+    numeric = isinstance(space[parameter], Float | Int)
+    places = values if numeric else list(range(len(values)))
+    figure, axes = _figure()
+    mean = [prediction.mean for prediction in predictions]
+    for low, high, strength in ((0.05, 0.95, 0.16), (0.25, 0.75, 0.30)):
+        lower = [prediction.quantiles[low] for prediction in predictions]
+        upper = [prediction.quantiles[high] for prediction in predictions]
+        label = f"{100 * (high - low):.0f} % of the prediction"
+        if numeric:
+            axes.fill_between(
+                places, lower, upper, color=_COLORS[0], alpha=strength, lw=0, label=label
+            )
+        else:
+            heights = np.subtract(upper, lower)
+            axes.bar(
+                places, heights, 0.5, lower, color=_COLORS[0], alpha=strength, lw=0, label=label
+            )
+    axes.plot(
+        places, mean, "-" if numeric else "_", color=_COLORS[0], ms=22, label="predicted mean"
+    )
+    _draw_trials(axes, parameter, trials, best, None if numeric else values)
+    if numeric and getattr(space[parameter], "log", False):
+        axes.set_xscale("log")
+    if not numeric:
+        axes.set_xticks(places, [str(value) for value in values])
+    axes.set_xlabel(parameter)
+    axes.set_ylabel(study.config.metric_name)
+    axes.set_title(f"{study.name}: other parameters as in trial {best.number}", loc="left")
+    return _finished(figure, path)
+
+
+def plot_comparison(
+    histories: Mapping[str, Sequence[float]],
+    *,
+    goal: Goal,
+    metric: str = "value",
+    title: str = "",
+    path: str | os.PathLike[str] | None = None,
+) -> Figure:
+    """Plot the best value so far of several searches against the number of trials.
+
+    Args:
+        histories: Name of each search to its trials' values in order; a failed trial is NaN.
+        goal: "maximize" or "minimize".
+        metric: The metric's name, for the axis.
+        title: A title.
+        path: Where to write it; the suffix chooses the format (.png, .svg, .pdf).
+
+    Raises:
+        StudyError: There is nothing to plot, or the suffix is unknown.
+    """
+    if not any(len(values) for values in histories.values()):
+        raise StudyError("histories holds no value to plot")
+    figure, axes = _figure()
+    for index, (name, values) in enumerate(histories.items()):
+        axes.step(
+            range(1, len(values) + 1),
+            best_so_far(values, goal),
+            where="post",
+            color=_COLORS[index % len(_COLORS)],
+            linestyle=("-", "--", ":")[index // len(_COLORS) % 3],
+            label=name,
+        )
+    axes.set_xlabel("trials")
+    axes.set_ylabel(f"best {metric} so far")
+    axes.set_title(title, loc="left")
+    _count_on(axes)
+    return _finished(figure, path)
+
+
+def best_so_far(values: Sequence[float], goal: Goal) -> list[float]:
+    """The best of the first 1, 2, ... values; NaN counts as no value."""
+    best = np.fmax if goal == "maximize" else np.fmin
+    return [float(value) for value in best.accumulate(np.asarray(values, dtype=np.float64))]
+
+
+def _figure() -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 4.2), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _count_on(axes: Axes) -> None:
+    """Ticks at whole numbers only: the axis counts trials."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _finished(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
+    # Beside the axes: inside, it would cover trials.
+    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    if path is not None:
+        try:
+            figure.savefig(path)
+        except (OSError, ValueError) as error:  # the latter for a suffix that it does not know
+            raise StudyError(f"cannot write the plot {str(path)!r}: {error}") from error
+    return figure
+
+
+def _values(trials: Sequence[Trial]) -> tuple[list[int], list[float]]:
+    return (
+        [trial.number for trial in trials],
+        [trial.value for trial in trials if trial.value is not None],
+    )
+
+
+def _mark_failed(axes: Axes, places: Sequence[float]) -> None:
+    """Crosses on the lower edge: a failed trial has a place but no value."""
+    if places:
+        axes.scatter(
+            places,
+            [0.02] * len(places),
+            marker="x",
+            s=26,
+            color=_QUIET,
+            transform=axes.get_xaxis_transform(),
+            label="failed",
+        )
+
+
+def _draw_trials(
+    axes: Axes,
+    parameter: str,
+    trials: Sequence[Trial],
+    best: Trial,
+    choices: Sequence[Value] | None,
+) -> None:
+    def place(trial: Trial) -> float:
+        value = trial.params[parameter]
+        return float(value if choices is None else choices.index(value))
+
+    known = [trial for trial in trials if parameter in trial.params]
+    shown = [trial for trial in known if trial.has_value]
+    axes.scatter(
+        [place(trial) for trial in shown],
+        _values(shown)[1],
+        s=16,
+        color=_QUIET,
+        label="trials",
+        zorder=3,
+    )
+    axes.scatter(
+        [place(best)],
+        _values([best])[1],
+        marker="*",
+        s=110,
+        color=_COLORS[1],
+        label="best trial",
+        zorder=4,
+    )
+    _mark_failed(axes, [place(trial) for trial in known if trial.status is TrialStatus.FAILED])
+
+
+def _curve_values(parameter: Parameter) -> list[Value]:
+    """Where to predict: every choice, or distinct legal values evenly spread."""
+    if not isinstance(parameter, Float | Int):
+        return list(parameter.choices)
+    spread = [parameter.from_unit(unit) for unit in np.linspace(0.0, 1.0, _CURVE_POINTS)]
+    return list(dict.fromkeys(spread))
+
+
+def _ranked(trials: Sequence[Trial], sign: float) -> list[Trial]:
+    """Completed trials, the best first."""
+    completed = [trial for trial in trials if trial.status is TrialStatus.COMPLETED]
+    return sorted(completed, key=lambda trial: -sign * (trial.value or 0.0))
+
+
+def _point(
+    space: SearchSpace, parameter: str, value: Value, ranked: Sequence[Trial]
+) -> dict[str, Value]:
+    """The best trial with one parameter changed, made a legal point."""
+    point: dict[str, Value] = {}
+    for name in space:
+        if name == parameter:
+            point[name] = value
+        elif space.is_active(name, point):
+            known = [trial.params[name] for trial in ranked if name in trial.params]
+            point[name] = known[0] if known else _middle(space[name])
+    return point
+
+
+def _middle(parameter: Parameter) -> Value:
+    if isinstance(parameter, Float | Int):
+        return parameter.from_unit(0.5)
+    return parameter.choices[len(parameter.choices) // 2]

@@ -1,0 +1,454 @@
+"""Studies: suggest points, observe what became of them, predict.
+
+A `Study` is a thin shell. Its history, kept in a store, is the only state: a suggestion is a pure
+function of configuration, history, count and seed.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import threading
+import uuid
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+from optformer.data.studies.errors import (
+    OptFormerWarning,
+    SearchSpaceError,
+    StorageError,
+    StudyError,
+    TrialError,
+)
+from optformer.data.studies.parameters import Value, is_whole
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import Goal, StudyConfig, Weighted
+from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.serving.study.outcomes import decide_outcome
+from optformer.serving.study.storage import (
+    StorageLike,
+    StudyRecord,
+    TrialStore,
+    create_store,
+    open_store,
+    unknown_trial,
+)
+from optformer.tokenization.metadata import check_limits
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from optformer.planning.planner import Suggestion
+    from optformer.planning.prediction import Prediction
+
+STRATEGIES = ("ei", "pi", "ucb", "ts", "policy")
+"""Ways to choose among candidates: expected improvement, probability of improvement, upper
+confidence bound, Thompson sampling, and the model's own policy without ranking."""
+
+_FRESH_ATTEMPTS = 3  # plans made at most when other processes keep changing the history meanwhile
+
+
+class StudyPlanner(Protocol):
+    """What a study asks of its planner; `optformer.planning.planner.Planner` is the real one."""
+
+    def suggest(
+        self,
+        config: StudyConfig,
+        history: Sequence[Trial],
+        count: int,
+        *,
+        seed: int,
+        fixed: Mapping[str, Value] | None = None,
+    ) -> Sequence[Suggestion]:
+        """Propose points, a pure function of its arguments."""
+
+    def predict(
+        self,
+        config: StudyConfig,
+        history: Sequence[Trial],
+        points: Sequence[Mapping[str, Value]],
+    ) -> Sequence[Prediction]:
+        """Predict the metric at points."""
+
+
+class Study:
+    """One search: a space, a metric with its goal, and the trials so far.
+
+    Studies are made by `create_study` and `load_study`. All methods may be called from several
+    threads; several processes share a study by opening it from one storage.
+
+    Args:
+        record: Configuration, seed, strategy and model.
+        store: Where the trials are kept.
+        name: The study's name.
+        planner: Who suggests; None loads the record's model at the first suggestion.
+    """
+
+    def __init__(
+        self,
+        record: StudyRecord,
+        store: TrialStore,
+        *,
+        name: str,
+        planner: StudyPlanner | None = None,
+    ) -> None:
+        self._record = record
+        self._store = store
+        self._name = name
+        self._planner = planner
+        self._explanations: dict[int, Any] = {}
+        self._pending: dict[int, Trial] = {}  # suggested here; spares a read at observe
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        config = self.config
+        return f"Study({self.name!r}, {config.goal} {config.metric_name!r}, seed={self.seed})"
+
+    @property
+    def config(self) -> StudyConfig:
+        """Space, metric, goal, metadata and fixed values."""
+        return self._record.config
+
+    @property
+    def name(self) -> str:
+        """The study's name, unique in its storage."""
+        return self._name
+
+    @property
+    def seed(self) -> int:
+        """Seed of the suggestions; with the history it determines them."""
+        return self._record.seed
+
+    @property
+    def strategy(self) -> str:
+        """How suggestions are chosen, one of `STRATEGIES`."""
+        return self._record.strategy
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials by number, those of other processes on the same storage too.
+
+        Raises:
+            StorageError: The storage cannot be read.
+        """
+        with self._lock:
+            return [
+                replace(trial, explanation=self._explanations[trial.number])
+                if trial.number in self._explanations
+                else trial
+                for trial in self._store.all()
+            ]
+
+    @property
+    def best_trial(self) -> Trial:
+        """The completed trial of the best value, the earliest of equals.
+
+        Raises:
+            StudyError: No trial is completed yet.
+        """
+        completed = [trial for trial in self.trials if trial.status is TrialStatus.COMPLETED]
+        if not completed:
+            raise StudyError(f"study {self.name!r} has no completed trial yet; observe one first")
+        return max(completed, key=lambda trial: self.config.sign * (trial.value or 0.0))
+
+    @overload
+    def suggest(self, count: None = None, *, fixed: Mapping[str, Value] | None = None) -> Trial: ...
+    @overload
+    def suggest(self, count: int, *, fixed: Mapping[str, Value] | None = None) -> list[Trial]: ...
+    def suggest(
+        self, count: int | None = None, *, fixed: Mapping[str, Value] | None = None
+    ) -> Trial | list[Trial]:
+        """Propose what to try next; the trials are recorded as pending at once.
+
+        Args:
+            count: How many trials; without it, one that is not in a list. The trials of one call
+                are ordered, and each is chosen knowing the earlier ones.
+            fixed: Parameters held at one value for this call, besides those of the study.
+
+        Returns:
+            A pending trial, or a list of `count`.
+
+        Raises:
+            StudyError: `count` is not a positive whole number.
+            SearchSpaceError: A fixed value is not legal, or contradicts the study's own.
+            SpaceExhaustedError: A finite space has fewer points left than are asked for.
+            StorageError: A trial could not be stored; nothing is lost, the call can be repeated.
+        """
+        if count is not None and not is_whole(count):
+            raise StudyError(f"count must be a whole number, got {count!r}")
+        if count is not None and count < 1:
+            raise StudyError(f"count must be at least 1, got {count}")
+        held = self._held(fixed or {})
+        with self._lock:
+            self._loaded_planner()  # takes seconds, in which others may have their turn
+        with self._lock, self._store.turn():
+            trials: list[Trial] = []
+            for suggestion in self._plan(1 if count is None else int(count), held):
+                point = self.config.space.validate(suggestion.params)
+                trials.append(self._append(point, suggestion.explanation, trials))
+        return trials[0] if count is None else trials
+
+    def observe(
+        self,
+        trial: Trial | Mapping[str, Value],
+        value: float | Mapping[str, float] | None = None,
+        *,
+        failed: str | None = None,
+        stopped: bool = False,
+    ) -> Trial:
+        """Record what became of a trial, once and for all.
+
+        A metric that is NaN or infinite is recorded as a failure, with a warning.
+
+        Args:
+            trial: A pending trial of this study; or the parameters of a point evaluated elsewhere,
+                which is added as a new trial.
+            value: The metric in its own units and sign, or several metrics by name.
+            failed: Why there is no value, when it failed.
+            stopped: Whether it was stopped early and `value` is its last one.
+
+        Returns:
+            The trial as recorded.
+
+        Raises:
+            TrialError: The trial was observed before, or is not one of this study; or both a value
+                and a failure are given, or neither.
+            MetricError: A metric of the study is missing, or something is not a number.
+            SearchSpaceError: A parameter's value is outside the space.
+            StorageError: The outcome could not be stored; the trial stays pending, repeat the call.
+        """
+        with self._lock:
+            if isinstance(trial, Trial):
+                pending = self._own(trial)
+            elif isinstance(trial, Mapping):
+                point = self.config.space.validate(trial)
+                pending = Trial(number=-1, params=point, study=self.name)
+            else:
+                raise TrialError(
+                    f"observe needs a trial or a mapping of parameters, got {trial!r}; "
+                    "study.trials[number] is the trial of a number"
+                )
+            finished, caution = decide_outcome(self.config, pending, value, failed, stopped)
+            if pending.number < 0:
+                finished = self._store.append(finished)
+            else:
+                self._store.update(finished)
+                self._pending.pop(finished.number, None)
+        if caution:
+            warnings.warn(f"trial {finished.number}: {caution}", OptFormerWarning, stacklevel=2)
+        return finished
+
+    def predict(self, points: Sequence[Mapping[str, Value]]) -> list[Prediction]:
+        """Predict the metric at points, from the trials so far.
+
+        Args:
+            points: Complete points of the space.
+
+        Returns:
+            One prediction a point, in the metric's own units and sign.
+
+        Raises:
+            SearchSpaceError: A point is not legal; the message names the parameter.
+            StudyError: `points` is not a list.
+        """
+        if isinstance(points, Mapping) or not isinstance(points, Sequence):
+            raise StudyError(f"predict needs a list of points, got {type(points).__name__}")
+        valid = [self.config.space.validate(point) for point in points]
+        if not valid:
+            return []
+        with self._lock:
+            return list(self._loaded_planner().predict(self.config, self._store.all(), valid))
+
+    def trials_dataframe(self) -> pd.DataFrame:
+        """All trials as a table, one a row.
+
+        Returns:
+            Columns `number`, `status`, `value` and `reason`, then `params.<name>` for every
+            parameter of the space and `metrics.<name>` for every stored metric.
+        """
+        import pandas as pd
+
+        trials = self.trials
+        metrics = dict.fromkeys(name for trial in trials for name in trial.metrics)
+        columns: dict[str, list[Any]] = {
+            "number": [trial.number for trial in trials],
+            "status": [trial.status.value for trial in trials],
+            "value": [math.nan if trial.value is None else trial.value for trial in trials],
+            "reason": [trial.reason for trial in trials],
+        }
+        for name in self.config.space:
+            columns[f"params.{name}"] = [trial.params.get(name) for trial in trials]
+        for name in metrics:
+            columns[f"metrics.{name}"] = [trial.metrics.get(name, math.nan) for trial in trials]
+        return pd.DataFrame(columns)
+
+    def _loaded_planner(self) -> StudyPlanner:
+        if self._planner is None:
+            from optformer.planning.planner import load_planner
+
+            self._planner = load_planner(self._record.model, strategy=self._record.strategy)
+        return self._planner
+
+    def _held(self, fixed: Mapping[str, Value]) -> dict[str, Value]:
+        """Check values fixed for one call."""
+        held: dict[str, Value] = {}
+        for name, value in fixed.items():
+            held[name] = self.config.space.validate_value(name, value)
+            if name in self.config.fixed and self.config.fixed[name] != held[name]:
+                raise SearchSpaceError(
+                    f"parameter {name!r} is fixed to {self.config.fixed[name]!r} in this study, "
+                    f"suggest cannot fix it to {value!r}"
+                )
+        return held
+
+    def _plan(self, count: int, fixed: Mapping[str, Value]) -> Sequence[Suggestion]:
+        """Suggestions for the history as it is when they are ready.
+
+        Planning takes a while, in which another process may have suggested the very same points.
+        """
+        planner = self._loaded_planner()
+        history = self._store.all()
+        for _ in range(_FRESH_ATTEMPTS):
+            suggestions = planner.suggest(self.config, history, count, seed=self.seed, fixed=fixed)
+            planned, history = history, self._store.all()
+            if history == planned:
+                break
+        return suggestions
+
+    def _append(self, point: dict[str, Value], explanation: Any, before: list[Trial]) -> Trial:
+        try:
+            trial = self._store.append(
+                Trial(number=-1, params=point, study=self.name, explanation=explanation)
+            )
+        except StorageError as error:
+            if not before:
+                raise
+            numbers = ", ".join(str(trial.number) for trial in before)
+            raise StorageError(f"{error}; trials {numbers} of this call are pending") from error
+        self._pending[trial.number] = trial
+        if explanation is not None:
+            self._explanations[trial.number] = explanation
+        return trial
+
+    def _own(self, trial: Trial) -> Trial:
+        """The stored twin of a trial, after checking that it is one of this study."""
+        if trial.study != self.name:
+            raise TrialError(
+                f"trial {trial.number} belongs to study {trial.study!r}, this is {self.name!r}"
+            )
+        stored = self._pending.get(trial.number)
+        if stored is None:
+            trials = self.trials
+            if not 0 <= trial.number < len(trials):
+                raise TrialError(unknown_trial(trial, len(trials)))
+            stored = trials[trial.number]
+        if stored.params != trial.params:
+            self.config.space.validate(trial.params)
+            raise TrialError(
+                f"trial {trial.number} has {dict(stored.params)} in study {self.name!r}, "
+                f"got {dict(trial.params)}; observe another point by its parameters alone"
+            )
+        return stored
+
+
+def create_study(
+    space: SearchSpace,
+    *,
+    metric: str | Weighted,
+    goal: Goal,
+    metadata: Mapping[str, str] | None = None,
+    fixed: Mapping[str, Value] | None = None,
+    storage: StorageLike | None = None,
+    name: str | None = None,
+    model: str | Path | None = None,
+    strategy: str = "ei",
+    seed: int | None = None,
+) -> Study:
+    """Start a study.
+
+    Args:
+        space: What to search.
+        metric: Name of the metric, or a `Weighted` sum of several.
+        goal: "maximize" or "minimize".
+        metadata: Free text about the task, which the model reads (task, data set, model, ...).
+        fixed: Parameters held at one value for the whole study.
+        storage: Where to keep it: an SQL URL such as `sqlite:///studies.db`, a journal file
+            (`journal:///studies.journal`, or a path ending in .journal or .log), or an Optuna
+            storage. Without it the study lives in memory.
+        name: Name of the study, unique in its storage; drawn when absent.
+        model: Directory of a checkpoint; the shipped one when absent.
+        strategy: How suggestions are chosen: "ei", "pi", "ucb", "ts" or "policy".
+        seed: Seed of the suggestions, at least 0; drawn and recorded when absent.
+
+    Raises:
+        StudyError: A setting is not understood, or the storage has a study of this name.
+        MetricError: The metric has no name.
+        SearchSpaceError: A fixed value is not legal.
+        TokenizationError: The space has more parameters or choices than the model can read.
+        StorageError: The storage cannot be opened or written.
+    """
+    check_limits(space)
+    record = StudyRecord(
+        config=StudyConfig(
+            space=space, metric=metric, goal=goal, metadata=metadata or {}, fixed=fixed or {}
+        ),
+        seed=secrets.randbelow(2**32) if seed is None else _checked_seed(seed),
+        strategy=_checked_strategy(strategy),
+        model=_recorded_model(model),
+    )
+    name = f"study-{uuid.uuid4().hex[:8]}" if name is None else name
+    if not isinstance(name, str) or not name.strip():
+        raise StudyError(f"name must be text, got {name!r}")
+    return Study(record, create_store(storage, name, record), name=name)
+
+
+def load_study(
+    *,
+    storage: StorageLike,
+    name: str | None = None,
+    model: str | Path | None = None,
+    strategy: str | None = None,
+) -> Study:
+    """Open a stored study, where it was left; or a study that Optuna wrote.
+
+    The space of an Optuna study is the union of its trials' distributions, its metric's name is
+    "value" unless it has one, and its seed follows from its name. Opening writes nothing.
+
+    Args:
+        storage: Where it is kept, as in `create_study`.
+        name: Its name; may be left out when the storage holds one study.
+        model: Directory of another checkpoint, for this object only.
+        strategy: Another way to choose suggestions, for this object only.
+
+    Raises:
+        StudyError: There is no such study, or it has several objectives or no known space.
+        StorageError: The storage cannot be opened or read.
+    """
+    store, name, record = open_store(storage, name)
+    if model is not None:
+        record = replace(record, model=_recorded_model(model))
+    if strategy is not None:
+        record = replace(record, strategy=_checked_strategy(strategy))
+    return Study(record, store, name=name)
+
+
+def _checked_strategy(strategy: str) -> str:
+    if strategy not in STRATEGIES:
+        raise StudyError(f"strategy must be one of {list(STRATEGIES)}, got {strategy!r}")
+    return strategy
+
+
+def _checked_seed(seed: int) -> int:
+    if not is_whole(seed) or seed < 0:
+        raise StudyError(f"seed must be a whole number of at least 0, got {seed!r}")
+    return int(seed)
+
+
+def _recorded_model(model: str | Path | None) -> str | None:
+    """A model as it is stored: a directory by its full path, so that any process finds it."""
+    if model is None:
+        return None
+    return str(Path(model).absolute()) if Path(model).exists() else str(model)

@@ -1,0 +1,134 @@
+"""Searches run the same way again, or with workers that never wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+
+from optformer.data.methods.regularized_evolution import RegularizedEvolution
+from optformer.data.studies.errors import ConfigError, ObjectiveError
+from optformer.data.studies.parameters import Float, Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.data.systems.architectures.search import System, run_search
+
+CONFIG = StudyConfig(SearchSpace(x=Float(0, 1)), "score", "maximize")
+
+
+def bowl(params: Mapping[str, Value]) -> dict[str, float]:
+    if params["x"] > 0.6:
+        raise ObjectiveError("too far")
+    return {"score": -((params["x"] - 0.5) ** 2), "cost": 2.0}
+
+
+def system(measure: object = bowl) -> System:
+    return System(
+        "bowl",
+        CONFIG,
+        measure,  # type: ignore[arg-type]
+        lambda config, trials: RegularizedEvolution(config, population_size=4),
+    )
+
+
+def search(seed: int = 0, trials: int = 20) -> list[Trial]:
+    it = system()
+    return run_search(it, it.method(it.config, trials), trials, seed=seed)
+
+
+def test_run_search__same_seed__repeats_itself() -> None:
+    assert search() == search() != search(seed=1)
+
+
+def test_run_search__trials__have_all_metrics_or_a_reason() -> None:
+    history = search(trials=40)
+    assert [trial.number for trial in history] == list(range(40))
+    failed = [trial for trial in history if trial.status is TrialStatus.FAILED]
+    assert failed
+    assert {trial.reason for trial in failed} == {"too far"}
+    assert all(trial.metrics["cost"] == 2.0 for trial in history if trial.has_value)
+
+
+def test_run_search__slow_trial__holds_up_no_other_worker() -> None:
+    release, first = threading.Event(), threading.Event()
+
+    def measure(params: Mapping[str, Value]) -> dict[str, float]:
+        if not first.is_set():
+            first.set()
+            assert release.wait(10.0)
+        return {"score": float(params["x"])}
+
+    finished: list[int] = []
+
+    def report(trial: Trial) -> None:
+        finished.append(trial.number)
+        if len(finished) == 7:
+            release.set()  # all others are done by now, population and children
+
+    it = system(measure)
+    history = run_search(
+        it,
+        it.method(it.config, 8),
+        8,
+        seed=0,
+        workers=2,
+        start=partial(ThreadPoolExecutor, 2),
+        report=report,
+    )
+    assert sorted(finished) == list(range(8))
+    assert all(trial.has_value for trial in history)
+    assert finished[-1] in (0, 1)
+
+
+class MortalExecutor(ThreadPoolExecutor):
+    """Breaks at a point above a threshold, as a pool does when a worker dies."""
+
+    started = 0
+
+    def __init__(self, deaths: int) -> None:
+        super().__init__(1)
+        MortalExecutor.started += 1
+        self._mortal = MortalExecutor.started <= deaths
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if self._mortal and args[-1].number == 2:
+            future.set_exception(BrokenExecutor("a worker died"))
+            return future
+        return super().submit(fn, *args, **kwargs)
+
+
+@pytest.mark.parametrize(("deaths", "died"), [(2, False), (3, True)])
+def test_run_search__worker_dies__its_trial_is_begun_again_three_times_at_most(
+    deaths: int, died: bool
+) -> None:
+    MortalExecutor.started = 0
+    it = system(lambda params: {"score": params["x"]})
+    start = partial(MortalExecutor, deaths)
+    history = run_search(it, it.method(it.config, 6), 6, seed=0, workers=1, start=start)
+    assert [trial.has_value for trial in history] == [True, True, not died, True, True, True]
+    if died:
+        assert history[2].reason == "a worker died in each of 3 attempts to train it"
+    assert MortalExecutor.started == 1 + deaths
+
+
+@pytest.mark.parametrize(("trials", "seed"), [(-1, 0), (2.5, 0), (1, -1)])
+def test_run_search__impossible_numbers__are_refused(trials: Any, seed: int) -> None:
+    with pytest.raises(ConfigError, match="must be a whole number of at least 0"):
+        run_search(system(), RegularizedEvolution(CONFIG), trials, seed=seed)
+
+
+def test_run_search__more_workers_than_executors__is_refused() -> None:
+    with pytest.raises(ConfigError, match="workers=2 must be at least 1, and 1 without"):
+        run_search(system(), RegularizedEvolution(CONFIG), 3, seed=0, workers=2)
+
+
+def test_objective__of_a_system__is_its_metric_and_reserved() -> None:
+    objective = system().objective
+    assert objective({"x": 0.5}) == 0.0
+    assert objective.reserved

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from optformer.data.studies.parameters import Float, Int
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial
+from optformer.model.checkpoint import Checkpoint, load_checkpoint
+from optformer.planning.candidates import (
+    CLOSE,
+    Candidates,
+    all_untried,
+    from_space,
+    join,
+    near,
+    untried,
+)
+from optformer.planning.space_transform import SpaceTransform
+from optformer.planning.study_encoder import StudyEncoder, thin
+from optformer.tokenization.history import encode_points
+
+SPACE = SearchSpace(x=Float(0, 1), y=Float(0, 1))
+
+
+def _config(space: SearchSpace = SPACE, minimize: bool = False) -> StudyConfig:
+    return StudyConfig(space, "loss", "minimize" if minimize else "maximize")
+
+
+def _trials(count: int, seed: int = 0) -> list[Trial]:
+    rng = np.random.default_rng(seed)
+    values = rng.permutation(count)
+    return [Trial(i, SPACE.sample(rng)).finish(float(v)) for i, v in enumerate(values)]
+
+
+@pytest.mark.parametrize("minimize", [False, True])
+def test_thin__long_history__keeps_best_recent_and_a_spread(minimize: bool) -> None:
+    trials = _trials(300)
+    kept = thin(trials, _config(minimize=minimize), 90)
+    assert kept == sorted(set(kept))
+    assert len(kept) == 90
+    assert set(range(270, 300)) <= set(kept)
+    ranked = sorted(range(300), key=lambda i: trials[i].value or 0.0, reverse=not minimize)
+    assert set(ranked[:30]) <= set(kept)
+    # Every stretch of ranks is there: no gap is much wider than 270 others spread over 30.
+    ranks = sorted(ranked.index(i) for i in kept)
+    assert np.diff(ranks).max() <= 15
+    assert ranks[-1] >= 290
+
+
+def test_thin__pending_and_failed_trials__pending_first() -> None:
+    trials = _trials(200)
+    for i in (3, 50, 120):
+        trials[i] = Trial(i, trials[i].params)
+    for i in range(10, 40):
+        trials[i] = Trial(i, trials[i].params).fail("nan")
+    kept = thin(trials, _config(), 60)
+    assert {3, 50, 120} <= set(kept)
+    assert len(kept) == 60
+    assert any(10 <= i < 40 for i in kept)
+
+
+def test_thin__all_pending__keeps_the_latest() -> None:
+    trials = [Trial(i, {"x": 0.5, "y": 0.5}) for i in range(100)]
+    kept = thin(trials, _config(), 30)
+    assert len(kept) == 30
+    assert set(range(90, 100)) <= set(kept)
+
+
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_thin__short_history__is_whole(count: int) -> None:
+    assert thin(_trials(count), _config(), 30) == list(range(count))
+
+
+def test_reader__long_history__is_thinned_and_scaled_on_all(
+    tiny_checkpoint: Checkpoint,
+) -> None:
+    trials = _trials(300)
+    study = StudyEncoder(tiny_checkpoint, _config()).read(trials)
+    limit = tiny_checkpoint.model.config.trained_length
+    assert study.cache.length == limit
+    values = torch.tensor([trial.value for trial in trials], dtype=torch.float64)
+    assert float(study.best) == pytest.approx(float(study.scale.to_unit(values).amax()), abs=1e-6)
+    assert float(study.scale.median) == float(values.median())
+
+
+def test_append__pending_trial__equals_reading_it_with_the_others(
+    tiny_checkpoint: Checkpoint,
+) -> None:
+    """The last trial of a causal history sees what a pending one of the prefix sees."""
+    trials = _trials(1)
+    config = _config()
+    point = encode_points(SPACE, [{"x": 0.2, "y": 0.9}])
+    asked = encode_points(SPACE, [{"x": 0.21, "y": 0.8}, {"x": 0.9, "y": 0.1}])
+    study = StudyEncoder(tiny_checkpoint, config).read(trials)
+    pending, assumed = study.append(point, None), study.append(point, 0.8)
+    assert study.cache.length == 1
+    assert pending.cache.length == assumed.cache.length == 2
+    first, second, third = (s.metric_logits(asked) for s in (study, pending, assumed))
+    assert (first - second).abs().max() > 1e-3
+    assert (second - third).abs().max() > 1e-3
+
+
+def test_from_space__candidates__fill_the_space() -> None:
+    candidates = from_space(SpaceTransform(SPACE, {}), 100, np.random.default_rng(0))
+    assert len(candidates) == 100
+    cells = (candidates.values * 5).astype(int) @ [5, 1]
+    assert np.bincount(cells, minlength=25).min() >= 2
+    assert set(candidates.source) == {"space"}
+
+
+def test_near__centres__are_mutated_in_turn() -> None:
+    space = SpaceTransform(SPACE, {})
+    centres = np.array([[0.2, 0.2], [0.8, 0.8]])
+    found = near(space, centres, 200, np.random.default_rng(0), scales=(0.01, 0.02))
+    gap = np.abs(found.values - centres[np.arange(200) % 2]).max(-1)
+    assert gap.max() < 0.12
+    assert gap.min() > 0
+    assert set(found.source) == {"mutation"}
+
+
+def test_untried__repeats_and_near_repeats__are_left_out() -> None:
+    space = SpaceTransform(SPACE, {})
+    tried = np.array([[0.5, 0.5]])
+    values = np.array(
+        [
+            [0.5, 0.5],
+            [0.5 + CLOSE / 2, 0.5],
+            [0.5 + 2 * CLOSE, 0.5],
+            [0.1, 0.1],
+            [0.1, 0.1],
+            [0.5, 0.9],
+        ]
+    )
+    found = untried(space, Candidates(values, np.array(list("abcdef"))), tried)
+    assert found.source.tolist() == ["c", "d", "f"]
+    nothing = untried(space, Candidates(values, np.array(list("abcdef"))), tried[:0])
+    assert nothing.source.tolist() == ["a", "b", "c", "d", "f"]
+
+
+def test_untried__finite_space__compares_exactly() -> None:
+    space = SpaceTransform(SearchSpace(n=Int(0, 3000), m=Int(0, 3000)), {})
+    first, second = space.encode([{"n": 7, "m": 7}, {"n": 8, "m": 7}])
+    found = untried(space, Candidates(np.stack([first, second]), np.array(["a", "b"])), first[None])
+    assert found.source.tolist() == ["b"]  # neighbours nearer than CLOSE are other points
+
+
+def test_all_untried__some_tried__gives_the_rest() -> None:
+    config = SearchSpace(n=Int(0, 4), m=Int(0, 2))
+    space = SpaceTransform(config, {})
+    tried = space.encode([{"n": 1, "m": 1}, {"n": 4, "m": 0}])
+    rest = all_untried(space, tried)
+    assert len(join(rest, rest)) == 26
+    assert {"n": 1, "m": 1} not in [space.decode(row) for row in rest.values]
+
+
+def test_reader__familiarity__tells_known_models_from_nameless_parameters() -> None:
+    shipped = load_checkpoint()
+    names = [f"x{i}" for i in range(5)]
+    nameless = StudyConfig(SearchSpace({name: Float(-5, 5) for name in names}), "y", "minimize")
+    forest = StudyConfig(
+        SearchSpace(
+            n_estimators=Int(5, 200, log=True),
+            max_depth=Int(1, 20),
+            min_samples_leaf=Int(1, 50, log=True),
+            max_features=Float(0.1, 1.0),
+        ),
+        "accuracy",
+        "maximize",
+        {"task": "classification", "model": "random forest"},
+    )
+    assert StudyEncoder(shipped, nameless, "gp ei").metadata_signal < 0.05
+    assert StudyEncoder(shipped, forest, "gp ei").metadata_signal > 0.15

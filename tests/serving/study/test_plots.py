@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from optformer.data.studies.errors import StudyError
+from optformer.data.studies.parameters import Value
+from optformer.serving.study.plots import best_so_far, plot_comparison, plot_history, plot_response
+from optformer.serving.study.study import Study
+
+
+@pytest.fixture
+def study(make_study: Callable[..., Study], point: dict[str, Value]) -> Study:
+    """Five trials of four statuses; trial 1 is the best."""
+    study = make_study(name="digits")
+    study.observe(point, 0.5)
+    study.observe({**point, "kind": "sgd", "momentum": 0.9}, 0.8)
+    study.observe({**point, "x": 0.05}, failed="diverged")
+    study.observe({**point, "layers": 8}, 0.3, stopped=True)
+    study.suggest()
+    return study
+
+
+def test_plot_history__every_status__is_drawn_and_labelled(study: Study, tmp_path: Path) -> None:
+    path = tmp_path / "history.png"
+    figure = plot_history(study, path)
+    (axes,) = figure.axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("trial", "accuracy")
+    drawn: dict[object, Any] = {item.get_label(): item for item in [*axes.collections, *axes.lines]}
+    assert list(drawn) == ["completed", "stopped", "failed", "best so far"]
+    assert drawn["completed"].get_offsets().tolist() == [[0, 0.5], [1, 0.8]]
+    assert drawn["stopped"].get_offsets().tolist() == [[3, 0.3]]
+    assert drawn["failed"].get_offsets()[0][0] == 2
+    assert list(drawn["best so far"].get_ydata()) == [0.5, 0.8, 0.8]
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_history__only_failures__is_drawn(
+    make_study: Callable[..., Study], point: dict[str, Value]
+) -> None:
+    study = make_study()
+    with pytest.raises(StudyError, match="no observed trial to plot"):
+        plot_history(study)
+    study.observe(point, failed="diverged")
+    assert [item.get_label() for item in plot_history(study).axes[0].collections] == [
+        "completed",
+        "failed",
+    ]
+
+
+def test_plot_response__log_parameter__has_bands_around_the_mean(
+    study: Study, tmp_path: Path
+) -> None:
+    path = tmp_path / "response.svg"
+    (axes,) = plot_response(study, "x", path).axes
+    assert (axes.get_xscale(), axes.get_xlabel(), axes.get_ylabel()) == ("log", "x", "accuracy")
+    labels = [item.get_label() for item in [*axes.collections, *axes.lines]]
+    assert labels == [
+        "90 % of the prediction",
+        "50 % of the prediction",
+        "trials",
+        "best trial",
+        "failed",
+        "predicted mean",
+    ]
+    places, means = np.asarray(axes.lines[0].get_data())
+    assert (places[0], places[-1]) == (pytest.approx(1e-6), pytest.approx(1e-1))
+    assert means == pytest.approx(5 + places)  # what the fixture's planner predicts
+    assert path.read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "ticks"),
+    [("kind", ["sgd", "adam", "None"]), ("width", ["16", "32", "64"]), ("bias", ["True", "False"])],
+)
+def test_plot_response__choices__are_bars_with_their_names(
+    study: Study, parameter: str, ticks: list[str]
+) -> None:
+    (axes,) = plot_response(study, parameter).axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ticks
+    assert len(axes.patches) == 2 * len(ticks)
+
+
+def test_plot_response__child_awakened_on_the_way__takes_its_best_value(
+    make_study: Callable[..., Study], point: dict[str, Value], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study()
+    study.observe(point, 0.9)
+    asked: list[dict[str, Value]] = []
+    predict = study.predict
+
+    def listen(points: Sequence[Mapping[str, Value]]) -> Any:
+        asked.extend(map(dict, points))
+        return predict(points)
+
+    monkeypatch.setattr(study, "predict", listen)
+    plot_response(study, "kind")
+    assert [p.get("momentum") for p in asked] == [pytest.approx(0.495), None, None]
+    study.observe({**point, "kind": "sgd", "momentum": 0.2}, 0.1)
+    asked.clear()
+    plot_response(study, "kind")
+    assert [p.get("momentum") for p in asked] == [0.2, None, None]
+
+
+def test_plot_response__impossible__says_why(
+    make_study: Callable[..., Study], point: dict[str, Value]
+) -> None:
+    study = make_study()
+    with pytest.raises(StudyError, match="no completed trial yet"):
+        plot_response(study, "x")
+    study.observe(point, 0.5)
+    with pytest.raises(StudyError, match="unknown parameter 'y'"):
+        plot_response(study, "y")
+    with pytest.raises(StudyError, match="'momentum' is inactive in the best trial, number 0"):
+        plot_response(study, "momentum")
+
+
+def test_plot_comparison__several_searches__shows_the_best_so_far(tmp_path: Path) -> None:
+    figure = plot_comparison(
+        {"ours": [0.5, 0.2, 0.8], "random": [math.nan, 0.9]},
+        goal="minimize",
+        metric="loss",
+        title="digits",
+        path=tmp_path / "c.png",
+    )
+    (axes,) = figure.axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("trials", "best loss so far")
+    assert [line.get_label() for line in axes.lines] == ["ours", "random"]
+    assert np.asarray(axes.lines[0].get_ydata()).tolist() == [0.5, 0.2, 0.2]
+    assert (tmp_path / "c.png").exists()
+    with pytest.raises(StudyError, match="no value to plot"):
+        plot_comparison({"ours": []}, goal="minimize")
+
+
+def test_best_so_far__failures__count_as_no_value() -> None:
+    assert best_so_far([1.0, math.nan, 3.0, 2.0], "maximize") == [1.0, 1.0, 3.0, 3.0]
+    assert best_so_far([1.0, 2.0, 0.5], "minimize") == [1.0, 1.0, 0.5]
+    assert math.isnan(best_so_far([math.nan, 1.0], "minimize")[0])
+
+
+def test_plots__in_a_fresh_process__need_no_pyplot() -> None:
+    code = (
+        "import sys; from optformer.serving.study.plots import plot_comparison;"
+        "assert 'matplotlib' not in sys.modules;"
+        "plot_comparison({'a': [1.0]}, goal='maximize');"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

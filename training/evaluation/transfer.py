@@ -1,0 +1,355 @@
+"""Does what was learned on some data sets help on others of the same space, and do the names?
+
+The data sets of a run's tables that training never saw become functions (an emulator is fitted to
+them alone) on the table's whole space, which the model searches with all the metadata, and with
+parts of it taken away or made wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from optformer.data.corpora.emulation.emulator import Emulator, fit_emulator, from_scores
+from optformer.data.corpora.emulation.tables import EvaluationTable, load_table
+from optformer.data.studies.errors import ConfigError, DatasetError
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.study_config import Goal, StudyConfig
+from optformer.data.studies.trials import Trial
+from optformer.model.checkpoint import Checkpoint
+from optformer.planning.planner import Planner
+from optformer.planning.space_transform import Array, SpaceTransform
+from optformer.planning.study_encoder import StudyEncoder
+from optformer.training.config import TableConfig
+from optformer.training.evaluation.bootstrap import Estimate, mean
+from optformer.training.evaluation.metadata_ablation import VARIANTS, MetadataVariant, tell
+from optformer.training.evaluation.synthetic_tasks import (
+    Suggest,
+    ask_method,
+    check_searches,
+    regrets,
+    search,
+)
+from optformer.training.losses import negative_log_likelihood
+from optformer.training.mixtures.queries import value_bins
+
+BUDGETS = (5, 10, 20, 30)
+CONTEXTS = (1, 5, 10, 20)
+"""Random trials that are told before the others are predicted."""
+
+_PREDICTED = 64  # random points whose values are predicted
+_DRAWS = 4  # contexts of each length and task
+_REFERENCE = 8192  # random points that the median and the climbs to the top begin from
+_CLIMBS = (0.3, 0.1, 0.05, 0.02, 0.01, 0.005) * 2
+
+
+@dataclass(frozen=True)
+class HeldOutData:
+    """Data sets of one space that training never saw.
+
+    Attributes:
+        name: Of the table.
+        table: Their evaluations.
+        metadata: What an engineer would tell of a study.
+    """
+
+    name: str
+    table: EvaluationTable
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TransferScore:
+    """One searcher on the held-out data sets of one table.
+
+    Regret is (top - best so far) / (top - median) of the emulated metric.
+
+    Attributes:
+        table: Name of the table.
+        searcher: A search method, or what the model was told.
+        tasks: Data sets, one metric each.
+        seeds: Searches of each.
+        regret: Trials to the mean regret after so many.
+    """
+
+    table: str
+    searcher: str
+    tasks: int
+    seeds: int
+    regret: Mapping[int, Estimate]
+
+
+@dataclass(frozen=True)
+class ToldScore:
+    """How well values are predicted that are told in one way, on one table's held-out data sets.
+
+    Attributes:
+        table: Name of the table.
+        told: One of `VARIANTS`.
+        tasks: Data sets, one metric each.
+        loss: Random trials seen to the mean negative log-likelihood of other points' bins, in nats.
+        worse: The same to how much more that is than when everything is told.
+    """
+
+    table: str
+    told: str
+    tasks: int
+    loss: Mapping[int, Estimate]
+    worse: Mapping[int, Estimate]
+
+
+@dataclass(frozen=True)
+class EmulatedTask:
+    """One metric of one data set, with the sign that is maximized, as an emulator answers for it.
+
+    Attributes:
+        config: The study.
+        goal: The metric's own goal, which the model is told.
+        space: Its space, encoded.
+        answer: Values of encoded points, (N, P) to (N,).
+        median: Of the values of random points.
+        top: The best value found by climbing from the best of them.
+    """
+
+    config: StudyConfig
+    goal: Goal
+    space: SpaceTransform
+    answer: Callable[[Array], Array]
+    median: float
+    top: float
+
+    def value(self, point: Mapping[str, Value]) -> float:
+        """The metric at a point of the space."""
+        return float(self.answer(self.space.encode([point]))[0])
+
+
+def held_out_data(configs: Sequence[TableConfig], folder: Path) -> list[HeldOutData]:
+    """What a run's tables of one space each hold out; folders of histories are left aside.
+
+    Args:
+        configs: The run's tables.
+        folder: What their paths are relative to.
+
+    Raises:
+        ConfigError: None of them is such a table.
+        DatasetError: A table cannot be read, or holds out no data set.
+    """
+    data = []
+    for config in configs:
+        if config.goals:
+            _, late = load_table(folder / config.path, config.goals).split(config.held_out)
+            if not late.datasets:
+                raise DatasetError(f"{config.path} holds out no data set; raise held_out")
+            told = {"task": config.tasks[0], "model": config.models[0]}
+            data.append(HeldOutData(Path(config.path).stem, late, told))
+    if not data:
+        raise ConfigError("the model was not trained on a table of real evaluations")
+    return data
+
+
+def draw_tasks(
+    data: Sequence[HeldOutData], *, count: int = 10, seed: int = 2024, progress: bool = False
+) -> dict[str, list[EmulatedTask]]:
+    """Tasks of each table: an emulator is fitted to its held-out data sets alone.
+
+    Args:
+        data: Held-out data sets.
+        count: Data sets of each table, or as many as there are.
+        seed: Seed of emulators and tasks.
+        progress: Show progress bars on standard error.
+
+    Raises:
+        ConfigError: The count is below 1.
+    """
+    if count < 1:
+        raise ConfigError(f"tasks must be at least 1, got {count}")
+    return {one.name: list(_tasks(one, count, seed, progress)) for one in data}
+
+
+def transfer_scores(
+    planner: Planner,
+    drawn: Mapping[str, Sequence[EmulatedTask]],
+    *,
+    rivals: Sequence[str] = ("random", "optuna-tpe", "gp-ei"),
+    seeds: int = 2,
+    seed: int = 2024,
+    progress: bool = False,
+) -> list[TransferScore]:
+    """Search held-out data sets with each way of telling, and with methods that start from nothing.
+
+    Args:
+        planner: The model.
+        drawn: Tasks of each table.
+        rivals: Registered search methods.
+        seeds: Searches of each.
+        seed: Seed of the searches.
+        progress: Show progress bars on standard error.
+
+    Raises:
+        ConfigError: A rival is unknown, or the number of seeds is below 1.
+    """
+    check_searches(rivals, seeds=seeds)
+    scores = []
+    for table, tasks in drawn.items():
+        searchers = {
+            **{f"optformer, {told}": _model(planner, told, seed) for told in VARIANTS},
+            **{name: _method(name) for name in rivals},
+        }
+        with tqdm(total=len(searchers) * len(tasks), unit="task", disable=not progress) as bar:
+            for name, make in searchers.items():
+                bar.set_description(f"{table}: {name}")
+                curves = []  # (K, T), means over the seeds
+                for number, task in enumerate(tasks):
+                    runs = [
+                        search(task, make(task, number, s), max(BUDGETS), [seed, number, s])
+                        for s in range(seeds)
+                    ]
+                    curves.append(np.mean([regrets(task, run) for run in runs], axis=0))
+                    bar.update()
+                found = {budget: mean(np.array(curves)[:, budget - 1]) for budget in BUDGETS}
+                scores.append(TransferScore(table, name, len(tasks), seeds, found))
+    return scores
+
+
+def told_scores(
+    checkpoint: Checkpoint,
+    drawn: Mapping[str, Sequence[EmulatedTask]],
+    *,
+    seed: int = 2024,
+    progress: bool = False,
+) -> list[ToldScore]:
+    """Predict random points of held-out data sets after a few random trials, told in each way.
+
+    All ways of telling see the same trials and are asked about the same points.
+
+    Args:
+        checkpoint: The model.
+        drawn: Tasks of each table.
+        seed: Seed of trials and points.
+        progress: Show a progress bar on standard error.
+    """
+    scores = []
+    for table, tasks in drawn.items():
+        losses = {told: np.zeros((len(tasks), len(CONTEXTS))) for told in VARIANTS}
+        for number, task in enumerate(tqdm(tasks, table, unit="task", disable=not progress)):
+            for told in VARIANTS:
+                telling = _telling(task, told, seed, number)
+                losses[told][number] = _losses(checkpoint, task, telling, [seed, number])
+        for told, loss in losses.items():
+            above = loss - losses[VARIANTS[0]]
+            scores.append(
+                ToldScore(
+                    table,
+                    told,
+                    len(tasks),
+                    {n: mean(loss[:, i]) for i, n in enumerate(CONTEXTS)},
+                    {n: mean(above[:, i]) for i, n in enumerate(CONTEXTS)},
+                )
+            )
+    return scores
+
+
+def _losses(
+    checkpoint: Checkpoint, task: EmulatedTask, telling: MetadataVariant, seed: Sequence[int]
+) -> NDArray[np.float64]:
+    """Mean negative log-likelihood of random points after each number of trials."""
+    space = SpaceTransform(telling.config.space, {})
+    losses = np.zeros((_DRAWS, len(CONTEXTS)))
+    for draw in range(_DRAWS):
+        rng = np.random.default_rng([*seed, draw])
+        points = task.space.from_uniform(
+            rng.random((max(CONTEXTS) + _PREDICTED, len(task.space.names)))
+        )
+        values = task.answer(points)
+        trials = telling.trials(
+            [
+                Trial(number, task.space.decode(point)).finish(float(value))
+                for number, (point, value) in enumerate(zip(points, values, strict=True))
+            ]
+        )
+        asked = space.points(space.encode([trial.params for trial in trials[max(CONTEXTS) :]]))
+        reader = StudyEncoder(checkpoint, telling.config, "random")
+        for i, length in enumerate(CONTEXTS):
+            study = reader.read(trials[:length])
+            target = value_bins(study.scale, torch.from_numpy(values[max(CONTEXTS) :]))
+            with torch.no_grad():
+                loss = negative_log_likelihood(study.metric_logits(asked)[None], target[None])
+            losses[draw, i] = float(loss)
+    averages: NDArray[np.float64] = losses.mean(0)
+    return averages
+
+
+def _tasks(data: HeldOutData, count: int, seed: int, progress: bool) -> Iterator[EmulatedTask]:
+    """One task a data set; the metrics take turns."""
+    table = data.table
+    emulator = fit_emulator(table, seed=seed, progress=progress)
+    rng = np.random.default_rng(seed)
+    metrics = list(table.gains)
+    for number, dataset in enumerate(rng.permutation(len(table.datasets))[:count]):
+        metric = number % len(metrics)
+        config = StudyConfig(table.space, metrics[metric], "maximize", data.metadata)
+        goal = table.goals[metrics[metric]]
+        yield _emulated(config, goal, emulator, int(dataset), metric, rng)
+
+
+def _emulated(
+    config: StudyConfig,
+    goal: Goal,
+    emulator: Emulator,
+    dataset: int,
+    metric: int,
+    rng: np.random.Generator,
+) -> EmulatedTask:
+    space = SpaceTransform(config.space, {})
+
+    @torch.no_grad()
+    def answer(values: Array) -> Array:
+        embedding = emulator.embedding.weight[dataset].expand(len(values), -1)
+        active = torch.from_numpy(space.active(values))
+        scores = emulator(torch.from_numpy(values).float(), active, embedding)[:, metric]
+        knots = emulator.knots[dataset, metric].expand(len(values), -1)
+        found: Array = from_scores(scores[:, None], knots)[:, 0].double().numpy()
+        return found
+
+    points = space.from_uniform(rng.random((_REFERENCE, len(space.names))))
+    values = answer(points)
+    median = float(np.median(values))
+    for size in _CLIMBS:
+        best = points[np.argsort(-values)[:64]]
+        scale = np.full((1024, 1), size)
+        points = np.concatenate([best, space.mutate(best.repeat(16, 0), scale, 0.3, rng)])
+        values = answer(points)
+    return EmulatedTask(config, goal, space, answer, median, float(values.max()))
+
+
+def _method(name: str) -> Callable[[EmulatedTask, int, int], Suggest]:
+    def make(task: EmulatedTask, number: int, search_seed: int) -> Suggest:
+        del number, search_seed  # the search's own stream says it all
+        return ask_method(name, task.config)
+
+    return make
+
+
+def _model(planner: Planner, told: str, seed: int) -> Callable[[EmulatedTask, int, int], Suggest]:
+    def make(task: EmulatedTask, number: int, search_seed: int) -> Suggest:
+        telling = _telling(task, told, seed, number)
+
+        def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
+            del rng  # the planner has a stream of its own for each length of a history
+            seen = telling.trials(history)
+            (found,) = planner.suggest(telling.config, seen, 1, seed=search_seed)
+            return telling.own(found.params)
+
+        return suggest
+
+    return make
+
+
+def _telling(task: EmulatedTask, told: str, seed: int, number: int) -> MetadataVariant:
+    return tell(task.config, task.goal, told, np.random.default_rng([seed, number]))
