@@ -5,7 +5,7 @@ random rules and the language model each train the same number of child networks
 confirmed with other seeds, and the winner trains the larger target network beside Adam, RMSProp and
 plain gradient descent.
 
-    python examples/optimizer_search.py --trainings 160 --seeds 5 --out rules
+    python experiments/optimizer_search.py --trainings 160 --seeds 5 --out rules
 
 It takes some minutes on one core.
 """

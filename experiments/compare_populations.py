@@ -4,8 +4,8 @@ Every method trains the same network for the same number of steps in all. Each i
 with random search over fixed values, whose members are the very ones a population starts from; the
 language model searches the same space. Digits is reserved from training data: this only reports.
 
-    python examples/compare_populations.py --seeds 8 --out populations
-    python examples/compare_populations.py --group progressive --seeds 6 --out populations
+    python experiments/compare_populations.py --seeds 8 --out populations
+    python experiments/compare_populations.py --group progressive --seeds 6 --out populations
 
 It takes some minutes on one core. Runs that are in the output folder are not repeated.
 """

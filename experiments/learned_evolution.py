@@ -4,7 +4,7 @@ Every method minimizes the same held-out functions of the family it was meta-tra
 same number of trials and in generations of the same size; 12 dimensions were not in the training.
 The language model searches a few of them too.
 
-    python examples/learned_evolution.py --functions 20 --trials 120 --out learned-evolution
+    python experiments/learned_evolution.py --functions 20 --trials 120 --out learned-evolution
 
 It takes some minutes on one core.
 """

@@ -1,6 +1,6 @@
 """What each decision about the model and its training is worth, at equal steps.
 
-    python examples/ablations.py --out runs/ablations
+    python experiments/ablations.py --out runs/ablations
 
 With --config and --tables (training/configs/small-tables.yaml and the folder of its tables, see
 docs/model.md) and another --out, variants that learn from real evaluations come in as well.

@@ -1,4 +1,4 @@
-"""The ablation and scaling examples, cut short."""
+"""The ablation and scaling experiments, cut short."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from optformer.model.tensors import HistoryTensors, PointTensors
 from optformer.training.losses import study_losses
 from optformer.training.mixtures.batch import StudyBatch
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 MODELS = (
     "BinTable",
     "SumPooling",
@@ -30,8 +30,8 @@ MODELS = (
 
 
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A module of the examples, which import each other by bare names."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+    """A module of the experiments, which import each other by bare names."""
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
     return importlib.import_module(name)
 
 

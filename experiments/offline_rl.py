@@ -1,6 +1,6 @@
 """Does offline reinforcement learning beat plain imitation at equal compute?
 
-    python examples/offline_rl.py --out runs/offline-rl
+    python experiments/offline_rl.py --out runs/offline-rl
 
 Fine-tunes the shipped checkpoint three times, on the same batches of synthetic histories: plain
 imitation, imitation told the return, imitation weighted by advantages (see docs/offline_rl.md).

@@ -1,6 +1,6 @@
 """Scale a small network up by one number, and compare with scaling one dimension alone.
 
-    python examples/compound_scaling.py --out scaling.png
+    python experiments/compound_scaling.py --out scaling.png
 
 First a grid of coefficients is tried at twice the operations; then the best coefficients, and
 depth, width and resolution alone, are scaled to 2, 4 and 8 times the operations and trained for

@@ -1,6 +1,6 @@
 """Compare an architecture search system with random search and with the language model.
 
-    python examples/architecture_search.py --system factorized-hierarchy --out architectures
+    python experiments/architecture_search.py --system factorized-hierarchy --out architectures
 
 Every trial trains a small network for real. All searches get the same number of trials; the table
 and the plot show means over the seeds. With the defaults a system takes a few minutes on one core;

@@ -3,9 +3,9 @@
 Twenty data sets on which a support vector machine was tuned with Optuna's TPE are the team's log, a
 database. Eight more are what comes next. The family is one that the shipped model has never seen.
 
-    python examples/finetune_svm.py log --out runs/svm          # writes runs/svm/optuna.db
+    python experiments/finetune_svm.py log --out runs/svm          # writes runs/svm/optuna.db
     optformer finetune --studies sqlite:///runs/svm/optuna.db --out runs/svm/model
-    python examples/finetune_svm.py compare --out runs/svm      # with runs/svm/model, and without
+    python experiments/finetune_svm.py compare --out runs/svm   # with runs/svm/model, and without
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How many trials a second the bulk generators of synthetic histories make, by method.
 
-    python examples/history_throughput.py --workers 2
+    python experiments/history_throughput.py --workers 2
 
 Each worker is a process with one thread that makes batches of its own, as training does. "Of the
 clock" is what all workers together made by the clock, which other work on the machine slows; "of a

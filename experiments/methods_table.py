@@ -1,7 +1,7 @@
 """Every search method and system beside random search and the language model, in one table.
 
-    python examples/methods_table.py
-    python examples/methods_table.py --methods optformer
+    python experiments/methods_table.py
+    python experiments/methods_table.py --methods optformer
 
 Each system's method runs on the system's own objective, and so do random search and the language
 model, at equal budgets; the samplers, which have no objective of their own, run on four live
@@ -51,7 +51,7 @@ from optformer.serving.benchmarks.rivals import method_version
 BASE, OURS = "random", "optformer"
 KEY = ["contest", "task", "method", "seed"]
 COLUMNS = [*KEY, "best", "typical", "checkpoint"]
-BEGIN, END = "<!-- table of examples/methods_table.py -->", "<!-- end of the table -->"
+BEGIN, END = "<!-- table of experiments/methods_table.py -->", "<!-- end of the table -->"
 TASKS = ("elastic-net-diabetes", "kernel-ridge-diabetes", "sgd-diabetes", "svr-generated")
 DIMENSIONS = ("2", "4", "8")
 

@@ -1,6 +1,6 @@
 """Loss and regret against compute: three sizes from scratch, and the shipped checkpoint.
 
-    python examples/scaling.py --out runs/scaling
+    python experiments/scaling.py --out runs/scaling
 
 Each size learns from the same fresh batches at a constant rate; the running average of its weights
 is judged on the way. A power law with an offset is fitted to the lowest loss reached with each

@@ -1,4 +1,4 @@
-"""Means with intervals, and methods compared seed by seed, for the tables of the examples."""
+"""Means with intervals, and methods compared seed by seed, for the tables of the experiments."""
 
 from __future__ import annotations
 

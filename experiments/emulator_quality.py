@@ -1,6 +1,6 @@
 """How well emulators rank trials that they were not fitted to.
 
-    python examples/emulator_quality.py histories/ --out quality.md
+    python experiments/emulator_quality.py histories/ --out quality.md
 
 A fifth of the trials of every data set is held out; what is reported is the rank correlation of the
 emulator's scores with the held-out values, mean and least over the data sets of a table.
