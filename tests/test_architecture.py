@@ -99,7 +99,7 @@ def test_imports__names_with_an_underscore__stay_in_their_layer(layer: str) -> N
         ("import optformer.serving.study.study as s", ["optformer.serving.study.study"]),
         ("def f():\n    from optformer.training import loop", ["optformer.training.loop"]),
         ("from . import points", ["optformer.data.methods.points"]),
-        ("from ..spaces import SearchSpace", ["optformer.data.studies.spaces.SearchSpace"]),
+        ("from ..studies.spaces import SearchSpace", ["optformer.data.studies.spaces.SearchSpace"]),
         ("import_module('optformer.serving')", ["optformer.serving"]),
     ],
 )
