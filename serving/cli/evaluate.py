@@ -164,30 +164,28 @@ def _samples(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
 def _histories(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
     import numpy as np
 
-    from optformer.serving.benchmarks.predictions.histories import load_histories
-    from optformer.serving.benchmarks.predictions.predictors import (
+    from optformer.serving.benchmarks.histories import draw_runs
+    from optformer.serving.benchmarks.report.predictions import prediction_rows, write_predictions
+    from optformer.training.evaluation.predictions.histories import RealHistory, load_histories
+    from optformer.training.evaluation.predictions.predictors import (
         CheckpointPredictor,
         GaussianProcessPredictor,
         Predictor,
     )
-    from optformer.serving.benchmarks.predictions.report import prediction_rows, write_predictions
-    from optformer.serving.benchmarks.predictions.scores import score_predictions
+    from optformer.training.evaluation.predictions.scores import score_predictions
 
     predictors: dict[str, Predictor] = {
         "optformer": CheckpointPredictor(checkpoint),
         "gp": GaussianProcessPredictor(),
     }
-    histories = [
-        history
-        for path in args.histories
-        for history in load_histories(
-            path,
-            args.studies,
-            np.random.default_rng(args.seed),
-            metric=args.metric,
-            goal=args.goal,
+    histories: list[RealHistory] = []
+    for path in args.histories:
+        rng = np.random.default_rng(args.seed)
+        histories += (
+            draw_runs(path, args.studies, rng)
+            if path.is_dir()
+            else load_histories(path, args.studies, rng, metric=args.metric, goal=args.goal)
         )
-    ]
     scores = score_predictions(histories, predictors, "gp", seed=args.seed, progress=True)
     console.write(write_predictions(scores, "gp", args.out))
     console.note(f"tables and pictures: {args.out}")
@@ -197,7 +195,7 @@ def _histories(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
 def _imitation(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
     from dataclasses import asdict
 
-    from optformer.serving.benchmarks.imitation import imitation_rows, write_imitation
+    from optformer.serving.benchmarks.report.imitation import imitation_rows, write_imitation
     from optformer.training.config import PriorConfig
     from optformer.training.evaluation.evaluate import policy_scores
     from optformer.training.evaluation.imitation import imitation_scores

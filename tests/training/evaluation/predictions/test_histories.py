@@ -1,4 +1,4 @@
-"""Histories from tables and from benchmark results."""
+"""Histories from tables."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 
 from optformer.data.studies.errors import ConfigError, DatasetError, SearchSpaceError
 from optformer.data.studies.study_config import Goal
-from optformer.serving.benchmarks.predictions.histories import RealHistory, load_histories
-from optformer.serving.benchmarks.results import Row, RunKey, write_run
+from optformer.training.evaluation.predictions.histories import RealHistory, load_histories
 
 SPACE = """\
 lr: {type: float, low: 0.001, high: 0.1, log: true}
@@ -66,22 +65,6 @@ def test_load__fewer_wanted__draws_that_many(table: Path) -> None:
     assert drawn == {2}
 
 
-def test_load__results_folder__knows_space_and_metric(tmp_path: Path) -> None:
-    rows = [
-        Row(0, {"x": 4}, 4.0, "completed", None, 0.1),
-        Row(1, {"x": 5}, None, "failed", "out of memory", 0.1),
-        Row(2, {}, None, "method-failed", "ValueError: no", None),
-    ]
-    write_run(tmp_path, RunKey("own-start", "toy", "line", "any", 0), "any 1", rows)
-    (history,) = load_histories(tmp_path, 9, np.random.default_rng(0))
-    assert (history.source, history.task) == (tmp_path.name, "toy/line")
-    assert (history.config.metric, history.config.goal) == ("y", "maximize")
-    assert [(trial.params, trial.value) for trial in history.trials] == [
-        ({"x": 4}, 4.0),
-        ({"x": 5}, None),
-    ]
-
-
 def test_load__bad_table__says_what_is_wrong(table: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--metric and --goal"):
         _load(table, goal=None)
@@ -103,9 +86,7 @@ def test_load__bad_table__says_what_is_wrong(table: Path, tmp_path: Path) -> Non
         _load(table)
 
 
-def test_load__empty_folder_or_other_file__is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="holds no benchmark run"):
-        load_histories(tmp_path, 1, np.random.default_rng(0))
+def test_load__other_file__is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.space.yaml").write_text(SPACE)
     with pytest.raises(DatasetError, match=r"ends in \.parquet or \.csv"):
         _load(tmp_path / "notes.txt")

@@ -1,4 +1,4 @@
-"""Real histories to predict: tables of logged studies, and runs of this package's benchmark."""
+"""Real histories to predict, from tables of logged studies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from optformer.data.studies.space_files import load_space
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig
 from optformer.data.studies.trials import Trial
-from optformer.serving.benchmarks import results, suites
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,50 +54,27 @@ def load_histories(
     metric: str | None = None,
     goal: Goal | None = None,
 ) -> list[RealHistory]:
-    """Draw histories from a file or folder.
+    """Draw histories from a table.
 
     A table has one row a trial: a column for each parameter (empty where a condition is off),
     `metric.<name>` for each metric, `step` for the order; all other columns together name the
     study, and `dataset` its task. The space of `studies.parquet` is in `studies.space.yaml`.
 
     Args:
-        path: A `.parquet` or `.csv` table, or a folder that `optformer benchmark` wrote.
+        path: A `.parquet` or `.csv` table.
         count: Most histories to draw, at least 1; all of them when there are fewer.
         rng: Draws them.
-        metric: Which metric of a table; the tasks of a benchmark know theirs.
+        metric: Which metric.
         goal: Its goal.
 
     Raises:
-        ConfigError: The metric or its goal is missing for a table.
+        ConfigError: The metric or its goal is missing.
         DatasetError: The table cannot be read, lacks a column or holds an illegal value.
         SearchSpaceError: The table's space cannot be read.
-        StorageError: A shard of the folder is unreadable; the message names it.
-        MissingExtraError: A package of the `benchmark` extra is not installed.
     """
-    if path.is_dir():
-        return _from_results(path, count, rng)
     if metric is None or goal is None:
         raise ConfigError(f"{path} is a table: say which metric with --metric and --goal")
     return _from_table(path, count, rng, metric, goal)
-
-
-def _from_results(out: Path, count: int, rng: np.random.Generator) -> list[RealHistory]:
-    keys = results.find_runs(out)
-    if not keys:
-        raise DatasetError(f"{out} holds no benchmark run; give a folder of `optformer benchmark`")
-    drawn = [keys[i] for i in np.sort(rng.permutation(len(keys))[:count])]
-    tasks = {(key.suite, key.task) for key in drawn}
-    configs = {(suite, task): suites.load_task(suite, task).config for suite, task in sorted(tasks)}
-    histories = []
-    for key in drawn:
-        config = configs[key.suite, key.task]
-        trials = [
-            _trial(row.trial, config.space.validate(row.params), row.value)
-            for row in results.read_run(out, key).trials
-        ]
-        task = f"{key.suite}/{key.task}"
-        histories.append(RealHistory(out.name, task, config, tuple(trials)))
-    return histories
 
 
 def _from_table(

@@ -14,10 +14,9 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from optformer.data.studies.errors import ConfigError, StudyError
-from optformer.serving.benchmarks.measures import Array
-from optformer.serving.benchmarks.predictions.histories import RealHistory
-from optformer.serving.benchmarks.predictions.predictors import Predictor, Question
-from optformer.training.evaluation.bootstrap import Estimate, mean
+from optformer.training.evaluation.bootstrap import Array, Estimate, mean
+from optformer.training.evaluation.predictions.histories import RealHistory
+from optformer.training.evaluation.predictions.predictors import Predictor, Question
 
 PREFIXES = (10, 20, 40)
 """Numbers of known trials."""

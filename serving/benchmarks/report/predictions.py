@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from optformer.serving.benchmarks.predictions.scores import (
+from optformer.serving.benchmarks.report.text import table_of
+from optformer.training.evaluation.predictions.scores import (
     LEVELS,
     TARGETS,
     PredictionScore,
 )
-from optformer.serving.benchmarks.report.text import table_of
 
 _HEAD = f"""\
 # Predictions of real histories

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,17 +15,16 @@ from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
 from optformer.model.checkpoint import load_checkpoint
-from optformer.serving.benchmarks.predictions.histories import RealHistory
-from optformer.serving.benchmarks.predictions.predictors import (
+from optformer.tokenization.symbols import NUM_BINS
+from optformer.training.evaluation.evaluate import binned_normal
+from optformer.training.evaluation.predictions.histories import RealHistory
+from optformer.training.evaluation.predictions.predictors import (
     Answer,
     CheckpointPredictor,
     GaussianProcessPredictor,
     Question,
 )
-from optformer.serving.benchmarks.predictions.report import write_predictions
-from optformer.serving.benchmarks.predictions.scores import score_predictions
-from optformer.tokenization.symbols import NUM_BINS
-from optformer.training.evaluation.evaluate import binned_normal
+from optformer.training.evaluation.predictions.scores import score_predictions
 
 CONFIG = StudyConfig(
     SearchSpace(x=Float(0.0, 1.0), kind=Categorical(["a", "b"])), "loss", "minimize"
@@ -143,21 +140,7 @@ def test_gaussian_process_predictor__botorch_missing__names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "optformer.serving.benchmarks.predictions.predictors.find_spec", lambda name: None
+        "optformer.training.evaluation.predictions.predictors.find_spec", lambda name: None
     )
     with pytest.raises(MissingExtraError, match=r'pip install "optformer\[benchmark\]"'):
         GaussianProcessPredictor()
-
-
-def test_write_predictions__scores__leave_table_plot_and_json(tmp_path: Path) -> None:
-    histories = [_history(f"task {i}", i, trials=30) for i in range(3)]
-    scores = score_predictions(histories, {"ours": Truth(2.0), "truth": Truth()}, "truth")
-    text = write_predictions(scores, "truth", tmp_path / "out")
-    assert (tmp_path / "out" / "predictions.md").read_text() == text
-    rows = [line for line in text.splitlines() if line.startswith("| made up |")]
-    assert len(rows) == 4
-    assert rows[0].startswith("| made up | 10 trials | `ours` | 3 | 48 |")
-    assert " |  | " in rows[1]  # the reference is not compared with itself
-    written = json.loads((tmp_path / "out" / "predictions.json").read_text())
-    assert written[0]["nll"]["value"] == scores[0].nll.value
-    assert (tmp_path / "out" / "reliability.png").read_bytes().startswith(b"\x89PNG")

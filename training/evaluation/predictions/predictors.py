@@ -25,9 +25,9 @@ from optformer.planning.acquisition import bin_centres
 from optformer.planning.planner import ALGORITHM
 from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.study_encoder import StudyEncoder
-from optformer.serving.benchmarks.measures import Array
 from optformer.tokenization.history import objective_values
 from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
+from optformer.training.evaluation.bootstrap import Array
 from optformer.training.evaluation.evaluate import binned_normal
 from optformer.training.mixtures.queries import value_bins
 
