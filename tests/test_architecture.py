@@ -1,10 +1,16 @@
-"""The house rules that no single module can see: who imports whom, and what is packaged."""
+"""The house rules that no single module can see: who imports whom, and what is packaged.
+
+Arrows between the folders point one way, and so do those between the rooms inside a folder; no two
+modules import each other, not even in functions or for the type checker.
+"""
 
 from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,6 +23,22 @@ LAYERS = [
     "training",
     "serving",
 ]  # each may import those before
+FLOORS = {
+    "data": [["studies"], ["objectives"], ["methods"], ["systems", "corpora"]],
+    "optformer": [["model"], ["planning"], ["huggingface"]],
+    "training": [["loop"], ["evaluation"]],
+    "serving": [["study"], ["script", "benchmarks"], ["cli"]],
+}  # inside a layer, each room may import those of the floors below it, not its neighbours
+LOOP = ["", "mixtures"]  # the training loop: modules that lie in the layer itself, and mixtures
+KNOWN_ARROWS = {
+    "optformer.training.finetune -> evaluation",
+    "optformer.training.train -> evaluation",
+}  # up the floors, to be removed
+KNOWN_CIRCLES = [
+    {"optformer.serving.benchmarks.suites", "optformer.serving.benchmarks.own_suites"},
+    {"optformer.serving.study.storage", "optformer.serving.study.optuna_store"},
+    {"optformer.serving.study.storage", "optformer.serving.study.optuna_access"},
+]  # to be opened
 FACE = ROOT / "optformer" / "__init__.py"  # names what it offers in a table of strings
 SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
 
@@ -67,6 +89,55 @@ def python_files(layer: str) -> list[Path]:
     return sorted((ROOT / layer).rglob("*.py"))
 
 
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    named = {}
+    for path in (path for layer in LAYERS for path in python_files(layer)):
+        package = package_of(path)
+        named[package if path.name == "__init__.py" else f"{package}.{path.stem}"] = path
+    return named
+
+
+@cache
+def import_graph() -> dict[str, set[str]]:
+    """What each module of the package imports of it, in functions too."""
+    named = modules()
+    graph: dict[str, set[str]] = {name: set() for name in named}
+    for module, path in named.items():
+        for _, name in imports(path, package_of(path)):
+            while name and name not in named:  # from a name in a module to the module
+                name = name.rpartition(".")[0]
+            graph[module].update({name} - {"", module})
+    return graph
+
+
+def room_of(module: str) -> str:
+    """The room of a layer that a module lies in, "" for a module of the layer itself."""
+    inner = module.split(".")[1 if layer_of(module) == "optformer" else 2 :]
+    folder = ROOT / (layer_of(module) or "") / (inner[0] if inner else "")
+    room = inner[0] if inner and folder.is_dir() else ""
+    return "loop" if layer_of(module) == "training" and room in LOOP else room
+
+
+def rooms_below(layer: str, room: str) -> set[str]:
+    """The rooms that modules of a room may import, its own among them."""
+    below: set[str] = {room}
+    for floor in FLOORS[layer]:
+        if room in floor:
+            break
+        below.update(floor)
+    return below
+
+
+def circle_in(graph: Mapping[str, set[str]]) -> list[str]:
+    """Modules that import each other in a ring, the first one at both ends; [] without one."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_imports__every_module__point_down_the_layers(layer: str) -> None:
     allowed = {None, *LAYERS[: LAYERS.index(layer) + 1]}
@@ -78,6 +149,50 @@ def test_imports__every_module__point_down_the_layers(layer: str) -> None:
     ]
     assert python_files(layer)
     assert reversed_arrows == []
+
+
+@pytest.mark.parametrize("layer", FLOORS)
+def test_floors__every_folder_of_a_layer__is_on_one(layer: str) -> None:
+    rooms = {room_of(module) for module in modules() if layer_of(module) == layer}
+    assert rooms - {""} == {room for floor in FLOORS[layer] for room in floor}
+
+
+@pytest.mark.parametrize("layer", FLOORS)
+def test_imports__inside_a_layer__point_down_the_floors(layer: str) -> None:
+    arrows_up = {
+        f"{module} -> {room_of(name)}"
+        for module, names in import_graph().items()
+        if layer_of(module) == layer and room_of(module)
+        for name in names
+        if layer_of(name) == layer
+        and room_of(name)
+        and room_of(name) not in rooms_below(layer, room_of(module))
+    }
+    assert arrows_up - KNOWN_ARROWS == set()
+
+
+def test_imports__of_the_whole_package__make_no_circle() -> None:
+    graph = dict(import_graph())
+    for circle in KNOWN_CIRCLES:
+        graph.update({module: graph[module] - circle for module in circle})
+    assert circle_in(graph) == []
+
+
+def test_circle_in__modules_that_import_each_other__names_them() -> None:
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert set(circle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}})) == {"b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("room", "below"),
+    [
+        ("studies", {"studies"}),
+        ("methods", {"studies", "objectives", "methods"}),
+        ("systems", {"studies", "objectives", "methods", "systems"}),
+    ],
+)
+def test_rooms_below__neighbours__are_not_among_them(room: str, below: set[str]) -> None:
+    assert rooms_below("data", room) == below
 
 
 @pytest.mark.parametrize("layer", LAYERS)
