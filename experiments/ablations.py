@@ -2,8 +2,8 @@
 
     python experiments/ablations.py --out runs/ablations
 
-With --config and --tables (training/configs/small-tables.yaml and the folder of its tables, see
-docs/model.md) and another --out, variants that learn from real evaluations come in as well.
+With --config and --tables (training/configs/small-tables.yaml and the folder of its tables) and
+another --out, variants that learn from real evaluations come in as well.
 
 Trains a tiny model from scratch once for each variant, which differs from the baseline in one
 thing, on the same batches where the variant is not about the batches. Every run is judged on the

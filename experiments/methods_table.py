@@ -355,7 +355,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="runs of a method on an objective")
     parser.add_argument("--model", type=Path, help="checkpoint folder (default: the shipped model)")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
-    parser.add_argument("--page", type=Path, default=Path("docs/methods.md"))
+    parser.add_argument("--page", type=Path, default=Path("docs/results/methods.md"))
     args = parser.parse_args()
 
     torch.set_num_threads(1)

@@ -3,7 +3,8 @@
     python experiments/offline_rl.py --out runs/offline-rl
 
 Fine-tunes the shipped checkpoint three times, on the same batches of synthetic histories: plain
-imitation, imitation told the return, imitation weighted by advantages (see docs/offline_rl.md).
+imitation, imitation told the return, imitation weighted by advantages
+(docs/explanation/systems/offline-rl.md).
 Then each policy searches the same functions, none of which was trained on, beside random search and
 the Gaussian-process search that they imitate. Writes regrets.json and regrets.png to the folder,
 and a table to standard output.
