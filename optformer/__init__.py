@@ -14,71 +14,49 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from optformer._version import __version__
+from optformer._version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from optformer.data.studies.errors import OptFormerError, OptFormerWarning, SpaceExhaustedError
-    from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
-    from optformer.data.studies.space_files import load_space, save_space
-    from optformer.data.studies.spaces import SearchSpace
-    from optformer.data.studies.study_config import StudyConfig, Weighted
-    from optformer.data.studies.trials import Trial, TrialStatus
-    from optformer.serving.study.plots import plot_comparison, plot_history, plot_response
-    from optformer.serving.study.study import Study, create_study, load_study
+if TYPE_CHECKING:  # the same names as in _NAMES, for whoever reads types
+    from optformer.data.studies.errors import OptFormerError as OptFormerError
+    from optformer.data.studies.errors import OptFormerWarning as OptFormerWarning
+    from optformer.data.studies.errors import SpaceExhaustedError as SpaceExhaustedError
+    from optformer.data.studies.parameters import Categorical as Categorical
+    from optformer.data.studies.parameters import Float as Float
+    from optformer.data.studies.parameters import Int as Int
+    from optformer.data.studies.parameters import Ordinal as Ordinal
+    from optformer.data.studies.space_files import load_space as load_space
+    from optformer.data.studies.space_files import save_space as save_space
+    from optformer.data.studies.spaces import SearchSpace as SearchSpace
+    from optformer.data.studies.study_config import StudyConfig as StudyConfig
+    from optformer.data.studies.study_config import Weighted as Weighted
+    from optformer.data.studies.trials import Trial as Trial
+    from optformer.data.studies.trials import TrialStatus as TrialStatus
+    from optformer.serving.study.plots import plot_comparison as plot_comparison
+    from optformer.serving.study.plots import plot_history as plot_history
+    from optformer.serving.study.plots import plot_response as plot_response
+    from optformer.serving.study.study import Study as Study
+    from optformer.serving.study.study import create_study as create_study
+    from optformer.serving.study.study import load_study as load_study
 
-__all__ = [
-    "Categorical",
-    "Float",
-    "Int",
-    "OptFormerError",
-    "OptFormerWarning",
-    "Ordinal",
-    "SearchSpace",
-    "SpaceExhaustedError",
-    "Study",
-    "StudyConfig",
-    "Trial",
-    "TrialStatus",
-    "Weighted",
-    "__version__",
-    "create_study",
-    "load_space",
-    "load_study",
-    "plot_comparison",
-    "plot_history",
-    "plot_response",
-    "save_space",
-]
-
-_HOMES = {
-    "Categorical": "optformer.data.studies.parameters:Categorical",
-    "Float": "optformer.data.studies.parameters:Float",
-    "Int": "optformer.data.studies.parameters:Int",
-    "OptFormerError": "optformer.data.studies.errors:OptFormerError",
-    "OptFormerWarning": "optformer.data.studies.errors:OptFormerWarning",
-    "Ordinal": "optformer.data.studies.parameters:Ordinal",
-    "SearchSpace": "optformer.data.studies.spaces:SearchSpace",
-    "SpaceExhaustedError": "optformer.data.studies.errors:SpaceExhaustedError",
-    "Study": "optformer.serving.study.study:Study",
-    "StudyConfig": "optformer.data.studies.study_config:StudyConfig",
-    "Trial": "optformer.data.studies.trials:Trial",
-    "TrialStatus": "optformer.data.studies.trials:TrialStatus",
-    "Weighted": "optformer.data.studies.study_config:Weighted",
-    "create_study": "optformer.serving.study.study:create_study",
-    "load_space": "optformer.data.studies.space_files:load_space",
-    "load_study": "optformer.serving.study.study:load_study",
-    "plot_comparison": "optformer.serving.study.plots:plot_comparison",
-    "plot_history": "optformer.serving.study.plots:plot_history",
-    "plot_response": "optformer.serving.study.plots:plot_response",
-    "save_space": "optformer.data.studies.space_files:save_space",
+_NAMES = {
+    "optformer.data.studies.errors": ["OptFormerError", "OptFormerWarning", "SpaceExhaustedError"],
+    "optformer.data.studies.parameters": ["Categorical", "Float", "Int", "Ordinal"],
+    "optformer.data.studies.space_files": ["load_space", "save_space"],
+    "optformer.data.studies.spaces": ["SearchSpace"],
+    "optformer.data.studies.study_config": ["StudyConfig", "Weighted"],
+    "optformer.data.studies.trials": ["Trial", "TrialStatus"],
+    "optformer.serving.study.plots": ["plot_comparison", "plot_history", "plot_response"],
+    "optformer.serving.study.study": ["Study", "create_study", "load_study"],
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted([*_HOMES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = _HOMES[name].partition(":")
-    value = getattr(import_module(module), attribute)
+    value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value  # the next look-up does not come here
     return value
 
