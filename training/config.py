@@ -42,6 +42,8 @@ class PriorConfig:
         named_algorithm: Share of spaces whose metadata names the method.
         emulated: Share of batches whose functions emulate the run's tables, in a run without a
             mixture.
+        optimum: Share of the batches whose policy learns where the functions are best, instead of
+            what the method tries next.
     """
 
     parameters: Mapping[int, float]
@@ -66,12 +68,13 @@ class PriorConfig:
     random_slots: float = 0.25
     named_algorithm: float = 0.6
     emulated: float = 0.0
+    optimum: float = 0.0
 
     def __post_init__(self) -> None:
         _check_numbers(self)
         for name in ("studies_per_space", "tokens", "probes", "tail", "mined"):
             _check_positive(self, name)
-        for name in ("short", "emulated", "mining", "random_slots", "named_algorithm"):
+        for name in ("short", "emulated", "mining", "random_slots", "named_algorithm", "optimum"):
             _check_share(self, name)
         if self.mined > self.spare:
             raise ConfigError(f"mined must be at most spare={self.spare}, got {self.mined}")

@@ -18,6 +18,7 @@ from optformer.data.corpora.synthetic.histories import (
     SyntheticHistory,
     draw_probes,
 )
+from optformer.data.corpora.synthetic.optima import draw_optima
 from optformer.data.corpora.synthetic.spaces import SyntheticSpaces, draw_spaces
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.study_config import Goal, StudyConfig
@@ -33,6 +34,7 @@ from optformer.training.config import PolicyConfig, PriorConfig
 from optformer.training.mixtures.batch import IGNORED, Queries, StudyBatch
 from optformer.training.mixtures.queries import (
     draw_asked,
+    draw_optimum_positions,
     draw_pending,
     draw_positions,
     draw_prefix,
@@ -64,6 +66,8 @@ _SYNONYMS = {
 WHOLE_SHARE = 0.4  # of the batches of a table, searches of its whole space
 FILLED_SHARE = 0.3  # of the entries of a synthetic study's metadata
 TOLD_SHARE = 0.6  # of the spaces of a table whose metadata tells the task, or the model
+OPTIMA = 24  # values asked of a study about where it is best
+OPTIMUM = "optimum"  # told instead of a method where the policy writes where the metric is best
 _Name = TypeVar("_Name", int, str)
 
 
@@ -156,10 +160,15 @@ class SyntheticPrior:
         names = sorted(_pick(config.methods, rng) for _ in range(count))
         tried = _histories(drawn.functions, names, length, generator)
         probes = draw_probes(drawn.functions, tried, prefix, config.probes, generator)
+        optima = None
+        if config.optimum and rng.random() < config.optimum:
+            parameters = drawn.functions.spaces.choices.shape[1]
+            optima = draw_optima(drawn.functions, max(1, OPTIMA // parameters), generator)
+            names = [OPTIMUM] * count
         spare = None
         if prefix and rng.random() < config.mining:
             spare = draw_probes(drawn.functions, tried, prefix, config.spare, generator)
-        return self._assemble(drawn, names, tried, probes, spare, prefix, rng, generator)
+        return self._assemble(drawn, names, tried, probes, spare, optima, prefix, rng, generator)
 
     def _draw_synthetic(
         self, count: int, rng: np.random.Generator, generator: torch.Generator
@@ -180,6 +189,7 @@ class SyntheticPrior:
         tried: SyntheticHistory,
         probes: SyntheticHistory,
         spare: SyntheticHistory | None,
+        optima: Tensor | None,
         prefix: int,
         rng: np.random.Generator,
         generator: torch.Generator,
@@ -197,6 +207,13 @@ class SyntheticPrior:
 
         rows, slots = draw_asked(prefix, length, parameters, rng)
         rows, slots = rows.to(self.device), slots.to(self.device)
+        asked, positions = points, rows
+        if optima is not None:
+            asked = points_of(spaces, optima)
+            rows = torch.arange(optima.shape[2], device=self.device).repeat_interleave(parameters)
+            slots = torch.arange(parameters, device=self.device).repeat(optima.shape[2])
+            positions = draw_optimum_positions(prefix, length, optima.shape[2], rng)
+            positions = positions.repeat_interleave(parameters).to(self.device)
         measured, others = scaled_outcome(scale, outcome), scaled_outcome(scale, answers)
         guidance = guide(
             self.policy,
@@ -207,7 +224,7 @@ class SyntheticPrior:
             rng.spawn(1)[0],  # leaves the batch as it is
         )
         metadata = self._metadata(drawn, guidance.told, names, rng)
-        targets = _value_targets(spaces, points, rows, slots)
+        targets = _value_targets(spaces, asked, rows, slots)
         if isinstance(drawn.functions, EmulatedFunctions):
             targets = ignore_illegal(targets, metadata.legal, slots)
         return StudyBatch(
@@ -219,9 +236,9 @@ class SyntheticPrior:
                 position.to(self.device),
                 metric_targets(scale, answers),
             ),
-            values=Queries(partial_points(points, rows, slots), rows, targets),
+            values=Queries(partial_points(asked, rows, slots), positions, targets),
             value_slots=slots,
-            value_weights=guidance.weights,
+            value_weights=guidance.weights if optima is None else None,
             spare=None if spare is None else _spare_questions(spaces, spare, scale, prefix),
         )
 
@@ -233,7 +250,8 @@ class SyntheticPrior:
         rng: np.random.Generator,
     ) -> MetadataTensors:
         algorithms = [
-            name if rng.random() < self.config.named_algorithm else None for name in names
+            name if name == OPTIMUM or rng.random() < self.config.named_algorithm else None
+            for name in names
         ]
         parameters = drawn.functions.spaces.choices.shape[1]
         per_space = drawn.functions.per_space

@@ -103,6 +103,15 @@ def draw_asked(
     return torch.from_numpy(np.repeat(asked, parameters)), slots
 
 
+def draw_optimum_positions(
+    prefix: int, length: int, count: int, rng: np.random.Generator
+) -> Tensor:
+    """Trials that each question about the optimum sees: the prefix, or some of those after it."""
+    position = np.sort(rng.integers(prefix, length + 1, count))
+    position[rng.random(count) < 0.7] = prefix
+    return torch.from_numpy(np.sort(position))
+
+
 def draw_slots(
     spaces: int, parameters: int, share: float, rng: np.random.Generator
 ) -> np.ndarray | None:

@@ -80,7 +80,7 @@ class EmulatedFunctions:
         metric = self.metric[:, None, None, None].expand(*shape[:3], 1)
         return torch.gather(scores, -1, metric)[..., 0]
 
-    def mean(self, values: Tensor) -> Tensor:
+    def expected(self, values: Tensor) -> Tensor:
         """Values without noise, to be maximized, (S, F, N)."""
         return from_scores(self.scores(values), self.knots)
 

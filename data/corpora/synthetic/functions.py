@@ -90,9 +90,16 @@ class SyntheticFunctions:
         """Values with noise, (S, F, N); NaN where the trial fails."""
         mean = self.mean(values)
         draw = torch.randn(mean.shape, generator=generator, device=mean.device)
+        return (mean + self.noise * draw).masked_fill(self.fails(values), torch.nan)
+
+    def expected(self, values: Tensor) -> Tensor:
+        """Values without noise, (S, F, N); NaN where the trial fails."""
+        return self.mean(values).masked_fill(self.fails(values), torch.nan)
+
+    def fails(self, values: Tensor) -> Tensor:
+        """Which trials fail, bool, (S, F, N)."""
         direction, threshold = self.failing
-        height = (self.coordinates(values) * direction[:, :, None]).sum(-1)
-        return (mean + self.noise * draw).masked_fill(height > threshold, torch.nan)
+        return (self.coordinates(values) * direction[:, :, None]).sum(-1) > threshold
 
     def _raw(self, place: Tensor) -> Tensor:
         weights = self.mixture[..., None, :]  # (S, F, 1, 4)

@@ -37,6 +37,9 @@ class Functions(Protocol):
     def observe(self, values: Tensor, generator: torch.Generator) -> Tensor:
         """Values to maximize, with noise, (S, F, N); NaN where the trial fails."""
 
+    def expected(self, values: Tensor) -> Tensor:
+        """Values to maximize, without noise, (S, F, N); NaN where the trial fails."""
+
 
 @dataclass(frozen=True)
 class SyntheticHistory:

@@ -25,7 +25,7 @@ from optformer.tokenization.symbols import NUM_BINS
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import PriorConfig
 from optformer.training.mixtures.batch import IGNORED, StudyBatch
-from optformer.training.mixtures.prior import SyntheticPrior, _value_targets, points_of
+from optformer.training.mixtures.prior import OPTIMA, SyntheticPrior, _value_targets, points_of
 from optformer.training.mixtures.queries import draw_prefix
 
 
@@ -219,3 +219,44 @@ def test_batch__trials_after_the_prefix__are_asked_about_as_they_were_chosen(
         assert torch.equal(asked, tried[:, batch.prefix :])
         expected = torch.arange(batch.prefix, batch.history.length)  # each sees those before it
         assert torch.equal(batch.metrics.position[-tail:], expected)
+
+
+def test_batch__optimum__asks_where_the_functions_are_best(
+    prior_config: PriorConfig, vocabulary: Vocabulary
+) -> None:
+    prior = SyntheticPrior(replace(prior_config, optimum=1.0, random_slots=0.0), vocabulary, 5)
+    seen = set()
+    for step in range(20):
+        batch = prior.batch(step)
+        studies, length = batch.history.metric.shape
+        parameters = batch.metadata.slots.shape[1]
+        count = max(1, OPTIMA // parameters)
+        assert batch.values.target.shape == (studies, count * parameters)
+        assert batch.value_slots.tolist() == list(range(parameters)) * count
+        assert ((batch.values.position >= batch.prefix) & (batch.values.position <= length)).all()
+        assert batch.value_weights is None
+        seen.add(batch.prefix)
+        # Slot by slot, what was set before the slot is the point that the targets spell.
+        values = batch.values.points.values.view(studies, count, parameters, parameters)
+        bins = batch.values.target.view(studies, count, parameters)
+        number = (bins >= 0) & (bins < NUM_BINS)
+        told = values[:, :, -1, :-1]
+        wrong = ((told * NUM_BINS).floor().clamp(max=NUM_BINS - 1) - bins[..., :-1]).abs() > 1
+        assert not (wrong & number[..., :-1]).any()
+    assert 0 in seen
+
+
+def test_batch__optimum__names_itself_in_the_metadata(
+    prior_config: PriorConfig, vocabulary: Vocabulary
+) -> None:
+    prior = SyntheticPrior(replace(prior_config, optimum=1.0), vocabulary, 5)
+    ids = prior.batch(0).metadata.ids
+    assert all("optimum" in vocabulary.decode([i for i in row if i > 0]) for row in ids.tolist())
+
+
+def test_batch__no_optimum__is_what_it_was(
+    prior: SyntheticPrior, prior_config: PriorConfig, vocabulary: Vocabulary
+) -> None:
+    rare = SyntheticPrior(replace(prior_config, optimum=1e-9), vocabulary, 11)
+    first, second = rare.batch(3), prior.batch(3)
+    assert torch.equal(first.history.points.values, second.history.points.values)

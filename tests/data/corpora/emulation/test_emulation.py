@@ -142,7 +142,7 @@ def test_draw__depth_under_its_parent__matters_only_when_active(
         values = torch.full((1, 1, 4, 4), 0.5)
         values[..., kind] = torch.tensor([0.0, 0.0, 1.0, 1.0])
         values[..., depth] = torch.tensor([0.0, 1.0, 0.0, 1.0])
-        mean = one.mean(values)[0, 0]
+        mean = one.expected(values)[0, 0]
         assert mean[0] != mean[1]
         assert mean[2] == mean[3]
 
@@ -170,8 +170,8 @@ def test_draw__part_of_a_range__has_the_values_of_the_whole(
             assert original.to_unit(value) == pytest.approx(place, abs=0.03)
             places[p] = place
             kinds.add((type(parameter), mirrored, parameter == original))
-        part = functions.select(slice(s, s + 1)).mean(values[None, None, None])
-        same = whole.select(slice(s, s + 1)).mean(places[None, None, None])
+        part = functions.select(slice(s, s + 1)).expected(values[None, None, None])
+        same = whole.select(slice(s, s + 1)).expected(places[None, None, None])
         assert torch.allclose(part, same, atol=1e-4)
     assert len(kinds) >= 6  # whole ranges, parts and lists, on either axis
 
@@ -221,4 +221,4 @@ def test_fit_emulator__metrics_of_different_data_sets__each_is_learned(
     functions, metrics, goals, _ = drawer.draw(20, 2, 3, np.random.default_rng(0))
     assert dict(zip(metrics, goals, strict=True)) == {"auc": "maximize", "error": "minimize"}
     values = functions.spaces.legal(torch.rand(20, 3, 50, 2, generator=torch.Generator()))
-    assert (functions.mean(values).std(-1) > 0).all()  # knots of the metric that was measured
+    assert (functions.expected(values).std(-1) > 0).all()  # knots of the metric that was measured

@@ -67,7 +67,7 @@ def test_draw__of_histories__tells_the_data_set_of_all_functions_or_none(folder:
     described = [any(p.description for p in s.values()) for s in functions.spaces.described]
     assert 5 < sum(described) < 40
     values = functions.spaces.legal(torch.rand(60, 2, 20, 3, generator=torch.Generator()))
-    assert functions.mean(values).isfinite().all()
+    assert functions.expected(values).isfinite().all()
 
 
 def test_load_history_tables__damaged_shard__is_named_and_refused(
