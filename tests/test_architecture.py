@@ -36,8 +36,6 @@ KNOWN_ARROWS = {
 }  # up the floors, to be removed
 KNOWN_CIRCLES = [
     {"optformer.serving.benchmarks.suites", "optformer.serving.benchmarks.own_suites"},
-    {"optformer.serving.study.storage", "optformer.serving.study.optuna_store"},
-    {"optformer.serving.study.storage", "optformer.serving.study.optuna_access"},
 ]  # to be opened
 FACE = ROOT / "optformer" / "__init__.py"  # names what it offers in a table of strings
 SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]

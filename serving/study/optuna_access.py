@@ -17,7 +17,6 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
 from optformer.data.studies.errors import StorageError
-from optformer.serving.study.storage import StorageLike
 
 if sys.platform == "win32":  # symbolic links need a privilege there
     from optuna.storages.journal import JournalFileOpenLock as _FileLock
@@ -31,7 +30,7 @@ _JOURNALS = (".journal", ".log")
 _PATIENCE = 20.0  # seconds to wait for a locked database, on top of the driver's own waiting
 
 
-def open_storage(storage: StorageLike) -> BaseStorage:
+def open_storage(storage: str | BaseStorage) -> BaseStorage:
     """An Optuna storage from its address, or the one given.
 
     Raises:

@@ -35,11 +35,11 @@ from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.study.locks import locked
 from optformer.serving.study.optuna_access import file_of, retry_while_locked, study_names
-from optformer.serving.study.storage import StudyRecord, observed_before, unknown_trial
+from optformer.serving.study.trial_store import StudyRecord, observed_before, unknown_trial
 
 _RECORD = "optformer"  # study user attribute
 _REASON = "optformer:reason"  # trial user attribute
-_TURN_PATIENCE = 300.0  # seconds to wait for the others who suggest
+_LOCK_PATIENCE = 300.0  # seconds to wait for the others who suggest
 _STATES = {
     TrialStatus.PENDING: TrialState.RUNNING,
     TrialStatus.COMPLETED: TrialState.COMPLETE,
@@ -71,15 +71,15 @@ class OptunaStore:
         self._finished: dict[int, Trial] = {}  # finished trials never change
         self._uncertain: set[int] = set()  # trials whose last update may or may not be stored
 
-    def turn(self) -> AbstractContextManager[None]:
-        """Hold the lock of the storage's file, if it is in one; see `TrialStore.turn`."""
+    def suggest_lock(self) -> AbstractContextManager[None]:
+        """The lock of the storage's file, if it is in one; see `TrialStore.suggest_lock`."""
         if self._file is None:
             return nullcontext()
         return locked(
             self._file.with_name(f"{self._file.name}.turn"),
-            patience=_TURN_PATIENCE,
+            patience=_LOCK_PATIENCE,
             busy=f"another process has been suggesting trials in {str(self._file)!r} for "
-            f"{_TURN_PATIENCE:.0f} s; find it and repeat the call",
+            f"{_LOCK_PATIENCE:.0f} s; find it and repeat the call",
         )
 
     def append(self, trial: Trial) -> Trial:

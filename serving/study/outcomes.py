@@ -9,7 +9,7 @@ from dataclasses import replace
 from optformer.data.studies.errors import TrialError
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
-from optformer.serving.study.storage import observed_before
+from optformer.serving.study.trial_store import observed_before
 
 
 def decide_outcome(
@@ -54,5 +54,5 @@ def decide_outcome(
     if not math.isfinite(measured):
         reason = "metric " + ", ".join(odd or [f"{config.metric_name!r} is {measured}"])
         return replace(trial.fail(reason), metrics=kept), f"{reason}; recorded as failed"
-    caution = f"metric {', '.join(odd)}; left out" if odd else None
-    return trial.finish(measured, stopped=stopped, metrics=kept), caution
+    warning = f"metric {', '.join(odd)}; left out" if odd else None
+    return trial.finish(measured, stopped=stopped, metrics=kept), warning

@@ -28,14 +28,8 @@ from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig, Weighted
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.study.outcomes import decide_outcome
-from optformer.serving.study.storage import (
-    StorageLike,
-    StudyRecord,
-    TrialStore,
-    create_store,
-    open_store,
-    unknown_trial,
-)
+from optformer.serving.study.storage import StorageLike, create_store, open_store
+from optformer.serving.study.trial_store import StudyRecord, TrialStore, unknown_trial
 from optformer.tokenization.metadata import check_limits
 
 if TYPE_CHECKING:
@@ -183,8 +177,8 @@ class Study:
             raise StudyError(f"count must be at least 1, got {count}")
         held = self._held(fixed or {})
         with self._lock:
-            self._loaded_planner()  # takes seconds, in which others may have their turn
-        with self._lock, self._store.turn():
+            self._loaded_planner()  # takes seconds, in which others may hold the lock
+        with self._lock, self._store.suggest_lock():
             trials: list[Trial] = []
             for suggestion in self._plan(1 if count is None else int(count), held):
                 point = self.config.space.validate(suggestion.params)
@@ -231,14 +225,14 @@ class Study:
                     f"observe needs a trial or a mapping of parameters, got {trial!r}; "
                     "study.trials[number] is the trial of a number"
                 )
-            finished, caution = decide_outcome(self.config, pending, value, failed, stopped)
+            finished, warning = decide_outcome(self.config, pending, value, failed, stopped)
             if pending.number < 0:
                 finished = self._store.append(finished)
             else:
                 self._store.update(finished)
                 self._pending.pop(finished.number, None)
-        if caution:
-            warnings.warn(f"trial {finished.number}: {caution}", OptFormerWarning, stacklevel=2)
+        if warning:
+            warnings.warn(f"trial {finished.number}: {warning}", OptFormerWarning, stacklevel=2)
         return finished
 
     def predict(self, points: Sequence[Mapping[str, Value]]) -> list[Prediction]:

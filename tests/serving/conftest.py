@@ -14,8 +14,9 @@ from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, 
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
-from optformer.serving.study.storage import StorageLike, StudyRecord, create_store, open_store
+from optformer.serving.study.storage import StorageLike, create_store, open_store
 from optformer.serving.study.study import Study
+from optformer.serving.study.trial_store import StudyRecord
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,9 @@ from optformer.data.studies.study_config import StudyConfig, Weighted
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.study import optuna_access, optuna_store
 from optformer.serving.study.optuna_access import file_of, open_storage
-from optformer.serving.study.storage import (
-    StorageLike,
-    StudyRecord,
-    TrialStore,
-    create_store,
-    open_store,
-)
+from optformer.serving.study.storage import StorageLike, create_store, open_store
 from optformer.serving.study.study import Study, create_study, load_study
+from optformer.serving.study.trial_store import StudyRecord, TrialStore
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -225,25 +220,25 @@ def test_objects_on_one_storage__asked_at_once__give_different_trials(
     assert len({repr(trial.params) for trial in trials}) == 12
 
 
-def test_turn__of_another_that_does_not_end__is_a_storage_error(
+def test_suggest_lock__held_by_another_process__is_a_storage_error(
     address: str, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optuna_store, "_TURN_PATIENCE", 0.1)
+    monkeypatch.setattr(optuna_store, "_LOCK_PATIENCE", 0.1)
     study = make_study(storage=address)
     other = make_study(storage=address, name="other")
-    with other._store.turn(), pytest.raises(StorageError, match="another process has been"):
+    with other._store.suggest_lock(), pytest.raises(StorageError, match="another process has been"):
         study.suggest()
     assert study.suggest().number == 0
 
 
-def test_suggest__in_another_folder_than_the_study_was_made_in__takes_its_turn_there(
+def test_suggest_lock__in_another_folder_than_the_study_was_made_in__is_beside_its_file(
     tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     study = make_study(storage="here.journal")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    with study._store.turn():
+    with study._store.suggest_lock():
         assert (tmp_path / "here.journal.turn").exists()
 
 

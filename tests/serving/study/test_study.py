@@ -19,9 +19,10 @@ from optformer.data.studies.parameters import Float, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig, Weighted
 from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.serving.study.memory_store import MemoryStore
 from optformer.serving.study.outcomes import decide_outcome
-from optformer.serving.study.storage import MemoryStore, StudyRecord
 from optformer.serving.study.study import STRATEGIES, Study, create_study, load_study
+from optformer.serving.study.trial_store import StudyRecord
 
 PENDING = Trial(number=0, params={"x": 0.5}, study="s")
 CONFIG = StudyConfig(SearchSpace(x=Float(0, 1)), metric="accuracy", goal="maximize")
