@@ -79,11 +79,11 @@ def uniform_probes(
 
 
 def whole_study_scale(
-    outcome: Tensor, kinds: Tensor, prefix: int, generator: torch.Generator
+    gain: Tensor, kinds: Tensor, prefix: int, generator: torch.Generator
 ) -> ObjectiveScale:
     """In place of `draw_scale`: fitted on what comes after the prefix as well."""
-    known = torch.where(outcome.isnan(), int(MetricKind.FAILED), int(MetricKind.VALUE))
-    return draw_scale(outcome, known, outcome.shape[1], generator)
+    known = torch.where(gain.isnan(), int(MetricKind.FAILED), int(MetricKind.VALUE))
+    return draw_scale(gain, known, gain.shape[1], generator)
 
 
 @dataclass(frozen=True)

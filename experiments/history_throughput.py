@@ -37,7 +37,7 @@ def make_histories(
     METHODS[method](functions, 3, generator)  # the first call is slower
     made, clock, core = 0, time.perf_counter(), time.process_time()
     while not made or time.process_time() - core < least:
-        made += METHODS[method](functions, trials, generator).outcome.numel()
+        made += METHODS[method](functions, trials, generator).gain.numel()
     return made, time.perf_counter() - clock, time.process_time() - core
 
 

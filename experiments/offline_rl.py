@@ -38,7 +38,7 @@ from optformer.training.evaluation.synthetic_tasks import (
     regrets,
     search,
 )
-from optformer.training.mixtures.return_conditioning import ask_for_the_best
+from optformer.training.mixtures.return_conditioning import condition_on_best_return
 from optformer.training.train import Trainer
 
 TEACHER, VARIANTS = "gp-ei", "gp ei"  # as it is registered, and as the metadata name it
@@ -86,7 +86,7 @@ def train_policy(objective: str, steps: int, seed: int, out: Path) -> Checkpoint
 
 def policy(checkpoint: Checkpoint, told: str | None, best: bool, task: SyntheticTask) -> Suggest:
     """One sample of the policy a trial."""
-    config = ask_for_the_best(task.config) if best else task.config
+    config = condition_on_best_return(task.config) if best else task.config
     reader = StudyEncoder(checkpoint, config, told)
 
     def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:

@@ -59,7 +59,7 @@ Patch = tuple[object, str, object]
 """Something to replace for a while: a module, a name in it, the value."""
 
 EVERYTHING_TOLD: Sequence[Patch] = (
-    (prior_module, "TOLD_SHARE", 1.0),
+    (prior_module, "METADATA_SHARE", 1.0),
     (emulated_functions, "UNNAMED", 0.0),
     (emulated_functions, "UNDESCRIBED", 0.0),
 )
@@ -68,7 +68,7 @@ WHOLE_RANGES: Sequence[Patch] = (
     (emulated_functions, "LISTED", 0.0),
 )
 NOTHING_TOLD: Sequence[Patch] = (
-    (prior_module, "TOLD_SHARE", 0.0),
+    (prior_module, "METADATA_SHARE", 0.0),
     (emulated_functions, "UNNAMED", 1.0),
 )
 

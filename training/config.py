@@ -19,6 +19,9 @@ SOURCES = ("synthetic", "emulated", "histories")
 OBJECTIVES = ("imitation", "returns", "advantages")
 """What the policy may learn from recorded trials."""
 
+_OLD_NAMES = {"PolicyConfig": {"marked": "conditioned"}}
+"""Settings of earlier releases by their present names; their configurations open as before."""
+
 _Section = TypeVar("_Section")
 
 
@@ -31,12 +34,12 @@ class PriorConfig:
         max_trials: Longest history drawn.
         short: Share of the batches whose studies have had at most five trials.
         studies_per_space: Functions F drawn on each space.
-        tokens: Trials and metric questions in a batch, about.
-        probes: Metric questions a study, beside those about the trials after the prefix.
+        tokens: Trials and metric queries in a batch, about.
+        probes: Metric queries a study, beside those about the trials after the prefix.
         tail: Most trials after the prefix.
-        spare: Further metric questions a study, of which `mined` are asked.
+        spare: Further metric queries a study, of which `mined` are taken.
         mined: Queries a study that the model picks itself (see `optformer.training.mining`).
-        mining: Share of the batches with such questions.
+        mining: Share of the batches with such queries.
         methods: Probability of each method of `optformer.data.corpora.synthetic.histories`.
         random_slots: Share of batches whose slot vectors are a random subset.
         named_algorithm: Share of spaces whose metadata names the method.
@@ -203,15 +206,15 @@ class PolicyConfig:
     """What the policy learns from trials, see `optformer.training.mixtures.return_conditioning`.
 
     Attributes:
-        objective: "imitation" of the trials as they are, "returns" told in the metadata, or
-            imitation weighted by "advantages".
-        marked: Share of the studies whose metadata tell their return ("returns").
+        objective: "imitation" of the trials as they are, conditioned on "returns" told in the
+            metadata, or weighted by "advantages".
+        conditioned: Share of the studies whose metadata tell their return ("returns").
         temperature: Advantage, on the unit interval, that multiplies a weight by e ("advantages").
         largest_weight: Where weights are clipped ("advantages").
     """
 
     objective: str = "imitation"
-    marked: float = 0.8
+    conditioned: float = 0.8
     temperature: float = 0.1
     largest_weight: float = 10.0
 
@@ -219,7 +222,7 @@ class PolicyConfig:
         _check_numbers(self)
         if self.objective not in OBJECTIVES:
             raise ConfigError(f"objective must be one of {OBJECTIVES}, got {self.objective!r}")
-        _check_share(self, "marked")
+        _check_share(self, "conditioned")
         for name in ("temperature", "largest_weight"):
             if not getattr(self, name):
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
@@ -447,6 +450,8 @@ def _shares(table: Mapping[Any, Any]) -> bool:
 def _section(cls: type[_Section], values: Mapping[str, Any]) -> _Section:
     items = fields(cls)  # type: ignore[arg-type]
     known = {item.name for item in items}
+    renamed = _OLD_NAMES.get(cls.__name__, {})
+    values = {renamed.get(name, name): value for name, value in values.items()}
     unknown = [name for name in values if name not in known]
     if unknown:
         raise ConfigError(

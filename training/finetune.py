@@ -33,11 +33,11 @@ from optformer.training.run_state import STATE
 from optformer.training.train import train
 
 CONTEXTS = (1, 5, 10, 20)
-"""Trials that are told before the next ones are predicted."""
+"""Trials that are given before the next ones are predicted."""
 
 AHEAD = 8  # trials predicted after each context
-FEWEST = 6  # trials of a study that teaches, or tests, anything
-FEWEST_GROUPS = 4  # of which some may be held out
+MIN_TRIALS = 6  # trials of a study that teaches, or tests, anything
+MIN_GROUPS = 4  # of which some may be held out
 
 CONFIG = "finetune.yaml"
 LEARNED, HELD_OUT, BEFORE = f"learned{SUFFIX}", f"held-out{SUFFIX}", "before.json"
@@ -53,8 +53,8 @@ class Finetuning:
         held_out: Studies held out.
         before: Mean negative log-likelihood of the held-out studies' trials before, in nats; None
             when none is held out.
-        after: The same with the new weights.
-        gain: Before less after, study by study.
+        after: Mean negative log-likelihood of the same trials with the new weights.
+        improvement: Loss before less loss after, study by study.
     """
 
     checkpoint: Path
@@ -62,7 +62,7 @@ class Finetuning:
     held_out: int
     before: Estimate | None
     after: Estimate | None
-    gain: Estimate | None
+    improvement: Estimate | None
 
 
 def prepare(
@@ -81,11 +81,11 @@ def prepare(
 
     Args:
         studies: Recorded studies; those of fewer than six settled trials say too little.
-        directory: Of the run; must not hold one.
+        directory: Directory of the run; must not hold one.
         model: Checkpoint that it starts from; the shipped one when absent.
-        steps: Of 4,096 trials and questions.
+        steps: Steps of training, each of 4,096 trials and queries.
         held_out: Share of the data sets, or of the studies that tell none, that is held out.
-        seed: Of the choice, and of the run.
+        seed: Seed of that choice and of the run.
 
     Raises:
         ConfigError: A number is out of range, or the directory holds a run.
@@ -100,16 +100,16 @@ def prepare(
         )
     checkpoint = load_checkpoint(model)
     config = _config(checkpoint, steps, seed)
-    kept = [study for study in studies if len(_settled(study).trials) >= FEWEST]
+    kept = [study for study in studies if len(_settled(study).trials) >= MIN_TRIALS]
     if not kept:
         raise DatasetError(
-            f"of {len(studies)} studies none has {FEWEST} finished trials; give more of them"
+            f"of {len(studies)} studies none has {MIN_TRIALS} finished trials; give more of them"
         )
     groups: dict[tuple[object, ...], list[RecordedStudy]] = {}
     for number, study in enumerate(kept):
         groups.setdefault(objective_key(study.config, number), []).append(study)
     order = np.random.default_rng(seed).permutation(len(groups))
-    count = math.ceil(held_out * len(groups)) if len(groups) >= FEWEST_GROUPS else 0
+    count = math.ceil(held_out * len(groups)) if len(groups) >= MIN_GROUPS else 0
     chosen = set(order[:count].tolist())
     parts: tuple[list[RecordedStudy], list[RecordedStudy]] = [], []
     for number, members in enumerate(groups.values()):
@@ -133,7 +133,7 @@ def finetune(
     """Run, or go on with, what `prepare` has prepared.
 
     Args:
-        directory: Of the run.
+        directory: Directory of the run.
         model: Checkpoint that it starts from; the shipped one when absent. None to resume.
         resume: Go on from the state in the directory.
         max_seconds: Stop, with a checkpoint, after so many seconds.
@@ -172,7 +172,7 @@ def prediction_losses(checkpoint: Checkpoint, studies: Sequence[RecordedStudy]) 
 
     Args:
         checkpoint: The model.
-        studies: Of at least six settled trials each.
+        studies: Studies of at least six settled trials each.
     """
     return np.array([_loss(checkpoint, _settled(study)) for study in studies])
 
@@ -182,18 +182,18 @@ def _loss(checkpoint: Checkpoint, study: RecordedStudy) -> float:
     reader = StudyEncoder(checkpoint, study.config, ALGORITHM)
     space = SpaceTransform(study.config.space, {})
     points = space.encode([trial.params for trial in study.trials])
-    outcome = torch.tensor(
+    gain = torch.tensor(
         [math.nan if t.value is None else study.config.sign * t.value for t in study.trials],
         dtype=torch.float64,
     )
     losses = []
-    for told in CONTEXTS:
-        if told >= len(study.trials):
+    for given in CONTEXTS:
+        if given >= len(study.trials):
             break
-        read = reader.read(study.trials[:told])
-        ahead = slice(told, told + AHEAD)
+        read = reader.read(study.trials[:given])
+        ahead = slice(given, given + AHEAD)
         logits = read.metric_logits(space.points(points[ahead]))
-        target = metric_targets(read.scale, outcome[None, ahead])
+        target = metric_targets(read.scale, gain[None, ahead])
         losses.append(float(negative_log_likelihood(logits[None], target)))
     return sum(losses) / len(losses)
 

@@ -17,8 +17,8 @@ class Losses:
 
     Attributes:
         total: What is minimized: the weighted sum.
-        metric: Mean over the metric questions.
-        value: Mean over the value questions that have an answer, with the batch's weights; zero
+        metric: Mean over the metric queries.
+        value: Mean over the value queries that have an answer, with the batch's weights; zero
             when none has.
     """
 
@@ -32,13 +32,13 @@ def study_losses(
 ) -> Losses:
     """Run the model on a batch and weigh its losses.
 
-    Separators and metadata carry no loss. Value questions come from a sample of the trials, one for
+    Separators and metadata carry no loss. Value queries come from a sample of the trials, one for
     each parameter, and are averaged, so that a trial's policy loss does not grow with P. The
     batch's weights, if it has any, lean the policy towards good trials.
 
     Args:
         model: An `OptFormerModel`, maybe wrapped for several devices, or what answers in its place.
-        batch: Studies and questions.
+        batch: Studies and queries.
         metric_share: Weight of the metric's loss in [0.5, 1].
     """
     metric_logits, value_logits = model(

@@ -1,8 +1,8 @@
-"""Ask for what the model itself would try: training where planning looks.
+"""Query what the model itself would try: training where planning looks.
 
 An acquisition function goes where the model overestimates. Of many spare points with known values,
-those of the highest expected improvement under the present weights become questions: what a point's
-value is does not depend on why it was asked for, so the answers stay unbiased (the idea of DAgger,
+those of the highest expected improvement under the present weights become queries: what a point's
+value is does not depend on why it was queried, so the targets stay unbiased (the idea of DAgger,
 Ross et al. 2011).
 """
 
@@ -22,11 +22,11 @@ from optformer.training.mixtures.batch import Queries, StudyBatch
 
 @torch.no_grad()
 def mine(model: OptFormerModel, batch: StudyBatch, count: int) -> StudyBatch:
-    """The batch with the spare questions of the highest expected improvement among the asked.
+    """Add the spare queries of the highest expected improvement to the metric queries.
 
     Args:
         model: The network.
-        batch: Studies with spare questions, which all see the prefix.
+        batch: Studies with spare queries, which all see the prefix.
         count: Queries to take for each study.
     """
     spare = batch.spare
@@ -37,8 +37,8 @@ def mine(model: OptFormerModel, batch: StudyBatch, count: int) -> StudyBatch:
     given = batch.history.first(batch.prefix)
     cache = model.encode_history(memory, given)
     logits = model.metric_logits(memory, cache, spare.points)  # (B, E, Q + 1)
-    known = given.metric_kinds == MetricKind.VALUE
-    best = given.metric.masked_fill(~known, 0.0).amax(-1, keepdim=True)  # (B, 1)
+    measured = given.metric_kinds == MetricKind.VALUE
+    best = given.metric.masked_fill(~measured, 0.0).amax(-1, keepdim=True)  # (B, 1)
     score = acquisition("ei")(logits, best[..., None], torch.Generator())
     top = score.topk(count, -1).indices  # (B, count)
 
@@ -46,14 +46,14 @@ def mine(model: OptFormerModel, batch: StudyBatch, count: int) -> StudyBatch:
         index = top[..., None].expand(-1, -1, tensor.shape[-1])
         return torch.gather(tensor, 1, index)
 
-    asked = batch.metrics
-    position = torch.full((count,), batch.prefix, device=asked.position.device)
+    drawn = batch.metrics
+    position = torch.full((count,), batch.prefix, device=drawn.position.device)
     return replace(
         batch,
         metrics=Queries(
-            asked.points.join(PointTensors(taken(spare.points.values), taken(spare.points.kinds))),
-            torch.cat([asked.position, position]),
-            torch.cat([asked.target, torch.gather(spare.target, 1, top)], 1),
+            drawn.points.join(PointTensors(taken(spare.points.values), taken(spare.points.kinds))),
+            torch.cat([drawn.position, position]),
+            torch.cat([drawn.target, torch.gather(spare.target, 1, top)], 1),
         ),
         spare=None,
     )

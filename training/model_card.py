@@ -31,7 +31,7 @@ suites was used.
 | Configuration | {config} |
 | Seed | {seed} |
 | Steps | {steps:,} |
-| Trials and questions seen | {trials:,} |
+| Trials and queries seen | {trials:,} |
 | Time | {hours:.1f} hours on {device}{earlier} |
 | Software | optformer {optformer_version}, torch {torch_version}, Python {python_version} |
 | Date | {date} |

@@ -2,7 +2,7 @@
 
 Utilisation is the share of what the devices can do that goes into the matrix products of the
 model's forward and backward pass (Chowdhery et al. 2022, "PaLM", appendix B). The products are
-counted from a batch's shapes; what else a step does (drawing studies, picking questions, the
+counted from a batch's shapes; what else a step does (drawing studies, picking queries, the
 optimizers) takes time and counts for nothing.
 """
 
@@ -52,7 +52,7 @@ class SpeedMeter:
 
 
 def work_of(config: ModelConfig, batch: StudyBatch) -> Tensor:
-    """Trials and metric questions; these and the value questions; operations; float32, (3,)."""
+    """Trials and metric queries; these and the value queries; operations; float32, (3,)."""
     tokens = batch.trials + batch.values.target.numel()
     return torch.tensor([batch.trials, tokens, training_flops(config, batch)]).float()
 
@@ -95,7 +95,7 @@ def training_flops(config: ModelConfig, batch: StudyBatch) -> int:
     narrow, numbers, bins = config.encoder_width, config.number_features, config.num_bins
     features = numbers + 2 + most
     memory = parameters + choices + config.study_vectors
-    asked, proposed = batch.metrics.target.shape[1], len(batch.value_slots)
+    metrics, values = batch.metrics.target.shape[1], len(batch.value_slots)
 
     encoder = config.encoder_layers * (
         4 * narrow * narrow + 3 * narrow * config.encoder_feedforward + 2 * length * narrow
@@ -114,11 +114,11 @@ def training_flops(config: ModelConfig, batch: StudyBatch) -> int:
     remembered = config.layers * memory * 2 * width * width
     metric = token + width * numbers + width * (bins + 2)
     value = token + 2 * pool * width + pool * numbers + width * (bins + config.max_choices)
-    learned = metadata + studies * (trials * trial + remembered + asked * metric + proposed * value)
+    learned = metadata + studies * (trials * trial + remembered + metrics * metric + values * value)
     # One factor is data: its features, its distances, the bins' centres.
     given = parameters * features * width + trials * parameters * heads
-    told = numbers * width * (3 * batch.prefix + 2 * asked)
+    given_y = numbers * width * (3 * batch.prefix + 2 * metrics)
     data = spaces * length * (parameters + choices) * narrow + studies * (
-        trials * (given + numbers * width) + (asked + proposed) * (given + numbers * bins) + told
+        trials * (given + numbers * width) + (metrics + values) * (given + numbers * bins) + given_y
     )
     return 2 * (3 * learned + 2 * data)

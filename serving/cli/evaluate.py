@@ -225,24 +225,26 @@ def _transfer(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
     from optformer.training.evaluation.transfer import (
         draw_tasks,
         held_out_data,
-        told_scores,
         transfer_scores,
+        variant_scores,
     )
 
     config = TrainingConfig.from_dict(checkpoint.run["config"])
     data = held_out_data(config.tables, args.transfer)
     tasks = draw_tasks(data, count=args.tasks, seed=args.seed, progress=True)
-    told = [
+    variants = [
         {
             "data": score.table,
-            "told": score.told,
+            "metadata": score.variant,
             "data sets": score.tasks,
             **{f"loss after {count}": f"{loss:.3f}" for count, loss in score.loss.items()},
             **{f"worse after {count}": f"{more:.3f}" for count, more in score.worse.items()},
         }
-        for score in told_scores(checkpoint, tasks, seed=args.seed, progress=True)
+        for score in variant_scores(checkpoint, tasks, seed=args.seed, progress=True)
     ]
-    likelihood = _shown("Transfer: negative log-likelihood on data sets held out of training", told)
+    likelihood = _shown(
+        "Transfer: negative log-likelihood on data sets held out of training", variants
+    )
     scores = transfer_scores(
         Planner(checkpoint), tasks, seeds=args.seeds, seed=args.seed, progress=True
     )

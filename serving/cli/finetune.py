@@ -94,20 +94,20 @@ def _studies(args: argparse.Namespace) -> list[RecordedStudy]:
 
 def _write(result: Finetuning) -> None:
     console.write(f"learned from {result.learned} studies, {result.held_out} held out")
-    if result.before is None or result.after is None or result.gain is None:
+    if result.before is None or result.after is None or result.improvement is None:
         console.write("too few studies to hold any out: what it brought was not measured")
     else:
         console.table(
             ["nats a held-out trial", "mean", "low", "high"],
             [
-                (name, round(found.value, 3), round(found.low, 3), round(found.high, 3))
-                for name, found in (
+                (name, round(loss.value, 3), round(loss.low, 3), round(loss.high, 3))
+                for name, loss in (
                     ("before", result.before),
                     ("after", result.after),
-                    ("gain", result.gain),
+                    ("improvement", result.improvement),
                 )
             ],
         )
-        if result.gain.value <= 0:
+        if result.improvement.value <= 0:
             console.note("it predicts them no better than before: keep the model it started from")
     console.write(f"checkpoint: {result.checkpoint}")

@@ -25,7 +25,7 @@ def batch(prior_config: PriorConfig, vocabulary: Vocabulary) -> StudyBatch:
     return next(b for b in map(prior.batch, range(20)) if b.spare is not None and b.prefix > 3)
 
 
-def test_mine__spare_questions__adds_those_of_highest_expected_improvement(
+def test_mine__spare_queries__adds_those_of_highest_expected_improvement(
     batch: StudyBatch, tiny_checkpoint: Checkpoint
 ) -> None:
     model = tiny_checkpoint.model
@@ -53,7 +53,7 @@ def test_mine__spare_questions__adds_those_of_highest_expected_improvement(
     assert mined.spare is None
 
 
-def test_mine__no_spare_questions__changes_nothing(
+def test_mine__no_spare_queries__changes_nothing(
     batch: StudyBatch, tiny_checkpoint: Checkpoint
 ) -> None:
     plain = replace(batch, spare=None)

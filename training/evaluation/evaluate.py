@@ -28,7 +28,7 @@ from optformer.training.evaluation.gp_benchmark import (
 from optformer.training.losses import negative_log_likelihood
 from optformer.training.mixtures.batch import IGNORED
 from optformer.training.mixtures.prior import SyntheticPrior
-from optformer.training.mixtures.queries import value_bins
+from optformer.training.mixtures.queries import gain_bins
 
 DIMENSIONS = (1, 2, 3, 4, 6, 8)
 _MARGINAL_STUDIES = 300  # studies whose target bins make the marginal histogram
@@ -64,7 +64,7 @@ class PolicyScore:
 
     Attributes:
         method: Whose histories are imitated.
-        ours: Of the checkpoint, told the method's name.
+        ours: Of the checkpoint, given the method's name.
         uniform: Of a uniform choice among the legal bins and choices.
     """
 
@@ -193,7 +193,7 @@ def draw_prediction_task(
     for context in contexts:
         samples = draw_samples(kind, dimensions, context, studies, _TARGETS, seed + context)
         scale = _fit(samples)
-        target = value_bins(scale, samples.target_values)
+        target = gain_bins(scale, samples.target_values)
         _, exact = binned_normal(scale, samples.mean, samples.deviation, target)
         drawn.append(samples)
         gp.append(-exact.log().mean(-1))
@@ -234,7 +234,7 @@ def binned_normal(
 def _marginal(kind: ContextKind, count: int, context: int, target: Tensor, seed: int) -> Tensor:
     others = draw_samples(kind, count, context, _MARGINAL_STUDIES, 32, seed + 7919)
     seen = torch.bincount(
-        value_bins(_fit(others), others.target_values).flatten(), minlength=NUM_BINS
+        gain_bins(_fit(others), others.target_values).flatten(), minlength=NUM_BINS
     )
     # Averaged over neighbouring bins: the histogram is smooth, its counts are few.
     padded = torch.nn.functional.pad(seen.double()[None, None], (10, 10), mode="replicate")
@@ -246,7 +246,7 @@ def _marginal(kind: ContextKind, count: int, context: int, target: Tensor, seed:
 def _model(checkpoint: Checkpoint, samples: GPSamples) -> Tensor:
     """Mean negative log-likelihood of each study's targets, (B,)."""
     model, scale = checkpoint.model, _fit(samples)
-    target = value_bins(scale, samples.target_values)
+    target = gain_bins(scale, samples.target_values)
     studies, context, count = samples.points.shape
     memory = model.encode_metadata(_metadata(checkpoint, count)).repeat(studies)
     history = HistoryTensors(
@@ -256,8 +256,8 @@ def _model(checkpoint: Checkpoint, samples: GPSamples) -> Tensor:
     )
     cache = model.encode_history(memory, history)
     logits = model.metric_logits(memory, cache, _points(samples.target_points))
-    chances = logits.double().log_softmax(-1)
-    return -torch.gather(chances, -1, target[..., None])[..., 0].mean(-1)
+    log_probabilities = logits.double().log_softmax(-1)
+    return -torch.gather(log_probabilities, -1, target[..., None])[..., 0].mean(-1)
 
 
 def _metadata(checkpoint: Checkpoint, count: int) -> MetadataTensors:

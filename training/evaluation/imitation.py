@@ -31,7 +31,7 @@ from optformer.training.evaluation.synthetic_tasks import (
 TEACHERS = ("random", "regularized-evolution", "gp-ei")
 
 _BASELINE = "random"
-_TOLD = {name.replace(" ", "-"): name for name in METHODS}  # registered name to trained one
+_TRAINED = {name.replace(" ", "-"): name for name in METHODS}  # registered name to trained one
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class ImitationScore:
         seeds: Searches of each on every task.
         trials: Trials of each search.
         regret_random: Final regret of random search.
-        regret_teacher: Of the teacher.
-        regret_policy: Of the policy, told the teacher's name.
+        regret_teacher: Final regret of the teacher.
+        regret_policy: Final regret of the policy, given the teacher's name.
         gap_share: (policy - teacher) / (random - teacher) of the final regrets; 0 is as good as the
-            teacher and 1 as random search. None when the teacher is not told from random search:
-            the interval of the difference holds 0.
+            teacher and 1 as random search. None when teacher and random search do not differ: the
+            interval of the difference holds 0.
         step_random: Mean step of random search.
-        step_teacher: Of the teacher.
-        step_policy: Of the policy.
-        step_difference: The policy's less the teacher's.
+        step_teacher: Mean step of the teacher.
+        step_policy: Mean step of the policy.
+        step_difference: Mean step of the policy less the teacher's.
         regret_curves: Searcher (`random`, `teacher`, `policy`) to mean regret after each trial.
         step_curves: Searcher to mean step of each trial but the first.
     """
@@ -141,10 +141,10 @@ def imitation_scores(
         baseline = searches(_BASELINE, 0, partial(_method, _BASELINE))
         scores = []
         for teacher in teachers:
-            told = _TOLD.get(teacher, teacher.replace("-", " "))
+            trained = _TRAINED.get(teacher, teacher.replace("-", " "))
             taught = searches(teacher, 1, partial(_method, teacher))
-            policy = searches(f"policy as {teacher}", 2, partial(_policy, checkpoint, told))
-            scores.append(_score(teacher, told in learned, baseline, taught, policy))
+            policy = searches(f"policy as {teacher}", 2, partial(_policy, checkpoint, trained))
+            scores.append(_score(teacher, trained in learned, baseline, taught, policy))
     return scores
 
 
@@ -152,9 +152,9 @@ def _method(name: str, task: SyntheticTask) -> Suggest:
     return ask_method(name, task.config)
 
 
-def _policy(checkpoint: Checkpoint, told: str, task: SyntheticTask) -> Suggest:
+def _policy(checkpoint: Checkpoint, algorithm: str, task: SyntheticTask) -> Suggest:
     """One sample of the policy a trial, from the first trial on."""
-    reader = StudyEncoder(checkpoint, task.config, told)
+    reader = StudyEncoder(checkpoint, task.config, algorithm)
 
     def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -197,7 +197,7 @@ def _score(
     regret = {name: found.regret[:, :, -1].mean(1) for name, found in by_name.items()}  # (K,)
     step = {name: np.nanmean(found.step, axis=(1, 2)) for name, found in by_name.items()}
     gap = regret["random"] - regret["teacher"]
-    told_apart = mean(gap).low > 0 or mean(gap).high < 0
+    distinct = mean(gap).low > 0 or mean(gap).high < 0
     return ImitationScore(
         teacher=teacher,
         learned=learned,
@@ -207,7 +207,7 @@ def _score(
         regret_random=mean(regret["random"]),
         regret_teacher=mean(regret["teacher"]),
         regret_policy=mean(regret["policy"]),
-        gap_share=ratio(regret["policy"] - regret["teacher"], gap) if told_apart else None,
+        gap_share=ratio(regret["policy"] - regret["teacher"], gap) if distinct else None,
         step_random=mean(step["random"]),
         step_teacher=mean(step["teacher"]),
         step_policy=mean(step["policy"]),

@@ -6,7 +6,7 @@ The other model is transformers' T5 (Raffel et al. 2020) with random weights, as
 the same vocabulary: its encoder reads a study's metadata, its decoder every token of every trial,
 written by this project's tokenizer, and learns to predict all values (the policy) and all metrics.
 Both take whole training steps, one after the other on each batch, in the same precision. Trials are
-those of the studies' histories; the further questions a batch asks are not counted for us. Seconds
+those of the studies' histories; the further queries of a batch are not counted for us. Seconds
 are those of computing on a CPU, and of the clock on an accelerator.
 """
 
@@ -49,11 +49,11 @@ class Throughput:
     """How fast a model trains.
 
     Attributes:
-        name: Model and questions.
-        parameters: Of the model.
+        name: Model and queries.
+        parameters: Number of the model's weights.
         tokens: Mean tokens a study that the decoder computes.
         trials_per_second: Trials of the studies' histories a second of training.
-        ratio: That, relative to the other model's.
+        ratio: Trials a second relative to the T5's.
     """
 
     name: str
@@ -74,14 +74,14 @@ def measure_throughput(
     """Time training steps of both models.
 
     Args:
-        config: Whose model and studies are taken; mined questions are left out.
+        config: Whose model and studies are taken; mined queries are left out.
         vocabulary: Of both models.
         device: Where both train, in the precision that is fast there.
         batches: Batches that are timed; one before them warms up.
         seed: Seed of studies and weights.
 
     Returns:
-        The T5; ours with the questions it trains on; ours with the T5's questions, which are every
+        The T5; ours with the queries it trains on; ours with the T5's queries, which are every
         value and every metric of every trial.
     """
     prior = SyntheticPrior(replace(config.prior, mining=0.0), vocabulary, seed)
@@ -99,19 +99,19 @@ def measure_throughput(
         (
             "OptFormer, every value and metric",
             ours,
-            lambda batch: with_all_questions(batch, vocabulary),
+            lambda batch: with_all_queries(batch, vocabulary),
             parameters,
         ),
     ]
     seconds, tokens = np.zeros(len(entrants)), np.zeros(len(entrants))
     studies = trials = 0
     for number, batch in enumerate(tqdm(drawn, unit="batch")):
-        for place, (_, step, asked, _) in enumerate(entrants):
-            given = asked(batch)
+        for i, (_, step, queries_of, _) in enumerate(entrants):
+            given = queries_of(batch)
             taken = _timed(step, given, device)
             if number:
-                seconds[place] += taken
-                tokens[place] += _their_tokens(given) if step is theirs else _our_tokens(given)
+                seconds[i] += taken
+                tokens[i] += _their_tokens(given) if step is theirs else _our_tokens(given)
         if number:
             studies += len(batch.history.metric)
             trials += batch.history.metric.numel()
@@ -121,13 +121,13 @@ def measure_throughput(
     ]
 
 
-def with_all_questions(batch: StudyBatch, vocabulary: Vocabulary) -> StudyBatch:
-    """The batch asking for every metric and every value of its trials, each from those before."""
+def with_all_queries(batch: StudyBatch, vocabulary: Vocabulary) -> StudyBatch:
+    """The batch with a query for every metric and value of its trials, each from those before."""
     ids = _ids(batch, vocabulary)
     device = batch.history.metric.device
     studies, trials, parameters = batch.history.points.values.shape
-    place = torch.arange(trials, device=device)
-    rows = place.repeat_interleave(parameters)
+    numbers = torch.arange(trials, device=device)
+    rows = numbers.repeat_interleave(parameters)
     slots = torch.arange(parameters, device=device).repeat(trials)
     later = torch.arange(parameters, device=device) >= slots[:, None]
     past = batch.history.points
@@ -148,7 +148,7 @@ def with_all_questions(batch: StudyBatch, vocabulary: Vocabulary) -> StudyBatch:
         batch,
         prefix=0,
         metrics=Queries(
-            past, place, torch.where((metric >= 0) & (metric < NUM_BINS), metric, IGNORED)
+            past, numbers, torch.where((metric >= 0) & (metric < NUM_BINS), metric, IGNORED)
         ),
         values=Queries(partial, rows, torch.where(known & legal, target, IGNORED)),
         value_slots=slots,

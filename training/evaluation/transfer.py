@@ -28,7 +28,11 @@ from optformer.planning.space_transform import Array, SpaceTransform
 from optformer.planning.study_encoder import StudyEncoder
 from optformer.training.config import TableConfig
 from optformer.training.evaluation.bootstrap import Estimate, mean
-from optformer.training.evaluation.metadata_ablation import VARIANTS, MetadataVariant, tell
+from optformer.training.evaluation.metadata_ablation import (
+    VARIANTS,
+    MetadataVariant,
+    ablate_metadata,
+)
 from optformer.training.evaluation.synthetic_tasks import (
     Suggest,
     ask_method,
@@ -37,11 +41,11 @@ from optformer.training.evaluation.synthetic_tasks import (
     search,
 )
 from optformer.training.losses import negative_log_likelihood
-from optformer.training.mixtures.queries import value_bins
+from optformer.training.mixtures.queries import gain_bins
 
 BUDGETS = (5, 10, 20, 30)
 CONTEXTS = (1, 5, 10, 20)
-"""Random trials that are told before the others are predicted."""
+"""Random trials that are given before the others are predicted."""
 
 _PREDICTED = 64  # random points whose values are predicted
 _DRAWS = 4  # contexts of each length and task
@@ -54,9 +58,9 @@ class HeldOutData:
     """Data sets of one space that training never saw.
 
     Attributes:
-        name: Of the table.
-        table: Their evaluations.
-        metadata: What an engineer would tell of a study.
+        name: Name of the table.
+        table: The evaluations.
+        metadata: Metadata that an engineer would give to a study.
     """
 
     name: str
@@ -72,9 +76,9 @@ class TransferScore:
 
     Attributes:
         table: Name of the table.
-        searcher: A search method, or what the model was told.
+        searcher: A search method, or the model with one of `VARIANTS`.
         tasks: Data sets, one metric each.
-        seeds: Searches of each.
+        seeds: Searches of each data set.
         regret: Trials to the mean regret after so many.
     """
 
@@ -86,19 +90,20 @@ class TransferScore:
 
 
 @dataclass(frozen=True)
-class ToldScore:
-    """How well values are predicted that are told in one way, on one table's held-out data sets.
+class VariantScore:
+    """How well one variant of the metadata lets values of held-out data sets be predicted.
 
     Attributes:
         table: Name of the table.
-        told: One of `VARIANTS`.
+        variant: One of `VARIANTS`.
         tasks: Data sets, one metric each.
-        loss: Random trials seen to the mean negative log-likelihood of other points' bins, in nats.
-        worse: The same to how much more that is than when everything is told.
+        loss: Number of random trials seen to the mean negative log-likelihood of other points'
+            bins, in nats.
+        worse: Number of random trials seen to how much that exceeds the loss with all metadata.
     """
 
     table: str
-    told: str
+    variant: str
     tasks: int
     loss: Mapping[int, Estimate]
     worse: Mapping[int, Estimate]
@@ -110,10 +115,10 @@ class EmulatedTask:
 
     Attributes:
         config: The study.
-        goal: The metric's own goal, which the model is told.
-        space: Its space, encoded.
+        goal: The metric's own goal, which the model reads.
+        space: The study's space, encoded.
         answer: Values of encoded points, (N, P) to (N,).
-        median: Of the values of random points.
+        median: Median value of random points.
         top: The best value found by climbing from the best of them.
     """
 
@@ -146,8 +151,8 @@ def held_out_data(configs: Sequence[TableConfig], folder: Path) -> list[HeldOutD
             _, late = load_table(folder / config.path, config.goals).split(config.held_out)
             if not late.datasets:
                 raise DatasetError(f"{config.path} holds out no data set; raise held_out")
-            told = {"task": config.tasks[0], "model": config.models[0]}
-            data.append(HeldOutData(Path(config.path).stem, late, told))
+            metadata = {"task": config.tasks[0], "model": config.models[0]}
+            data.append(HeldOutData(Path(config.path).stem, late, metadata))
     if not data:
         raise ConfigError("the model was not trained on a table of real evaluations")
     return data
@@ -181,13 +186,13 @@ def transfer_scores(
     seed: int = 2024,
     progress: bool = False,
 ) -> list[TransferScore]:
-    """Search held-out data sets with each way of telling, and with methods that start from nothing.
+    """Search held-out data sets with each variant of the metadata, and with other methods.
 
     Args:
         planner: The model.
         drawn: Tasks of each table.
         rivals: Registered search methods.
-        seeds: Searches of each.
+        seeds: Searches of each data set.
         seed: Seed of the searches.
         progress: Show progress bars on standard error.
 
@@ -198,7 +203,7 @@ def transfer_scores(
     scores = []
     for table, tasks in drawn.items():
         searchers = {
-            **{f"optformer, {told}": _model(planner, told, seed) for told in VARIANTS},
+            **{f"optformer, {variant}": _model(planner, variant, seed) for variant in VARIANTS},
             **{name: _method(name) for name in rivals},
         }
         with tqdm(total=len(searchers) * len(tasks), unit="task", disable=not progress) as bar:
@@ -217,16 +222,16 @@ def transfer_scores(
     return scores
 
 
-def told_scores(
+def variant_scores(
     checkpoint: Checkpoint,
     drawn: Mapping[str, Sequence[EmulatedTask]],
     *,
     seed: int = 2024,
     progress: bool = False,
-) -> list[ToldScore]:
-    """Predict random points of held-out data sets after a few random trials, told in each way.
+) -> list[VariantScore]:
+    """Predict random points of held-out data sets after a few random trials, in each variant.
 
-    All ways of telling see the same trials and are asked about the same points.
+    All variants see the same trials and predict the same points.
 
     Args:
         checkpoint: The model.
@@ -236,17 +241,17 @@ def told_scores(
     """
     scores = []
     for table, tasks in drawn.items():
-        losses = {told: np.zeros((len(tasks), len(CONTEXTS))) for told in VARIANTS}
+        losses = {name: np.zeros((len(tasks), len(CONTEXTS))) for name in VARIANTS}
         for number, task in enumerate(tqdm(tasks, table, unit="task", disable=not progress)):
-            for told in VARIANTS:
-                telling = _telling(task, told, seed, number)
-                losses[told][number] = _losses(checkpoint, task, telling, [seed, number])
-        for told, loss in losses.items():
+            for name in VARIANTS:
+                variant = _variant_of(task, name, seed, number)
+                losses[name][number] = _losses(checkpoint, task, variant, [seed, number])
+        for name, loss in losses.items():
             above = loss - losses[VARIANTS[0]]
             scores.append(
-                ToldScore(
+                VariantScore(
                     table,
-                    told,
+                    name,
                     len(tasks),
                     {n: mean(loss[:, i]) for i, n in enumerate(CONTEXTS)},
                     {n: mean(above[:, i]) for i, n in enumerate(CONTEXTS)},
@@ -256,10 +261,10 @@ def told_scores(
 
 
 def _losses(
-    checkpoint: Checkpoint, task: EmulatedTask, telling: MetadataVariant, seed: Sequence[int]
+    checkpoint: Checkpoint, task: EmulatedTask, variant: MetadataVariant, seed: Sequence[int]
 ) -> NDArray[np.float64]:
     """Mean negative log-likelihood of random points after each number of trials."""
-    space = SpaceTransform(telling.config.space, {})
+    space = SpaceTransform(variant.config.space, {})
     losses = np.zeros((_DRAWS, len(CONTEXTS)))
     for draw in range(_DRAWS):
         rng = np.random.default_rng([*seed, draw])
@@ -267,19 +272,19 @@ def _losses(
             rng.random((max(CONTEXTS) + _PREDICTED, len(task.space.names)))
         )
         values = task.answer(points)
-        trials = telling.trials(
+        trials = variant.trials(
             [
                 Trial(number, task.space.decode(point)).finish(float(value))
                 for number, (point, value) in enumerate(zip(points, values, strict=True))
             ]
         )
-        asked = space.points(space.encode([trial.params for trial in trials[max(CONTEXTS) :]]))
-        reader = StudyEncoder(checkpoint, telling.config, "random")
+        queried = space.points(space.encode([trial.params for trial in trials[max(CONTEXTS) :]]))
+        reader = StudyEncoder(checkpoint, variant.config, "random")
         for i, length in enumerate(CONTEXTS):
             study = reader.read(trials[:length])
-            target = value_bins(study.scale, torch.from_numpy(values[max(CONTEXTS) :]))
+            target = gain_bins(study.scale, torch.from_numpy(values[max(CONTEXTS) :]))
             with torch.no_grad():
-                loss = negative_log_likelihood(study.metric_logits(asked)[None], target[None])
+                loss = negative_log_likelihood(study.metric_logits(queried)[None], target[None])
             losses[draw, i] = float(loss)
     averages: NDArray[np.float64] = losses.mean(0)
     return averages
@@ -336,20 +341,20 @@ def _method(name: str) -> Callable[[EmulatedTask, int, int], Suggest]:
     return make
 
 
-def _model(planner: Planner, told: str, seed: int) -> Callable[[EmulatedTask, int, int], Suggest]:
+def _model(planner: Planner, name: str, seed: int) -> Callable[[EmulatedTask, int, int], Suggest]:
     def make(task: EmulatedTask, number: int, search_seed: int) -> Suggest:
-        telling = _telling(task, told, seed, number)
+        variant = _variant_of(task, name, seed, number)
 
         def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
             del rng  # the planner has a stream of its own for each length of a history
-            seen = telling.trials(history)
-            (found,) = planner.suggest(telling.config, seen, 1, seed=search_seed)
-            return telling.own(found.params)
+            seen = variant.trials(history)
+            (found,) = planner.suggest(variant.config, seen, 1, seed=search_seed)
+            return variant.original(found.params)
 
         return suggest
 
     return make
 
 
-def _telling(task: EmulatedTask, told: str, seed: int, number: int) -> MetadataVariant:
-    return tell(task.config, task.goal, told, np.random.default_rng([seed, number]))
+def _variant_of(task: EmulatedTask, name: str, seed: int, number: int) -> MetadataVariant:
+    return ablate_metadata(task.config, task.goal, name, np.random.default_rng([seed, number]))

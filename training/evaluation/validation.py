@@ -36,7 +36,7 @@ class Validation:
     Nothing here touches a global random state, so a run with validations equals one without.
 
     Args:
-        prior: Distribution of the studies; emulated tables and mined questions are left out.
+        prior: Distribution of the studies; emulated tables and mined queries are left out.
         vocabulary: Encodes their metadata.
         batches: Batches of studies.
         studies: Gaussian-process samples of each kind and dimension.
@@ -85,15 +85,15 @@ class Validation:
     @torch.no_grad()
     def _likelihoods(self, checkpoint: Checkpoint) -> dict[str, float]:
         metric = value = 0.0
-        asked = answered = 0
+        metrics = values = 0
         for batch in self.batches:
             losses = study_losses(checkpoint.model, batch, 1.0)
             counted = int((batch.values.target != IGNORED).sum())
             metric += float(losses.metric) * batch.metrics.target.numel()
             value += float(losses.value) * counted
-            asked += batch.metrics.target.numel()
-            answered += counted
-        return {"metric": metric / asked, "value": value / max(answered, 1)}
+            metrics += batch.metrics.target.numel()
+            values += counted
+        return {"metric": metric / metrics, "value": value / max(values, 1)}
 
     def _shares(self, checkpoint: Checkpoint) -> dict[str, float]:
         scores = [samples.score(checkpoint) for samples in self.samples]

@@ -1,4 +1,4 @@
-"""One training step's data: studies to read, and questions about them with known answers."""
+"""One training step's data: studies to read, and queries about them with known targets."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 from optformer.model.tensors import HistoryTensors, MetadataTensors, PointTensors
 
 IGNORED = -100
-"""Target of a question that has no answer (pending, missing or inactive)."""
+"""Target of a query without a known value (pending, missing or inactive)."""
 
 
 @dataclass(frozen=True)
 class Queries:
-    """N questions a study; each sees the first `position` trials.
+    """N queries a study; each sees the first `position` trials.
 
     Attributes:
-        points: PointTensors, (B, N, P); for a parameter, those before the asked slot are set.
-        position: Trials each question may see, int64, (N,).
+        points: Queried points, (B, N, P); for a parameter, only the slots before its own are set.
+        position: Number of trials each query sees, int64, (N,).
         target: Bin, or Q + choice, or Q for a failed metric; IGNORED for none; int64, (B, N).
     """
 
@@ -29,7 +29,7 @@ class Queries:
 
 @dataclass(frozen=True)
 class StudyBatch:
-    """B studies on S spaces (those of one space together) and what to ask about them.
+    """B studies on S spaces (those of one space together) and the queries about them.
 
     Attributes:
         metadata: The spaces' metadata.
@@ -37,10 +37,10 @@ class StudyBatch:
         prefix: How many trials are given; they see each other both ways and fix the scale.
         metrics: Queries about the metric.
         values: Queries about parameters' values.
-        value_slots: Parameter that each value question asks for, int64, (N,).
-        value_weights: Weight of each value question in the policy's loss, float32, (B, N); None for
-            equal ones.
-        spare: Further questions about the metric after the prefix, to choose from; None for none.
+        value_slots: Slot of the parameter of each value query, int64, (N,).
+        value_weights: Weight of each value query in the policy's loss, float32, (B, N); None
+            weighs them equally.
+        spare: Further metric queries after the prefix, to choose from; None for none.
     """
 
     metadata: MetadataTensors
@@ -54,6 +54,6 @@ class StudyBatch:
 
     @property
     def trials(self) -> int:
-        """Trials and metric questions, the unit of work."""
+        """Trials and metric queries, the unit of work."""
         studies, length = self.history.metric.shape
         return studies * (length + self.metrics.target.shape[1])

@@ -33,19 +33,19 @@ from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import PolicyConfig, PriorConfig
 from optformer.training.mixtures.batch import IGNORED, Queries, StudyBatch
 from optformer.training.mixtures.queries import (
-    draw_asked,
     draw_optimum_positions,
     draw_pending,
     draw_positions,
     draw_prefix,
     draw_scale,
     draw_slots,
+    draw_value_queries,
     ignore_illegal,
     metric_targets,
+    observed_y,
     partial_points,
-    told_metric,
 )
-from optformer.training.mixtures.return_conditioning import guide, scaled_outcome
+from optformer.training.mixtures.return_conditioning import condition_policy, scaled_y
 
 _GOALS: tuple[Goal, Goal] = ("maximize", "minimize")
 _METRICS = ("accuracy", "validation accuracy", "auc", "f1", "loss", "rmse", "score", "objective")
@@ -65,8 +65,8 @@ _SYNONYMS = {
 }
 WHOLE_SHARE = 0.4  # of the batches of a table, searches of its whole space
 FILLED_SHARE = 0.3  # of the entries of a synthetic study's metadata
-TOLD_SHARE = 0.6  # of the spaces of a table whose metadata tells the task, or the model
-OPTIMA = 24  # values asked of a study about where it is best
+METADATA_SHARE = 0.6  # of the entries of the metadata of a table's space that are told
+OPTIMA = 24  # value queries of a study about where it is best
 OPTIMUM = "optimum"  # told instead of a method where the policy writes where the metric is best
 _Name = TypeVar("_Name", int, str)
 
@@ -90,7 +90,7 @@ class EmulatedSource:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Functions and what is told of each of their S spaces."""
+    """Functions, and metric, goal and metadata of each of their S spaces."""
 
     functions: Functions
     metrics: list[str]
@@ -197,55 +197,55 @@ class SyntheticPrior:
         spaces = drawn.functions.spaces
         length, parameters = tried.values.shape[2:]
         points = points_of(spaces, tried.values)
-        outcome = tried.outcome.flatten(0, 1)  # (B, T)
-        kinds = torch.where(outcome.isnan(), int(MetricKind.FAILED), int(MetricKind.VALUE))
+        gain = tried.gain.flatten(0, 1)  # (B, T)
+        kinds = torch.where(gain.isnan(), int(MetricKind.FAILED), int(MetricKind.VALUE))
         kinds = draw_pending(kinds, prefix, rng, generator)
-        scale = draw_scale(outcome, kinds, prefix, generator)
+        scale = draw_scale(gain, kinds, prefix, generator)
         position = draw_positions(prefix, length, probes.values.shape[2], rng)
-        answers = torch.cat([probes.outcome, tried.outcome[:, :, prefix:]], 2).flatten(0, 1)
-        asked_points = torch.cat([probes.values, tried.values[:, :, prefix:]], 2)
+        queried_gain = torch.cat([probes.gain, tried.gain[:, :, prefix:]], 2).flatten(0, 1)
+        queried_values = torch.cat([probes.values, tried.values[:, :, prefix:]], 2)
 
-        rows, slots = draw_asked(prefix, length, parameters, rng)
+        rows, slots = draw_value_queries(prefix, length, parameters, rng)
         rows, slots = rows.to(self.device), slots.to(self.device)
-        asked, positions = points, rows
+        queried, positions = points, rows
         if optima is not None:
-            asked = points_of(spaces, optima)
+            queried = points_of(spaces, optima)
             rows = torch.arange(optima.shape[2], device=self.device).repeat_interleave(parameters)
             slots = torch.arange(parameters, device=self.device).repeat(optima.shape[2])
             positions = draw_optimum_positions(prefix, length, optima.shape[2], rng)
             positions = positions.repeat_interleave(parameters).to(self.device)
-        measured, others = scaled_outcome(scale, outcome), scaled_outcome(scale, answers)
-        guidance = guide(
+        y, queried_y = scaled_y(scale, gain), scaled_y(scale, queried_gain)
+        conditioning = condition_policy(
             self.policy,
-            measured,
-            torch.ones_like(measured, dtype=torch.bool),
-            torch.cat([measured, others], 1).amax(-1),
+            y,
+            torch.ones_like(y, dtype=torch.bool),
+            torch.cat([y, queried_y], 1).amax(-1),
             rows,
             rng.spawn(1)[0],  # leaves the batch as it is
         )
-        metadata = self._metadata(drawn, guidance.told, names, rng)
-        targets = _value_targets(spaces, asked, rows, slots)
+        metadata = self._metadata(drawn, conditioning.metadata, names, rng)
+        targets = _value_targets(spaces, queried, rows, slots)
         if isinstance(drawn.functions, EmulatedFunctions):
             targets = ignore_illegal(targets, metadata.legal, slots)
         return StudyBatch(
             metadata=metadata,
-            history=HistoryTensors(points, told_metric(scale, outcome, kinds), kinds),
+            history=HistoryTensors(points, observed_y(scale, gain, kinds), kinds),
             prefix=prefix,
             metrics=Queries(
-                points_of(spaces, asked_points),
+                points_of(spaces, queried_values),
                 position.to(self.device),
-                metric_targets(scale, answers),
+                metric_targets(scale, queried_gain),
             ),
-            values=Queries(partial_points(asked, rows, slots), positions, targets),
+            values=Queries(partial_points(queried, rows, slots), positions, targets),
             value_slots=slots,
-            value_weights=guidance.weights if optima is None else None,
-            spare=None if spare is None else _spare_questions(spaces, spare, scale, prefix),
+            value_weights=conditioning.weights if optima is None else None,
+            spare=None if spare is None else _spare_queries(spaces, spare, scale, prefix),
         )
 
     def _metadata(
         self,
         drawn: _Drawn,
-        told: Sequence[Mapping[str, str]],
+        further: Sequence[Mapping[str, str]],
         names: Sequence[str],
         rng: np.random.Generator,
     ) -> MetadataTensors:
@@ -263,8 +263,8 @@ class SyntheticPrior:
             self.vocabulary,
             slots,
             drawn.goals,
-            # A study's own mark is told where it has a space of its own, see `PolicyConfig`.
-            [{**free, **told[s * per_space]} for s, free in enumerate(drawn.metadata)],
+            # A study tells its own return where it has a space of its own, see `PolicyConfig`.
+            [{**free, **further[s * per_space]} for s, free in enumerate(drawn.metadata)],
         )
 
 
@@ -305,8 +305,8 @@ def describe_spaces(
 
 def _pick(weights: Mapping[_Name, float], rng: np.random.Generator) -> _Name:
     names = list(weights)
-    chances = np.array([weights[name] for name in names])
-    return names[int(rng.choice(len(names), p=chances / chances.sum()))]
+    shares = np.array([weights[name] for name in names])
+    return names[int(rng.choice(len(names), p=shares / shares.sum()))]
 
 
 def _draw_emulated(
@@ -315,12 +315,12 @@ def _draw_emulated(
     """Functions on the table's whole space or on a part of it."""
     whole = len(table.functions.space)
     parameters = whole if rng.random() < WHOLE_SHARE else int(rng.integers(1, whole + 1))
-    drawn, metrics, goals, told = table.functions.draw(count, parameters, functions, rng)
+    drawn, metrics, goals, metadata = table.functions.draw(count, parameters, functions, rng)
     return _Drawn(
         functions=drawn,
         metrics=[str(rng.choice(_SYNONYMS.get(metric, (metric,)))) for metric in metrics],
         goals=goals,
-        metadata=[_described(table, about, rng) for about in told],
+        metadata=[_described(table, about, rng) for about in metadata],
     )
 
 
@@ -329,8 +329,8 @@ def _described(
 ) -> dict[str, str]:
     """What an engineer may tell: sometimes all, often a part."""
     ways = {"task": table.tasks, "model": table.models}
-    told = {**about, **{key: str(rng.choice(texts)) for key, texts in ways.items() if texts}}
-    return {key: text for key, text in told.items() if rng.random() < TOLD_SHARE}
+    entries = {**about, **{key: str(rng.choice(texts)) for key, texts in ways.items() if texts}}
+    return {key: text for key, text in entries.items() if rng.random() < METADATA_SHARE}
 
 
 def _filler(words: Sequence[str], rng: np.random.Generator) -> dict[str, str]:
@@ -359,7 +359,7 @@ def _histories(
         rows = slice(names.index(name), names.index(name) + names.count(name))
         parts.append(METHODS[name](functions.select(rows), length, generator))
     return SyntheticHistory(
-        torch.cat([part.values for part in parts]), torch.cat([part.outcome for part in parts])
+        torch.cat([part.values for part in parts]), torch.cat([part.gain for part in parts])
     )
 
 
@@ -372,18 +372,18 @@ def points_of(spaces: SyntheticSpaces, values: Tensor) -> PointTensors:
     return PointTensors((values * active).flatten(0, 1), kinds.flatten(0, 1))
 
 
-def _spare_questions(
+def _spare_queries(
     spaces: SyntheticSpaces, spare: SyntheticHistory, scale: ObjectiveScale, prefix: int
 ) -> Queries:
     position = torch.full(spare.values.shape[2:3], prefix, device=spare.values.device)
-    target = metric_targets(scale, spare.outcome.flatten(0, 1))
+    target = metric_targets(scale, spare.gain.flatten(0, 1))
     return Queries(points_of(spaces, spare.values), position, target)
 
 
 def _value_targets(
     spaces: SyntheticSpaces, points: PointTensors, rows: Tensor, slots: Tensor
 ) -> Tensor:
-    """Bin, or Q + choice, of the asked values, (B, N)."""
+    """Bin, or Q + choice, of the queried values, (B, N)."""
     studies = points.values.shape[0] // spaces.choices.shape[0]
     value = points.values[:, rows, slots].double()  # (B, N)
     kind = points.kinds[:, rows, slots]

@@ -1,7 +1,7 @@
-"""What a batch tells of studies and asks about them: shared by synthetic and recorded ones.
+"""Prefixes, scales and queries of a batch, shared by synthetic and recorded studies.
 
-The prefix is what is given, and what the objective's scale is fitted on; trials after it are asked
-about. Letters as in `optformer.model.tensors`.
+The prefix is given, and the objective's scale is fitted to it; the trials after it are queried.
+Letters as in `optformer.model.tensors`.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ def draw_pending(
     """The kinds, (B, T), with some of the last and a few random trials turned pending."""
     studies, length = kinds.shape
     draw = torch.rand(studies, length, generator=generator, device=kinds.device)
-    place = torch.arange(length, device=kinds.device)
+    number = torch.arange(length, device=kinds.device)
     pending = torch.zeros_like(draw, dtype=torch.bool)
     if rng.random() < 0.3:
         last = int(rng.integers(1, 17))
-        pending |= (place >= prefix - last) & (place < prefix) & (place > 0)
+        pending |= (number >= prefix - last) & (number < prefix) & (number > 0)
     if rng.random() < 0.2:
         pending |= draw < 0.05
     # After the prefix: whole studies either know the results, or wait for all of them.
     waiting = torch.rand(studies, 1, generator=generator, device=kinds.device) < 0.5
-    pending |= waiting & (place >= prefix)
+    pending |= waiting & (number >= prefix)
     return torch.where(pending, int(MetricKind.PENDING), kinds)
 
 
 def draw_scale(
-    outcome: Tensor, kinds: Tensor, prefix: int, generator: torch.Generator
+    gain: Tensor, kinds: Tensor, prefix: int, generator: torch.Generator
 ) -> ObjectiveScale:
     """The scale of the prefix, jittered; random where it says nothing about the spread."""
-    studies = outcome.shape[0]
+    studies = gain.shape[0]
 
     def normal() -> Tensor:
-        return torch.randn(studies, 1, generator=generator, device=outcome.device)
+        return torch.randn(studies, 1, generator=generator, device=gain.device)
 
-    known = kinds[:, :prefix] == MetricKind.VALUE
-    scale = fit_scale(outcome[:, :prefix].nan_to_num(), known, torch.exp(0.7 * normal()))
-    anchor = torch.where(known.any(-1, keepdim=True), 0.02, 0.15)
+    measured = kinds[:, :prefix] == MetricKind.VALUE
+    scale = fit_scale(gain[:, :prefix].nan_to_num(), measured, torch.exp(0.7 * normal()))
+    anchor = torch.where(measured.any(-1, keepdim=True), 0.02, 0.15)
     return ObjectiveScale(
         scale.median,
         scale.spread,
@@ -68,45 +68,45 @@ def draw_scale(
     )
 
 
-def told_metric(scale: ObjectiveScale, outcome: Tensor, kinds: Tensor) -> Tensor:
-    """The scaled outcomes that a history tells, 0 where it tells none, float32, (B, T)."""
-    unit = scale.to_unit(outcome.nan_to_num()).float()
+def observed_y(scale: ObjectiveScale, gain: Tensor, kinds: Tensor) -> Tensor:
+    """Scaled values of the trials that a history shows with one, else 0, float32, (B, T)."""
+    unit = scale.to_unit(gain.nan_to_num()).float()
     return torch.where(kinds == MetricKind.VALUE, unit, torch.zeros_like(unit))
 
 
-def metric_targets(scale: ObjectiveScale, outcome: Tensor) -> Tensor:
-    """Bin of each outcome, or Q where it failed, (B, N)."""
-    return torch.where(outcome.isnan(), NUM_BINS, value_bins(scale, outcome.nan_to_num()))
+def metric_targets(scale: ObjectiveScale, gain: Tensor) -> Tensor:
+    """Bin of each gain, or Q where it failed, (B, N)."""
+    return torch.where(gain.isnan(), NUM_BINS, gain_bins(scale, gain.nan_to_num()))
 
 
-def value_bins(scale: ObjectiveScale, values: Tensor) -> Tensor:
-    """Bins of values that are to be maximized, int64; the end bins take what lies beyond."""
-    return (scale.to_unit(values) * NUM_BINS).long().clamp(max=NUM_BINS - 1)
+def gain_bins(scale: ObjectiveScale, gain: Tensor) -> Tensor:
+    """Bins of gains, int64; the end bins take what lies beyond."""
+    return (scale.to_unit(gain) * NUM_BINS).long().clamp(max=NUM_BINS - 1)
 
 
 def draw_positions(prefix: int, length: int, probes: int, rng: np.random.Generator) -> Tensor:
-    """Trials that each metric question sees: probes, then the trials after the prefix."""
+    """Number of trials that each metric query sees: probes, then the trials after the prefix."""
     position = torch.from_numpy(np.sort(rng.integers(prefix, length + 1, probes)))
-    # Half of the probes ask right after the prefix.
+    # Half of the probes are queried right after the prefix.
     position[rng.random(len(position)) < 0.5] = prefix
-    # The trials after the prefix are asked as well: points that a method has selected.
+    # The trials after the prefix are queried as well: points that a method has selected.
     return torch.cat([position, torch.arange(prefix, length)])
 
 
-def draw_asked(
+def draw_value_queries(
     prefix: int, length: int, parameters: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Trial and parameter of each value question: all of one or two trials after the prefix."""
-    asked = prefix + rng.permutation(length - prefix)[: max(1, 8 // max(parameters, 1))]
-    asked = np.sort(asked[:2])
-    slots = torch.arange(parameters).repeat(len(asked))
-    return torch.from_numpy(np.repeat(asked, parameters)), slots
+    """Trial and parameter of each value query: all of one or two trials after the prefix."""
+    trials = prefix + rng.permutation(length - prefix)[: max(1, 8 // max(parameters, 1))]
+    trials = np.sort(trials[:2])
+    slots = torch.arange(parameters).repeat(len(trials))
+    return torch.from_numpy(np.repeat(trials, parameters)), slots
 
 
 def draw_optimum_positions(
     prefix: int, length: int, count: int, rng: np.random.Generator
 ) -> Tensor:
-    """Trials that each question about the optimum sees: the prefix, or some of those after it."""
+    """Number of trials that each query for the optimum sees: the prefix, or some of those after it."""
     position = np.sort(rng.integers(prefix, length + 1, count))
     position[rng.random(count) < 0.7] = prefix
     return torch.from_numpy(np.sort(position))
@@ -122,14 +122,14 @@ def draw_slots(
 
 
 def partial_points(points: PointTensors, rows: Tensor, slots: Tensor) -> PointTensors:
-    """Trials with the asked slot and all later ones unset."""
+    """Trials with the queried slot and all later ones unset."""
     later = torch.arange(points.values.shape[-1], device=slots.device) >= slots[:, None]
     values = points.values[:, rows].masked_fill(later, 0.0)
     return PointTensors(values, points.kinds[:, rows].masked_fill(later, UNSET))
 
 
 def ignore_illegal(target: Tensor, legal: Tensor, slots: Tensor) -> Tensor:
-    """Ask for no value that has no token: a number between two logarithmic integers."""
+    """Drop the targets that have no token: a number between two logarithmic integers."""
     studies = target.shape[0] // legal.shape[0]
     mask = legal.to(target.device)[:, slots].repeat_interleave(studies, 0)  # (B, N, Q + K)
     possible = torch.gather(mask, -1, target.clamp(min=0)[..., None])[..., 0]

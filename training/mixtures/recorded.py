@@ -41,7 +41,7 @@ class StudyGroup:
         config: Space, metric, goal and metadata.
         values: Scaled values and choices as in `tokenization.history.Points`, float32, (N, P).
         kinds: A `ValueKind` each, int8, (N, P).
-        outcome: Values to maximize, NaN where there is none, float64, (N,).
+        gain: Values to maximize, NaN where there is none, float64, (N,).
         metric_kinds: A `MetricKind` each, int8, (N,).
         starts: First trial of each study, and N, int64, (M + 1,).
         methods: Search method of each study as the metadata name it, None where it is not known.
@@ -51,7 +51,7 @@ class StudyGroup:
     config: StudyConfig
     values: NDArray[np.float32]
     kinds: NDArray[np.int8]
-    outcome: NDArray[np.float64]
+    gain: NDArray[np.float64]
     metric_kinds: NDArray[np.int8]
     starts: NDArray[np.int64]
     methods: tuple[str | None, ...]
@@ -122,7 +122,7 @@ class _Study:
     method: str | None
     values: NDArray[np.float32]
     kinds: NDArray[np.int8]
-    outcome: NDArray[np.float64]
+    gain: NDArray[np.float64]
     metric_kinds: NDArray[np.int8]
 
 
@@ -164,7 +164,7 @@ def _encode(what: str, config: StudyConfig, trials: Sequence[Trial], method: str
         method=method,
         values=points.values,
         kinds=points.kinds.astype(np.int8),
-        outcome=np.array(
+        gain=np.array(
             [np.nan if t.value is None else config.sign * t.value for t in kept], dtype=np.float64
         ),
         metric_kinds=np.array([_KINDS[trial.status] for trial in kept], dtype=np.int8),
@@ -172,12 +172,12 @@ def _encode(what: str, config: StudyConfig, trials: Sequence[Trial], method: str
 
 
 def _join(studies: Sequence[_Study], settings: HistoriesConfig) -> StudyGroup:
-    lengths = [len(study.outcome) for study in studies]
+    lengths = [len(study.gain) for study in studies]
     return StudyGroup(
         config=studies[0].config,
         values=np.concatenate([study.values for study in studies]),
         kinds=np.concatenate([study.kinds for study in studies]),
-        outcome=np.concatenate([study.outcome for study in studies]),
+        gain=np.concatenate([study.gain for study in studies]),
         metric_kinds=np.concatenate([study.metric_kinds for study in studies]),
         starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         methods=tuple(study.method for study in studies),

@@ -3,8 +3,8 @@
 A batch holds studies of as many parameters and of at least the length that was drawn, cut to it:
 no trial is padding. Up to `studies_per_space` studies of one objective, of one method if it is
 told, share a space: an order, names and metadata. Beside the trials after the prefix, points of
-other studies of the same objective are asked about, and those that come later in the study itself:
-their values are known, and nothing attends to a question. Half of them are near the incumbent.
+other studies of the same objective are queried, and points that come later in the study itself:
+their values are known, and nothing attends to a query. Half of them are near the incumbent.
 
 Letters as in `optformer.model.tensors`.
 """
@@ -30,23 +30,23 @@ from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import PolicyConfig, PriorConfig
 from optformer.training.mixtures.batch import IGNORED, Queries, StudyBatch
 from optformer.training.mixtures.queries import (
-    draw_asked,
     draw_pending,
     draw_positions,
     draw_prefix,
     draw_scale,
     draw_slots,
+    draw_value_queries,
     ignore_illegal,
     metric_targets,
+    observed_y,
     partial_points,
-    told_metric,
 )
 from optformer.training.mixtures.recorded import StudyGroup
-from optformer.training.mixtures.return_conditioning import guide, scaled_outcome
-from optformer.training.mixtures.text_augmentation import WORDINGS, Wordings
+from optformer.training.mixtures.return_conditioning import condition_policy, scaled_y
+from optformer.training.mixtures.text_augmentation import VARIANTS, TextAugmentation
 
-POOL = 512  # known points of an objective that a study's questions are chosen from
-NEAREST = 4  # half of the questions are among the nearest part, one in so many, of the pool
+POOL = 512  # measured points of an objective that a study's queries are chosen from
+NEAREST = 4  # half of the queries are among the nearest part, one in so many, of the pool
 
 _QUARTILES = torch.tensor([0.25, 0.5, 0.75])
 _STREAM = 2  # of the run's seed; the prior has another
@@ -57,7 +57,7 @@ class RecordedStudies:
 
     Args:
         objectives: The studies.
-        prior: Length, size and questions of a batch.
+        prior: Length, size and queries of a batch.
         policy: How the policy learns from the trials.
         vocabulary: Encodes the metadata.
         seed: Seed of the run.
@@ -75,7 +75,7 @@ class RecordedStudies:
         seed: int,
     ):
         self.objectives, self.prior, self.policy, self.seed = objectives, prior, policy, seed
-        self.wordings = Wordings(objectives, vocabulary, seed)
+        self.augmentation = TextAugmentation(objectives, vocabulary, seed)
         counts = [len(objective.methods) for objective in objectives]
         if not sum(counts):
             raise ConfigError("histories name folders without any study; generate some")
@@ -83,35 +83,35 @@ class RecordedStudies:
         self._study = np.concatenate([np.arange(count) for count in counts])
         self._length = np.concatenate([objective.lengths for objective in objectives])
         self._parameters = np.array([o.values.shape[1] for o in objectives])[self._objective]
-        self._known = [np.flatnonzero(o.metric_kinds != MetricKind.PENDING) for o in objectives]
-        self._known_count = np.array([len(known) for known in self._known])[self._objective]
-        self._chances = self._weights()
+        self._ended = [np.flatnonzero(o.metric_kinds != MetricKind.PENDING) for o in objectives]
+        self._ended_count = np.array([len(ended) for ended in self._ended])[self._objective]
+        self._weights = self._study_weights()
         methods = [method or "" for objective in objectives for method in objective.methods]
         pairs = [f"{o} {method}" for o, method in zip(self._objective, methods, strict=True)]
-        # What shares a space when methods are told, and when they are not.
+        # Studies that share a space, when methods are told and when they are not.
         self._groups = {True: np.unique(pairs, return_inverse=True)[1], False: self._objective}
 
     def batch(self, step: int) -> StudyBatch:
         """The batch of one step."""
         rng = np.random.default_rng([self.seed, step, _STREAM])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        first = int(rng.choice(len(self._study), p=self._chances))
+        first = int(rng.choice(len(self._study), p=self._weights))
         longest = min(int(self._length[first]), self.prior.max_trials)
         prefix = draw_prefix(longest - 1, self.prior.short, rng)
         length = prefix + int(rng.integers(1, min(self.prior.tail, longest - prefix) + 1))
-        spare = self._known_count - length  # known points that a study does not tell, at least
+        spare = self._ended_count - length  # ended trials outside a study, at least
         probes = min(self.prior.probes, max(0, int(spare[first])))
         fits = (self._parameters == self._parameters[first]) & (self._length >= length)
         fits &= spare >= min(probes, int(spare[first]))
         named = rng.random() < self.prior.named_algorithm
         members = self._draw(first, np.flatnonzero(fits), length + probes, named, rng)
         spaces = [self._space(int(studies[0]), named, rng) for studies in members]
-        told = [
-            self._tell(number, space, length, prefix, probes, rng)
+        shown = [
+            self._show(number, space, length, prefix, probes, rng)
             for space, studies in zip(spaces, members, strict=True)
             for number in studies.tolist()
         ]
-        return self._assemble(spaces, told, prefix, length, rng, generator)
+        return self._assemble(spaces, shown, prefix, length, rng, generator)
 
     def _draw(
         self,
@@ -127,13 +127,13 @@ class RecordedStudies:
         share = int(
             min(self.prior.studies_per_space, sizes[groups == self._groups[named][first]][0])
         )
-        chances = np.bincount(group, self._chances[fits]) * (sizes >= share)
+        weights = np.bincount(group, self._weights[fits]) * (sizes >= share)
         count = max(1, round(self.prior.tokens / each / share))
-        replace = bool(count > np.count_nonzero(chances))
-        picked = rng.choice(len(groups), count, replace=replace, p=chances / chances.sum())
+        replace = bool(count > np.count_nonzero(weights))
+        picked = rng.choice(len(groups), count, replace=replace, p=weights / weights.sum())
         return [rng.choice(fits[group == one], share, replace=False) for one in picked]
 
-    def _weights(self) -> NDArray[np.float64]:
+    def _study_weights(self) -> NDArray[np.float64]:
         """Probability of each study: equal in a folder, folders by their weights."""
         studies = Counter[str]()
         for objective in self.objectives:
@@ -141,16 +141,16 @@ class RecordedStudies:
         folders = [objective.settings for objective in self.objectives]
         each = np.array([folder.weight / max(studies[folder.path], 1) for folder in folders])
         weights = each[self._objective] * (self._length > 0)
-        chances: NDArray[np.float64] = weights / weights.sum()
-        return chances
+        shares: NDArray[np.float64] = weights / weights.sum()
+        return shares
 
     def _space(self, number: int, named: bool, rng: np.random.Generator) -> _Space:
-        """What is told of a study's objective, and of its method."""
+        """How a batch describes a study's objective and method."""
         objective = int(self._objective[number])
         method = self.objectives[objective].methods[self._study[number]]
-        return _Space(objective, int(rng.integers(WORDINGS)), method if named else None)
+        return _Space(objective, int(rng.integers(VARIANTS)), method if named else None)
 
-    def _tell(
+    def _show(
         self,
         number: int,
         space: _Space,
@@ -158,71 +158,74 @@ class RecordedStudies:
         prefix: int,
         probes: int,
         rng: np.random.Generator,
-    ) -> _Told:
-        """One study, and what is asked about it, in the words of its space."""
-        objective, known = self.objectives[space.objective], self._known[space.objective]
+    ) -> _Shown:
+        """One study, and the points queried beside it, in the variant of its space."""
+        objective, ended = self.objectives[space.objective], self._ended[space.objective]
         start = int(objective.starts[self._study[number]])
         trials = np.arange(start, start + length)
-        asked = _choose(objective, known, trials, prefix, probes, rng)
-        rows = np.concatenate([trials, asked])
+        queried = _choose(objective, ended, trials, prefix, probes, rng)
+        rows = np.concatenate([trials, queried])
         points = EncodedPoints(objective.values[rows], objective.kinds[rows].astype(np.int64))
-        return _Told(
-            points=self.wordings.wording(space.objective, space.wording).tell(points),
-            outcome=objective.outcome[rows],
+        return _Shown(
+            points=self.augmentation.variant(space.objective, space.variant).transform(points),
+            gain=objective.gain[rows],
             kinds=objective.metric_kinds[rows].astype(np.int64),
         )
 
     def _assemble(
         self,
         spaces: Sequence[_Space],
-        told: Sequence[_Told],
+        studies: Sequence[_Shown],
         prefix: int,
         length: int,
         rng: np.random.Generator,
         generator: torch.Generator,
     ) -> StudyBatch:
-        values = torch.from_numpy(np.stack([study.points.values for study in told]))
-        kinds = torch.from_numpy(np.stack([study.points.kinds for study in told]))
-        outcome = _in_quartiles(torch.from_numpy(np.stack([study.outcome for study in told])))
-        recorded = torch.from_numpy(np.stack([study.kinds for study in told]))
+        values = torch.from_numpy(np.stack([study.points.values for study in studies]))
+        kinds = torch.from_numpy(np.stack([study.points.kinds for study in studies]))
+        gain = _in_quartiles(torch.from_numpy(np.stack([study.gain for study in studies])))
+        recorded = torch.from_numpy(np.stack([study.kinds for study in studies]))
         probes, parameters = values.shape[1] - length, values.shape[2]
         points = PointTensors(values[:, :length], kinds[:, :length])
-        shown = draw_pending(recorded[:, :length], prefix, rng, generator)
-        scale = draw_scale(outcome[:, :length], shown, prefix, generator)
-        asked = torch.cat([torch.arange(length, length + probes), torch.arange(prefix, length)])
-        target = metric_targets(scale, outcome[:, asked])
-        rows, slots = draw_asked(prefix, length, parameters, rng)
+        kept = draw_pending(recorded[:, :length], prefix, rng, generator)
+        scale = draw_scale(gain[:, :length], kept, prefix, generator)
+        queried = torch.cat([torch.arange(length, length + probes), torch.arange(prefix, length)])
+        target = metric_targets(scale, gain[:, queried])
+        rows, slots = draw_value_queries(prefix, length, parameters, rng)
 
-        measured = scaled_outcome(scale, outcome)
-        known = recorded != MetricKind.PENDING
-        guidance = guide(
+        y = scaled_y(scale, gain)
+        observed = recorded != MetricKind.PENDING
+        conditioning = condition_policy(
             self.policy,
-            measured[:, :length],
-            known[:, :length],
-            measured.amax(-1),
+            y[:, :length],
+            observed[:, :length],
+            y.amax(-1),
             rows,
             rng.spawn(1)[0],
         )
-        share = len(told) // len(spaces)
+        share = len(studies) // len(spaces)
         metadata = metadata_batch(
             [
-                # A study's own mark is told where it has a space of its own, see `PolicyConfig`.
-                self.wordings.encoding(
-                    space.objective, space.wording, space.algorithm, guidance.told[share * s]
+                # A study tells its own return where it has a space of its own, see `PolicyConfig`.
+                self.augmentation.encoding(
+                    space.objective,
+                    space.variant,
+                    space.algorithm,
+                    conditioning.metadata[share * s],
                 )
                 for s, space in enumerate(spaces)
             ],
-            [self.wordings.wording(space.objective, space.wording).legal for space in spaces],
+            [self.augmentation.variant(space.objective, space.variant).legal for space in spaces],
             draw_slots(len(spaces), parameters, self.prior.random_slots, rng),
         )
         return StudyBatch(
             metadata=metadata,
-            history=HistoryTensors(points, told_metric(scale, outcome[:, :length], shown), shown),
+            history=HistoryTensors(points, observed_y(scale, gain[:, :length], kept), kept),
             prefix=prefix,
             metrics=Queries(
-                PointTensors(values[:, asked], kinds[:, asked]),
+                PointTensors(values[:, queried], kinds[:, queried]),
                 draw_positions(prefix, length, probes, rng),
-                target.masked_fill(~known[:, asked], IGNORED),
+                target.masked_fill(~observed[:, queried], IGNORED),
             ),
             values=Queries(
                 partial_points(points, rows, slots),
@@ -230,43 +233,43 @@ class RecordedStudies:
                 ignore_illegal(_value_targets(points, rows, slots), metadata.legal, slots),
             ),
             value_slots=slots,
-            value_weights=guidance.weights,
+            value_weights=conditioning.weights,
         )
 
 
 @dataclass(frozen=True)
 class _Space:
-    """What a batch tells of an objective."""
+    """How a batch describes an objective: which variant, and the method if it is told."""
 
     objective: int
-    wording: int
+    variant: int
     algorithm: str | None
 
 
 @dataclass(frozen=True)
-class _Told:
-    """A study as a batch tells it: T trials, then the points to ask about."""
+class _Shown:
+    """A study as a batch shows it: T trials, then the points queried beside them."""
 
     points: EncodedPoints
-    outcome: NDArray[np.float64]
+    gain: NDArray[np.float64]
     kinds: NDArray[np.int64]
 
 
 def _choose(
     objective: StudyGroup,
-    known: NDArray[np.int64],
+    ended: NDArray[np.int64],
     trials: NDArray[np.int64],
     prefix: int,
     count: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Known points beside a study's trials, half of them near the best of its prefix."""
-    own = np.searchsorted(known, [trials[0], trials[-1] + 1])
-    others = len(known) - (own[1] - own[0])
+    """Ended trials outside a study, half of them near the best of its prefix."""
+    own = np.searchsorted(ended, [trials[0], trials[-1] + 1])
+    others = len(ended) - (own[1] - own[0])
     index = rng.choice(others, min(others, max(POOL, count)), replace=False)
-    pool = known[np.where(index < own[0], index, index + own[1] - own[0])]
+    pool = ended[np.where(index < own[0], index, index + own[1] - own[0])]
     chosen = pool[:count]
-    given = objective.outcome[trials[:prefix]]
+    given = objective.gain[trials[:prefix]]
     if not np.isnan(given).all():
         gap = _distances(objective, pool, int(trials[np.nanargmax(given)]))
         nearest = np.argsort(gap, kind="stable")[: max(count // 2, len(pool) // NEAREST)]
@@ -285,20 +288,20 @@ def _distances(objective: StudyGroup, rows: NDArray[np.int64], centre: int) -> N
     return total
 
 
-def _in_quartiles(outcome: torch.Tensor) -> torch.Tensor:
-    """Each study's outcomes, (B, N), about their median, in distances of their quartiles.
+def _in_quartiles(gain: torch.Tensor) -> torch.Tensor:
+    """Each study's gains, (B, N), about their median, in distances of their quartiles.
 
     Before two values differ, the scale of a history is as it was drawn, and so fits no metric's
     unit. Later it is the same for both.
     """
-    low, median, high = outcome.nanquantile(_QUARTILES.to(outcome), -1, keepdim=True)
+    low, median, high = gain.nanquantile(_QUARTILES.to(gain), -1, keepdim=True)
     width = (high - low).nan_to_num()
-    scaled: torch.Tensor = (outcome - median) / width.where(width > 0, 1.0)
+    scaled: torch.Tensor = (gain - median) / width.where(width > 0, 1.0)
     return scaled.clamp(-LARGEST, LARGEST)
 
 
 def _value_targets(points: PointTensors, rows: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
-    """Bin, or Q + choice, of the asked values, (B, N)."""
+    """Bin, or Q + choice, of the queried values, (B, N)."""
     value, kind = points.values[:, rows, slots], points.kinds[:, rows, slots]
     target = torch.where(kind == ValueKind.CHOICE, NUM_BINS + value.long(), quantize_tensor(value))
     absent = (kind != ValueKind.CHOICE) & (kind != ValueKind.NUMBER)

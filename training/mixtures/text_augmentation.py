@@ -1,6 +1,6 @@
-"""The ways in which a recorded objective is told: other orders, without names, with less metadata.
+"""Text augmentation of recorded objectives: other orders, without names, with less metadata.
 
-An objective has a fixed number of wordings, drawn from the run's seed, so that each is made once.
+An objective has a fixed number of variants, drawn from the run's seed, so that each is made once.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from optformer.tokenization.metadata import MetadataEncoding, encode_metadata
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.mixtures.recorded import StudyGroup
 
-WORDINGS = 32  # of an objective
-MIRRORED = 0.5  # share of the numeric axes of a wording without names
+VARIANTS = 32  # of an objective
+MIRRORED = 0.5  # share of the numeric axes of a variant without names
 
-_CACHED = 10_000  # wordings, and encodings, kept in memory: about 10 kB each
+_CACHED = 10_000  # variants, and encodings, kept in memory: about 10 kB each
 _STREAM = 3  # of the run's seed
 
 
 @dataclass(frozen=True)
 class AugmentedObjective:
-    """One way to tell an objective.
+    """One variant of an objective.
 
     Attributes:
-        config: What the metadata tell.
-        order: Which of the objective's parameters stands in each slot.
-        flips: Which of the objective's parameters are mirrored; None for none.
+        config: The study as the metadata describe it.
+        order: The objective's parameter in each slot, by its index.
+        flips: Whether each of the objective's parameters is mirrored; None mirrors none.
         choices: New index of each choice, for the slots whose choices change their order.
         space_legal: Bins and choices of the objective's parameters, bool, (P, Q + max_choices).
     """
@@ -58,8 +58,8 @@ class AugmentedObjective:
         """Bins and choices of each slot, bool, (P, Q + max_choices)."""
         return self.space_legal[self.order]
 
-    def tell(self, points: Points) -> Points:
-        """Points of the objective, (N, P), in this wording."""
+    def transform(self, points: Points) -> Points:
+        """Points of the objective, (N, P), as points of this variant."""
         if self.flips is not None:
             points = flip_points(points, self.flips)
         values, kinds = points.values[:, self.order], points.kinds[:, self.order]
@@ -69,8 +69,8 @@ class AugmentedObjective:
         return Points(values, kinds)
 
 
-class Wordings:
-    """All wordings of some objectives.
+class TextAugmentation:
+    """All variants of some objectives.
 
     Args:
         objectives: The objectives.
@@ -80,29 +80,29 @@ class Wordings:
 
     def __init__(self, objectives: Sequence[StudyGroup], vocabulary: Vocabulary, seed: int):
         self.objectives, self.vocabulary, self.seed = objectives, vocabulary, seed
-        self._wordings: dict[tuple[int, int], AugmentedObjective] = {}
+        self._variants: dict[tuple[int, int], AugmentedObjective] = {}
         self._encodings: dict[tuple[object, ...], MetadataEncoding] = {}
 
-    def wording(self, objective: int, number: int) -> AugmentedObjective:
-        """One wording of an objective, both by their numbers."""
+    def variant(self, objective: int, number: int) -> AugmentedObjective:
+        """One variant of an objective, both by their numbers."""
         key = objective, number
-        if key not in self._wordings:
-            if len(self._wordings) == _CACHED:
-                self._wordings.clear()
+        if key not in self._variants:
+            if len(self._variants) == _CACHED:
+                self._variants.clear()
             rng = np.random.default_rng([self.seed, objective, number, _STREAM])
-            self._wordings[key] = _draw(self.objectives[objective], rng)
-        return self._wordings[key]
+            self._variants[key] = _draw(self.objectives[objective], rng)
+        return self._variants[key]
 
     def encoding(
-        self, objective: int, number: int, algorithm: str | None, told: Mapping[str, str]
+        self, objective: int, number: int, algorithm: str | None, metadata: Mapping[str, str]
     ) -> MetadataEncoding:
-        """The metadata of a wording, with the algorithm's name and further entries."""
-        key = objective, number, algorithm, tuple(told.items())
+        """The metadata of a variant, with the algorithm's name and further entries."""
+        key = objective, number, algorithm, tuple(metadata.items())
         if key not in self._encodings:
             if len(self._encodings) == _CACHED:
                 self._encodings.clear()
-            config = self.wording(objective, number).config
-            config = replace(config, metadata={**config.metadata, **told})
+            config = self.variant(objective, number).config
+            config = replace(config, metadata={**config.metadata, **metadata})
             self._encodings[key] = encode_metadata(config, self.vocabulary, algorithm=algorithm)
         return self._encodings[key]
 

@@ -24,7 +24,7 @@ HIDDEN = 160
 KNOTS = 33  # points of the map from normal scores to values
 BATCH, RATE = 512, 3e-3
 PASSES, LEAST_STEPS = 40, 500  # of all rows, and for small tables
-_MARK = "optformer.table"
+_FINGERPRINT = "optformer.table"
 LARGEST = 1e9  # size of a value, in distances of quartiles: beyond are runs that exploded
 
 
@@ -97,11 +97,11 @@ def from_scores(scores: Tensor, knots: Tensor) -> Tensor:
         knots: Values at `knot_scores`, (..., KNOTS).
     """
     width = 6.0 / (KNOTS - 1)
-    place = (scores + 3.0) / width
-    below = place.floor().clamp(0, KNOTS - 2)
+    position = (scores + 3.0) / width
+    below = position.floor().clamp(0, KNOTS - 2)
     low = torch.gather(knots, -1, below.long())
     high = torch.gather(knots, -1, below.long() + 1)
-    return low + (place - below) * (high - low)
+    return low + (position - below) * (high - low)
 
 
 def fit_emulator(
@@ -140,8 +140,8 @@ def fit_emulator(
 
 
 def save_emulator(emulator: Emulator, table: EvaluationTable, path: Path) -> None:
-    """Write the weights of an emulator with a mark of its table."""
-    save_file(emulator.state_dict(), path, {_MARK: _mark(table)})
+    """Write the weights of an emulator with the fingerprint of its table."""
+    save_file(emulator.state_dict(), path, {_FINGERPRINT: _fingerprint(table)})
 
 
 def load_emulator(table: EvaluationTable, path: Path) -> Emulator:
@@ -152,18 +152,18 @@ def load_emulator(table: EvaluationTable, path: Path) -> Emulator:
     """
     try:
         with safe_open(path, "pt") as file:
-            found = (file.metadata() or {}).get(_MARK)
+            fingerprint = (file.metadata() or {}).get(_FINGERPRINT)
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise DatasetError(f"cannot read {path}: {error}; delete it to fit it again") from error
-    if found != _mark(table):
+    if fingerprint != _fingerprint(table):
         raise DatasetError(f"{path} was fitted to another table; delete it to fit it again")
     emulator = _untrained(table)
     emulator.load_state_dict(weights)
     return emulator.requires_grad_(False)
 
 
-def _mark(table: EvaluationTable) -> str:
+def _fingerprint(table: EvaluationTable) -> str:
     """What a table's emulator depends on: space, data sets and metrics, not the number of rows."""
     described = [table.space.to_dict(), list(table.datasets), dict(table.goals)]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()
@@ -190,13 +190,13 @@ def _normal_scores(table: EvaluationTable) -> tuple[Tensor, Tensor]:
             if not len(rows):
                 continue
             gain = gains[rows]
-            chance = torch.from_numpy((rankdata(gain) - 0.5) / len(rows)).float()
-            scores[rows, column] = math.sqrt(2) * torch.erfinv(2 * chance - 1)
+            share = torch.from_numpy((rankdata(gain) - 0.5) / len(rows)).float()
+            scores[rows, column] = math.sqrt(2) * torch.erfinv(2 * share - 1)
             low, median, high = np.quantile(gain, [0.25, 0.5, 0.75])
             # The quartiles', because a run that exploded would flatten all others.
             scale = float(high - low) or float(gain.std()) or 1.0
             placed = ((np.sort(gain) - median) / scale).clip(-LARGEST, LARGEST)
             ordered = torch.from_numpy(placed).float()
-            at = 0.5 * (1 + torch.erf(knot_scores(ordered) / math.sqrt(2)))
-            knots[number, column] = torch.quantile(ordered, at)
+            levels = 0.5 * (1 + torch.erf(knot_scores(ordered) / math.sqrt(2)))
+            knots[number, column] = torch.quantile(ordered, levels)
     return scores, knots

@@ -128,10 +128,10 @@ class EmulatedTable:
             The functions, and each space's metric, goal and metadata; the metadata tell the data
             set only where all functions of the space belong to it.
         """
-        found = [self._sub_space(parameters, rng) for _ in range(count)]
+        parts = [self._sub_space(parameters, rng) for _ in range(count)]
         names = list(self.goals)
-        chances = self.measured.sum(0) / self.measured.sum()
-        metric = rng.choice(len(names), size=count, p=chances)
+        shares = self.measured.sum(0) / self.measured.sum()
+        metric = rng.choice(len(names), size=count, p=shares)
         one, other = (
             np.stack([rng.choice(np.flatnonzero(self.measured[:, m]), functions) for m in metric])
             for _ in range(2)
@@ -142,33 +142,33 @@ class EmulatedTable:
         one[together] = one[together, :1]
         blend[together] /= 2
 
-        def place(array: np.ndarray) -> Tensor:
+        def on_device(array: np.ndarray) -> Tensor:
             return torch.from_numpy(array).to(self.device)
 
         weight, knots = self.emulator.embedding.weight, self.emulator.knots
-        which, share = place(metric)[:, None].expand(shape), place(blend)[..., None].float()
+        which, share = on_device(metric)[:, None].expand(shape), on_device(blend)[..., None].float()
         noise = np.exp(rng.uniform(np.log(0.01), np.log(0.3), (*shape, 1)))
         drawn = EmulatedFunctions(
-            spaces=_as_synthetic([part.space for part in found]).to(self.device),
+            spaces=_as_synthetic([part.space for part in parts]).to(self.device),
             whole=self.whole.to(self.device),
             emulator=self.emulator,
-            columns=torch.tensor([part.columns for part in found], device=self.device),
-            start=torch.tensor([part.starts for part in found], device=self.device),
-            span=torch.tensor([part.spans for part in found], device=self.device),
-            base=torch.stack([part.base for part in found]).to(self.device),
-            metric=place(metric),
-            embedding=torch.lerp(weight[place(one)], weight[place(other)], share),
-            knots=torch.lerp(knots[place(one), which], knots[place(other), which], share),
-            noise=place(noise * (rng.random((*shape, 1)) < NOISY)).float(),
+            columns=torch.tensor([part.columns for part in parts], device=self.device),
+            start=torch.tensor([part.starts for part in parts], device=self.device),
+            span=torch.tensor([part.spans for part in parts], device=self.device),
+            base=torch.stack([part.base for part in parts]).to(self.device),
+            metric=on_device(metric),
+            embedding=torch.lerp(weight[on_device(one)], weight[on_device(other)], share),
+            knots=torch.lerp(knots[on_device(one), which], knots[on_device(other), which], share),
+            noise=on_device(noise * (rng.random((*shape, 1)) < NOISY)).float(),
         )
         metrics = [names[number] for number in metric]
-        told = [
-            self._told(int(first), bool(whole))
+        metadata = [
+            self._metadata(int(first), bool(whole))
             for first, whole in zip(one[:, 0], together, strict=True)
         ]
-        return drawn, metrics, [self.goals[name] for name in metrics], told
+        return drawn, metrics, [self.goals[name] for name in metrics], metadata
 
-    def _told(self, dataset: int, whole: bool) -> dict[str, str]:
+    def _metadata(self, dataset: int, whole: bool) -> dict[str, str]:
         """The metadata of a data set's study, or what all of the table have in common."""
         return {
             key: text

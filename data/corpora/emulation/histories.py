@@ -18,10 +18,10 @@ from optformer.data.objectives.logged import Array, encode_point
 from optformer.data.studies.errors import DatasetError
 from optformer.data.studies.study_config import Goal, StudyConfig
 
-OF_THE_DATA = ("dataset", "dataset size")
+DATASET_KEYS = ("dataset", "dataset size")
 """Entries of metadata in which the studies of one table may differ."""
 
-FEWEST = 40
+MIN_TRIALS = 40
 """A data set with fewer finished trials is left out: its ranks would be mostly chance."""
 
 
@@ -50,13 +50,13 @@ def load_history_tables(path: str | Path) -> dict[str, EvaluationTable]:
         DatasetError: There are no histories or too short ones, a file is damaged, a study is of a
             reserved objective, or studies of one data set differ in their metric.
     """
-    found: dict[tuple[str, str], dict[str, _Rows]] = defaultdict(dict)
+    groups: dict[tuple[str, str], dict[str, _Rows]] = defaultdict(dict)
     for history in training_histories(Path(path)):
         config = history.config
-        about = "-".join(text for key, text in config.metadata.items() if key not in OF_THE_DATA)
+        about = "-".join(text for key, text in config.metadata.items() if key not in DATASET_KEYS)
         name = re.sub(r"[^a-z0-9]+", "-", about.lower()).strip("-")
-        data = json.dumps([config.metadata.get(key) for key in OF_THE_DATA])
-        datasets = found[name, json.dumps(config.space.to_dict())]
+        data = json.dumps([config.metadata.get(key) for key in DATASET_KEYS])
+        datasets = groups[name, json.dumps(config.space.to_dict())]
         rows = datasets.setdefault(data, _Rows(config))
         if (rows.config.metric, rows.config.goal) != (config.metric, config.goal):
             raise DatasetError(
@@ -64,17 +64,17 @@ def load_history_tables(path: str | Path) -> dict[str, EvaluationTable]:
                 f"data set {rows.config.metric_name!r}"
             )
         _add(rows, history)
-    names = [name for name, _ in found]
+    names = [name for name, _ in groups]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DatasetError(f"{path}: studies called {twice[0]!r} search different spaces")
     tables = {}
-    for (name, _), datasets in sorted(found.items()):
-        kept = [rows for rows in datasets.values() if len(rows.gains) >= FEWEST]
+    for (name, _), datasets in sorted(groups.items()):
+        kept = [rows for rows in datasets.values() if len(rows.gains) >= MIN_TRIALS]
         if kept:
             tables[name] = _table(kept)
     if not tables:
-        raise DatasetError(f"{path} holds no data set with {FEWEST} finished trials")
+        raise DatasetError(f"{path} holds no data set with {MIN_TRIALS} finished trials")
     return tables
 
 
@@ -97,7 +97,7 @@ def training_histories(folder: Path) -> Iterator[History]:
 
 def dataset_name(config: StudyConfig) -> str:
     """What a study's metadata tell of its data set, in one line."""
-    return "; ".join(config.metadata.get(key, "") for key in OF_THE_DATA)
+    return "; ".join(config.metadata.get(key, "") for key in DATASET_KEYS)
 
 
 def _add(rows: _Rows, history: History) -> None:

@@ -75,9 +75,9 @@ class SyntheticFunctions:
         ]  # (S, F, N, P, 2)
         number = torch.stack([values, torch.zeros_like(values)], -1)
         is_choice = self.spaces.is_choice[:, None, None, :, None]
-        place = torch.where(is_choice, picked, number)
-        place = torch.where(active[..., None], place, torch.full_like(place, 0.5))
-        return place.reshape(studies, functions, count, 2 * parameters)
+        x = torch.where(is_choice, picked, number)
+        x = torch.where(active[..., None], x, torch.full_like(x, 0.5))
+        return x.reshape(studies, functions, count, 2 * parameters)
 
     def mean(self, values: Tensor) -> Tensor:
         """Values without noise, of mean 0 and deviation about 1 before the warp, (S, F, N)."""
@@ -101,36 +101,36 @@ class SyntheticFunctions:
         direction, threshold = self.failing
         return (self.coordinates(values) * direction[:, :, None]).sum(-1) > threshold
 
-    def _raw(self, place: Tensor) -> Tensor:
+    def _raw(self, x: Tensor) -> Tensor:
         weights = self.mixture[..., None, :]  # (S, F, 1, 4)
         families = torch.stack(
-            [self._gaussian(place), self._net(place), self._forest(place), self._valley(place)], -1
+            [self._gaussian(x), self._net(x), self._forest(x), self._valley(x)], -1
         )
         return (families * weights).sum(-1)
 
-    def _gaussian(self, place: Tensor) -> Tensor:
-        angle = place @ self.frequencies + self.phases[:, :, None]
+    def _gaussian(self, x: Tensor) -> Tensor:
+        angle = x @ self.frequencies + self.phases[:, :, None]
         return (angle.cos() @ self.amplitudes[..., None])[..., 0]
 
-    def _net(self, place: Tensor) -> Tensor:
+    def _net(self, x: Tensor) -> Tensor:
         first, second, last = self.network
-        hidden = torch.tanh(place @ first[:, :, :-1] + first[:, :, -1:])
+        hidden = torch.tanh(x @ first[:, :, :-1] + first[:, :, -1:])
         hidden = torch.sin(hidden @ second)
         return (hidden @ last[..., None])[..., 0]
 
-    def _forest(self, place: Tensor) -> Tensor:
-        studies, functions, count, _ = place.shape
+    def _forest(self, x: Tensor) -> Tensor:
+        studies, functions, count, _ = x.shape
         axes = self.tree_axes[:, :, None].expand(-1, -1, count, -1)
-        above = torch.gather(place, -1, axes) > self.tree_cuts[:, :, None]
+        above = torch.gather(x, -1, axes) > self.tree_cuts[:, :, None]
         bits = above.reshape(studies, functions, count, TREES, DEPTH)
-        powers = 2 ** torch.arange(DEPTH, device=place.device)
+        powers = 2 ** torch.arange(DEPTH, device=x.device)
         leaf = (bits * powers).sum(-1)  # (S, F, N, TREES)
         table = self.leaves[:, :, None].expand(-1, -1, count, -1, -1)
         return torch.gather(table, -1, leaf[..., None])[..., 0].mean(-1)
 
-    def _valley(self, place: Tensor) -> Tensor:
+    def _valley(self, x: Tensor) -> Tensor:
         centre, weight, power = self.valley
-        gap = (place - centre[:, :, None]).abs() ** power[:, :, None]
+        gap = (x - centre[:, :, None]).abs() ** power[:, :, None]
         depth = (gap * weight[:, :, None]).sum(-1)
         return -depth / (1 + depth)
 
@@ -233,9 +233,9 @@ def draw_functions(
     sample = spaces.legal(
         torch.rand(count, functions, REFERENCE, parameters, generator=generator, device=device)
     )
-    place = drawn.coordinates(sample)
-    raw = drawn._raw(place)
-    height = (place * direction[:, :, None]).sum(-1)
+    x = drawn.coordinates(sample)
+    raw = drawn._raw(x)
+    height = (x * direction[:, :, None]).sum(-1)
     share = torch.where(uniform(1) < 0.15, 0.4 * uniform(1), 0.0)
     rank = ((1 - share) * (REFERENCE - 1)).long()
     threshold = torch.gather(height.sort(-1).values, -1, rank)

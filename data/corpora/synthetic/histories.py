@@ -47,11 +47,11 @@ class SyntheticHistory:
 
     Attributes:
         values: Points, (S, F, T, P), as in `SyntheticSpaces`.
-        outcome: Values to maximize, NaN where the trial failed, (S, F, T).
+        gain: Values to maximize, NaN where the trial failed, (S, F, T).
     """
 
     values: Tensor
-    outcome: Tensor
+    gain: Tensor
 
 
 def random_search(
@@ -80,8 +80,8 @@ def local_search(functions: Functions, trials: int, generator: torch.Generator) 
     scale = _log_uniform((count, per_space, 1, 1), 0.03, 0.2, generator)
     start = min(trials, 2)
 
-    def propose(values: Tensor, outcome: Tensor) -> Tensor:
-        return functions.spaces.mutate(_best(values, outcome), scale, 0.3, generator)
+    def propose(values: Tensor, gain: Tensor) -> Tensor:
+        return functions.spaces.mutate(_best(values, gain), scale, 0.3, generator)
 
     return _sequential(functions, trials, start, propose, generator)
 
@@ -91,9 +91,9 @@ def clustered(functions: Functions, trials: int, generator: torch.Generator) -> 
     count, per_space, _ = _shape(functions)
     rate = torch.rand(count, per_space, 1, 1, generator=generator, device=generator.device)
 
-    def propose(values: Tensor, outcome: Tensor) -> Tensor:
+    def propose(values: Tensor, gain: Tensor) -> Tensor:
         scale = _log_uniform((count, per_space, 1, 1), 0.003, 0.3, generator)
-        near = functions.spaces.mutate(_best(values, outcome), scale, 0.2, generator)
+        near = functions.spaces.mutate(_best(values, gain), scale, 0.2, generator)
         draw = torch.rand(count, per_space, 1, 1, generator=generator, device=near.device)
         return torch.where(draw < rate, near, _uniform(functions, 1, generator))
 
@@ -109,14 +109,14 @@ def regularized_evolution(
     """
     count, per_space, _ = _shape(functions)
 
-    def propose(values: Tensor, outcome: Tensor) -> Tensor:
-        valued = ~outcome.isnan()
+    def propose(values: Tensor, gain: Tensor) -> Tensor:
+        valued = ~gain.isnan()
         age = valued.flip(-1).cumsum(-1).flip(-1)  # 1 for the newest that has a value
         members = (valued & (age <= MEMBERS)).flatten(0, 1)
         members |= ~members.any(-1, keepdim=True)  # nobody has: the draw is not used
         drawn = torch.multinomial(members.float(), TOURNAMENT, True, generator=generator)
         drawn = drawn.view(count, per_space, TOURNAMENT)
-        scores = torch.gather(outcome.nan_to_num(nan=-math.inf), 2, drawn)
+        scores = torch.gather(gain.nan_to_num(nan=-math.inf), 2, drawn)
         parent = torch.gather(drawn, 2, scores.argmax(-1, keepdim=True))
         parent = parent[..., None].expand(-1, -1, -1, values.shape[-1])
         child = _change_one(functions.spaces, torch.gather(values, 2, parent), generator)
@@ -137,12 +137,12 @@ def bayesian(
     start = int(torch.randint(2, 9, (), generator=generator, device=generator.device))
     fitted: dict[str, Tensor] = {}
 
-    def propose(values: Tensor, outcome: Tensor) -> Tensor:
+    def propose(values: Tensor, gain: Tensor) -> Tensor:
         tried = values.shape[2]
         # Failed trials count as the worst value seen.
-        worst = torch.nan_to_num(outcome, nan=math.inf).amin(-1, keepdim=True)
-        filled = torch.where(outcome.isnan(), worst, outcome).nan_to_num(posinf=0.0)
-        place = _kernel_place(functions, values).flatten(0, 1).double()
+        worst = torch.nan_to_num(gain, nan=math.inf).amin(-1, keepdim=True)
+        filled = torch.where(gain.isnan(), worst, gain).nan_to_num(posinf=0.0)
+        x = _kernel_inputs(functions, values).flatten(0, 1).double()
         flat = filled.reshape(studies, tried).double()
         # Exploded values are pulled in: the process sees ranks' sizes, not outliers.
         centred = flat - flat.median(-1, keepdim=True).values
@@ -150,9 +150,9 @@ def bayesian(
         scaled = scaled - scaled.mean(-1, keepdim=True)
         scaled = scaled / scaled.std(-1, keepdim=True).clamp(min=1e-6)
         if not fitted or tried % REFIT_EVERY == 0:
-            fitted["scale"], fitted["noise"] = gaussian_process.fit(place, scaled)
+            fitted["scale"], fitted["noise"] = gaussian_process.fit(x, scaled)
         scale = _log_uniform((count, per_space, LOCAL_CANDIDATES, 1), 0.003, 0.2, generator)
-        best = _best(values, outcome).expand(-1, -1, LOCAL_CANDIDATES, -1)
+        best = _best(values, gain).expand(-1, -1, LOCAL_CANDIDATES, -1)
         candidates = torch.cat(
             [
                 _uniform(functions, UNIFORM_CANDIDATES, generator),
@@ -161,9 +161,9 @@ def bayesian(
             2,
         )
         score = rank(
-            place,
+            x,
             scaled,
-            _kernel_place(functions, candidates).flatten(0, 1).double(),
+            _kernel_inputs(functions, candidates).flatten(0, 1).double(),
             fitted["scale"],
             fitted["noise"],
         )
@@ -182,7 +182,7 @@ METHODS: dict[str, Callable[[Functions, int, torch.Generator], SyntheticHistory]
     "gp ei": partial(bayesian, "ei"),
     "gp ucb": partial(bayesian, "ucb"),
 }
-"""Bulk history generators by the name that the model is told."""
+"""Bulk history generators by the name that the metadata give them."""
 
 
 def draw_probes(
@@ -212,18 +212,18 @@ def draw_probes(
     moved = draw(*pushed.shape) < draw(spaces, per_space, edge, 1)
     moved &= ~functions.spaces.is_choice[:, None, None]
     values = torch.cat([torch.where(moved, pushed.round(), pushed), values[:, :, edge:]], 2)
-    outcome = functions.observe(values, generator)
+    gain = functions.observe(values, generator)
     others = near // (prefix + 1) if per_space > 1 else 0
-    known = torch.cat([history.values, values], 2), torch.cat([history.outcome, outcome], 2)
+    known = torch.cat([history.values, values], 2), torch.cat([history.gain, gain], 2)
     best = [_best(*known).roll(1, 1).expand(-1, -1, others, -1)]
     if prefix:
-        own = _best(history.values[:, :, :prefix], history.outcome[:, :, :prefix])
+        own = _best(history.values[:, :, :prefix], history.gain[:, :, :prefix])
         best.append(own.expand(-1, -1, near - others, -1))
     scale = _log_uniform((spaces, per_space, near, 1), *PROBE_SCALES, generator)
     close = functions.spaces.mutate(torch.cat(best, 2), scale, 0.1, generator)
     return SyntheticHistory(
         torch.cat([values, close], 2),
-        torch.cat([outcome, functions.observe(close, generator)], 2),
+        torch.cat([gain, functions.observe(close, generator)], 2),
     )
 
 
@@ -235,12 +235,12 @@ def _sequential(
     generator: torch.Generator,
 ) -> SyntheticHistory:
     values = _uniform(functions, start, generator)
-    outcome = functions.observe(values, generator)
+    gain = functions.observe(values, generator)
     for _ in range(trials - start):
-        point = propose(values, outcome)
+        point = propose(values, gain)
         values = torch.cat([values, point], 2)
-        outcome = torch.cat([outcome, functions.observe(point, generator)], 2)
-    return SyntheticHistory(values, outcome)
+        gain = torch.cat([gain, functions.observe(point, generator)], 2)
+    return SyntheticHistory(values, gain)
 
 
 def _change_one(spaces: SyntheticSpaces, values: Tensor, generator: torch.Generator) -> Tensor:
@@ -259,18 +259,18 @@ def _change_one(spaces: SyntheticSpaces, values: Tensor, generator: torch.Genera
     another = values + 1 + torch.floor(draw() * (choices - 1).clamp(min=1))
     moved = torch.where(choices > 0, another % choices.clamp(min=1), moved)
     chosen = draw().masked_fill(~spaces.active(values), -1.0).argmax(-1, keepdim=True)
-    place = torch.arange(values.shape[-1], device=values.device)
-    return torch.where(place == chosen, moved, values)
+    slots = torch.arange(values.shape[-1], device=values.device)
+    return torch.where(slots == chosen, moved, values)
 
 
-def _best(values: Tensor, outcome: Tensor) -> Tensor:
+def _best(values: Tensor, gain: Tensor) -> Tensor:
     """The best point of each study, (S, F, 1, P); the first when all failed."""
-    index = torch.nan_to_num(outcome, nan=-torch.inf).argmax(-1)
+    index = torch.nan_to_num(gain, nan=-torch.inf).argmax(-1)
     index = index[..., None, None].expand(-1, -1, 1, values.shape[-1])
     return torch.gather(values, 2, index)
 
 
-def _kernel_place(functions: Functions, values: Tensor) -> Tensor:
+def _kernel_inputs(functions: Functions, values: Tensor) -> Tensor:
     """Coordinates for a searcher that knows the space but not the function, (S, F, N, E)."""
     spaces = functions.spaces
     active = spaces.active(values)

@@ -69,8 +69,10 @@ def test_finetune__own_table__is_interrupted_resumed_and_used(
     assert main(["finetune", *common, "--resume"]) == 0
     printed = capsys.readouterr().out
     figures = {line.split()[0]: line.split()[1:] for line in printed.splitlines()}
-    before, after, gain = (float(figures[name][0]) for name in ("before", "after", "gain"))
-    assert gain == pytest.approx(before - after, abs=0.002)
+    before, after, improvement = (
+        float(figures[name][0]) for name in ("before", "after", "improvement")
+    )
+    assert improvement == pytest.approx(before - after, abs=0.002)
     assert after != before
     assert f"checkpoint: {out / 'checkpoint'}" in printed
 

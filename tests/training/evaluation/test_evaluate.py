@@ -28,7 +28,7 @@ from optformer.training.evaluation.evaluate import (
     prediction_scores,
 )
 from optformer.training.evaluation.gp_benchmark import ContextKind, GPSamples, draw_samples
-from optformer.training.mixtures.queries import value_bins
+from optformer.training.mixtures.queries import gain_bins
 from optformer.training.model_card import write_model_card
 from optformer.training.train import Trainer
 
@@ -36,7 +36,7 @@ KINDS: list[ContextKind] = ["uniform", "gp-ei"]
 
 
 class FakeModel:
-    """Answers every question with one given distribution."""
+    """Answers every query with one given distribution."""
 
     def __init__(self, chances: Tensor | None = None):
         self.chances = chances
@@ -129,7 +129,7 @@ def test_binned_normal__all_bins__sum_to_one(samples: GPSamples) -> None:
 
 def test_binned_normal__true_process__beats_the_marginal(samples: GPSamples) -> None:
     scale = evaluate._fit(samples)
-    target = value_bins(scale, samples.target_values)
+    target = gain_bins(scale, samples.target_values)
     _, inside = binned_normal(scale, samples.mean, samples.deviation, target)
     exact = -inside.log().mean(-1)
     counts = torch.bincount(target.flatten(), minlength=NUM_BINS).double()
@@ -144,9 +144,9 @@ def test_binned_normal__true_process__beats_the_marginal(samples: GPSamples) -> 
 def test_prediction_scores__marginal_in_disguise__captures_nothing(
     tiny_checkpoint: Checkpoint,
 ) -> None:
-    """A model that answers with the distribution over studies, whatever the question."""
+    """A model that answers with the distribution over studies, whatever the query."""
     others = draw_samples("uniform", 1, 12, 200, 16, seed=1)
-    bins = value_bins(evaluate._fit(others), others.target_values).flatten()
+    bins = gain_bins(evaluate._fit(others), others.target_values).flatten()
     counts = torch.bincount(bins, minlength=NUM_BINS + 1).double()
     smooth = torch.nn.functional.avg_pool1d(counts[None, None], 21, 1, 10)[0, 0] + 0.1
     checkpoint = _fake(tiny_checkpoint, smooth / smooth.sum())

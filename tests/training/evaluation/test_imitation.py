@@ -66,7 +66,7 @@ def test_imitation_scores__teacher_that_stands_still__has_no_late_steps(
 def test_imitation_scores__policy_is_the_teacher__shares_nothing_of_the_gap(
     tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imitation, "_policy", lambda checkpoint, told, task: _climb(task))
+    monkeypatch.setattr(imitation, "_policy", lambda checkpoint, algorithm, task: _climb(task))
     monkeypatch.setattr(imitation, "_method", lambda name, task: _METHODS[name](task))
     (score,) = imitation_scores(tiny_checkpoint, teachers=["gp-ei"], tasks=8, seeds=2, trials=5)
     assert score.regret_teacher.value < score.regret_random.value

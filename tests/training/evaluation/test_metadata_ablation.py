@@ -7,7 +7,7 @@ from optformer.data.studies.parameters import Categorical, Float
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
-from optformer.training.evaluation.metadata_ablation import VARIANTS, tell
+from optformer.training.evaluation.metadata_ablation import VARIANTS, ablate_metadata
 
 SPACE = SearchSpace(
     kind=Categorical(["tree", "line"], description="what is fitted"),
@@ -17,32 +17,36 @@ SPACE = SearchSpace(
 CONFIG = StudyConfig(SPACE, "error", "maximize", {"task": "regression"})
 
 
-@pytest.mark.parametrize("told", VARIANTS)
-def test_tell__any_way__is_undone_by_own(told: str) -> None:
-    telling = tell(CONFIG, "minimize", told, np.random.default_rng(1))
+@pytest.mark.parametrize("name", VARIANTS)
+def test_ablate_metadata__any_variant__is_undone_by_original(name: str) -> None:
+    variant = ablate_metadata(CONFIG, "minimize", name, np.random.default_rng(1))
     params = {"kind": "tree", "depth": 0.5, "rate": 0.1}
-    (trial,) = telling.trials([Trial(0, params).finish(0.25)])
+    (trial,) = variant.trials([Trial(0, params).finish(0.25)])
 
-    assert telling.config.space.validate(trial.params) == trial.params
-    assert telling.own(trial.params) == params
-    assert trial.value == -0.25  # what is told is minimized
-    assert telling.config.goal == "minimize"
-
-
-def test_tell__all__changes_the_goal_alone() -> None:
-    telling = tell(CONFIG, "minimize", "all", np.random.default_rng(1))
-    assert (telling.config.space, telling.config.metadata) == (SPACE, CONFIG.metadata)
+    assert variant.config.space.validate(trial.params) == trial.params
+    assert variant.original(trial.params) == params
+    assert trial.value == -0.25  # the variant minimizes
+    assert variant.config.goal == "minimize"
 
 
-def test_tell__less__leaves_out_metadata_or_names() -> None:
+def test_ablate_metadata__all__changes_the_goal_alone() -> None:
+    variant = ablate_metadata(CONFIG, "minimize", "all", np.random.default_rng(1))
+    assert (variant.config.space, variant.config.metadata) == (SPACE, CONFIG.metadata)
+
+
+def test_ablate_metadata__less__leaves_out_metadata_or_names() -> None:
     rng = np.random.default_rng(1)
-    assert tell(CONFIG, "minimize", "no metadata", rng).config.metadata == {}
-    assert tell(CONFIG, "minimize", "no names", rng).config.space.names == ("x0", "x1", "x2")
+    assert ablate_metadata(CONFIG, "minimize", "no metadata", rng).config.metadata == {}
+    assert ablate_metadata(CONFIG, "minimize", "no names", rng).config.space.names == (
+        "x0",
+        "x1",
+        "x2",
+    )
 
 
-def test_tell__permuted__keeps_conditions_and_drops_what_would_tell() -> None:
-    telling = tell(CONFIG, "minimize", "permuted names", np.random.default_rng(1))
-    names, space = telling.names, telling.config.space
+def test_ablate_metadata__permuted__keeps_conditions_and_drops_what_would_tell() -> None:
+    variant = ablate_metadata(CONFIG, "minimize", "permuted names", np.random.default_rng(1))
+    names, space = variant.names, variant.config.space
     assert sorted(names) == sorted(names.values())
     assert all(old != new for old, new in names.items())
     assert space[names["depth"]].when == {names["kind"]: ("tree",)}

@@ -13,7 +13,7 @@ from optformer.tokenization.history import MetricKind, ValueKind
 from optformer.tokenization.symbols import NUM_BINS
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import TrainingConfig
-from optformer.training.evaluation.throughput import main, measure_throughput, with_all_questions
+from optformer.training.evaluation.throughput import main, measure_throughput, with_all_queries
 from optformer.training.losses import study_losses
 from optformer.training.mixtures.batch import IGNORED, StudyBatch
 from optformer.training.mixtures.prior import SyntheticPrior
@@ -25,10 +25,10 @@ def batch(training_config: TrainingConfig, vocabulary: Vocabulary) -> StudyBatch
     return next(b for b in map(prior.batch, range(20)) if b.history.points.values.shape[-1] == 3)
 
 
-def test_with_all_questions__batch__asks_for_every_metric_and_value_from_what_came_before(
+def test_with_all_queries__batch__asks_for_every_metric_and_value_from_what_came_before(
     batch: StudyBatch, vocabulary: Vocabulary
 ) -> None:
-    asked = with_all_questions(batch, vocabulary)
+    asked = with_all_queries(batch, vocabulary)
     trials = batch.history.length
     measured = batch.history.metric_kinds == MetricKind.VALUE
     bins = (batch.history.metric.double() * NUM_BINS).long().clamp(max=NUM_BINS - 1)

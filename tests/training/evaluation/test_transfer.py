@@ -19,8 +19,8 @@ from optformer.training.evaluation.metadata_ablation import VARIANTS
 from optformer.training.evaluation.transfer import (
     draw_tasks,
     held_out_data,
-    told_scores,
     transfer_scores,
+    variant_scores,
 )
 
 SPACE = SearchSpace(
@@ -70,7 +70,7 @@ def test_held_out_data__nothing_held_out__says_so(folder: Path) -> None:
         held_out_data([TableConfig(path="generated")], folder)
 
 
-def test_transfer_scores__all_ways_of_telling__search_the_same_tasks(
+def test_transfer_scores__all_variants__search_the_same_tasks(
     folder: Path, tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "BUDGETS", (2, 4))
@@ -92,17 +92,17 @@ def test_transfer_scores__all_ways_of_telling__search_the_same_tasks(
 def test_tasks__emulated_error__is_least_where_the_table_says(folder: Path) -> None:
     (data,) = held_out_data([table()], folder)
     (task,) = transfer._tasks(data, 1, 0, progress=False)
-    assert task.goal == "minimize"  # told as it is; values are gains
+    assert task.goal == "minimize"  # its own; values are gains
     good = task.value({"kind": "tree", "depth": 0.3, "rate": 0.1})
     assert task.median < good <= task.top + 1e-9
     assert good > task.value({"kind": "tree", "depth": 0.9, "rate": 0.1})
 
 
-def test_told_scores__all_ways_of_telling__are_compared_with_everything_told(
+def test_variant_scores__all_variants__are_compared_with_all_metadata(
     folder: Path, tiny_checkpoint: Checkpoint
 ) -> None:
     tasks = draw_tasks(held_out_data([table()], folder), count=2, seed=3)
-    scores = {score.told: score for score in told_scores(tiny_checkpoint, tasks)}
+    scores = {score.variant: score for score in variant_scores(tiny_checkpoint, tasks)}
     assert list(scores) == list(VARIANTS)
     assert all(gap.value == gap.low == gap.high == 0.0 for gap in scores["all"].worse.values())
     for score in scores.values():

@@ -103,18 +103,18 @@ def test_batch__history__is_scaled_on_the_prefix(batches: list[StudyBatch]) -> N
             assert (top > 0.4).all()
 
 
-def test_batch__questions__see_the_prefix_at_least(batches: list[StudyBatch]) -> None:
+def test_batch__queries__see_the_prefix_at_least(batches: list[StudyBatch]) -> None:
     for batch in batches:
         length = batch.history.length
-        for questions in (batch.metrics, batch.values):
-            assert (questions.position >= batch.prefix).all()
-            assert (questions.position <= length).all()
+        for queries in (batch.metrics, batch.values):
+            assert (queries.position >= batch.prefix).all()
+            assert (queries.position <= length).all()
         assert (batch.values.position < length).all()  # the asked trial comes after what it sees
         assert batch.metrics.target.min() >= 0
         assert batch.metrics.target.max() <= NUM_BINS
 
 
-def test_batch__value_questions__show_earlier_slots_only(batches: list[StudyBatch]) -> None:
+def test_batch__value_queries__show_earlier_slots_only(batches: list[StudyBatch]) -> None:
     for batch in batches:
         history, asked = batch.history.points, batch.values
         for n, (slot, row) in enumerate(

@@ -98,7 +98,9 @@ def draw(
     return RecordedStudies(read, prior, PolicyConfig(objective=policy), vocabulary, 5)
 
 
-def told(batch: StudyBatch, study: int, vocabulary: Vocabulary) -> tuple[StudyConfig, str | None]:
+def described(
+    batch: StudyBatch, study: int, vocabulary: Vocabulary
+) -> tuple[StudyConfig, str | None]:
     ids = batch.metadata.ids[study][batch.metadata.mask[study]].tolist()
     return metadata_from_text(vocabulary.decode(ids))
 
@@ -118,28 +120,28 @@ def test_read_histories__folder__studies_of_an_objective_are_together(
     decoded = decode_point(SPACE, splines.values[row], splines.kinds[row])
     assert decoded == pytest.approx(dict(trial.params))
     expected = np.nan if trial.value is None else -trial.value  # minimized
-    np.testing.assert_equal(splines.outcome[row], expected)
+    np.testing.assert_equal(splines.gain[row], expected)
     assert {MetricKind.VALUE, MetricKind.FAILED} == set(splines.metric_kinds.tolist())
 
 
 def test_read_histories__file_of_studies__each_is_an_objective_unless_they_tell_the_data_set(
     tmp_path: Path,
 ) -> None:
-    told = StudyConfig(OTHER, "loss", "minimize", {"dataset": "d"})
+    named = StudyConfig(OTHER, "loss", "minimize", {"dataset": "d"})
     plain = StudyConfig(OTHER, "loss", "minimize", {"task": "toy"})
     studies = [
         RecordedStudy(f"s{number}", config, tuple(play(OTHER, number, 5)))
-        for number, config in enumerate([told, plain, told, plain])
+        for number, config in enumerate([named, plain, named, plain])
     ]
     write_studies(tmp_path / "team.studies.jsonl", studies)
     read = read_histories([source(path="team.studies.jsonl")], tmp_path)
     assert [(o.config, o.lengths.tolist()) for o in read] == [
-        (told, [5, 5]),
+        (named, [5, 5]),
         (plain, [5]),
         (plain, [5]),
     ]
     assert read[0].methods == (None, None)
-    assert read[2].outcome.tolist() == [-(trial.value or 0.0) for trial in studies[3].trials]
+    assert read[2].gain.tolist() == [-(trial.value or 0.0) for trial in studies[3].trials]
 
 
 def test_read_histories__folder_of_folders__is_read_whole(tmp_path: Path) -> None:
@@ -191,7 +193,7 @@ def test_read_histories__own_table__keeps_order_and_failures(tmp_path: Path) -> 
     assert read.config.metadata == {"model": "logs", "dataset": "ours"}
     assert read.methods == (None,)
     values = [np.nan if t.value is None else t.value for t in trials]
-    np.testing.assert_allclose(read.outcome, values)
+    np.testing.assert_allclose(read.gain, values)
     for row, trial in enumerate(trials):
         assert decode_point(SPACE, read.values[row], read.kinds[row]) == pytest.approx(trial.params)
 
@@ -208,7 +210,7 @@ def test_batch__seed_and_step__are_all_it_depends_on(
 ) -> None:
     first, second = (draw(folder, prior_config, vocabulary) for _ in range(2))
     batches = [first.batch(step) for step in range(6)]
-    for step in (4, 1):  # another order, other wordings made before
+    for step in (4, 1):  # another order, other variants made before
         fresh = second.batch(step)
         assert torch.equal(fresh.metadata.ids, batches[step].metadata.ids)
         assert torch.equal(fresh.history.points.values, batches[step].history.points.values)
@@ -220,7 +222,7 @@ def test_batch__seed_and_step__are_all_it_depends_on(
 def test_batch__unit_of_the_metric__does_not_matter(
     objectives: list[StudyGroup], prior_config: PriorConfig, vocabulary: Vocabulary
 ) -> None:
-    percent = [replace(one, outcome=100 * one.outcome - 40) for one in objectives]
+    percent = [replace(one, gain=100 * one.gain - 40) for one in objectives]
     drawn, other = (
         RecordedStudies(read, prior_config, PolicyConfig(), vocabulary, 5)
         for read in (objectives, percent)
@@ -259,7 +261,7 @@ def test_batch__shapes__hold_no_padding(
     assert shares == {1, 2}  # one where a single study of a method is long enough
 
 
-def test_batch__any_wording__tells_points_and_their_values(
+def test_batch__any_variant__shows_points_and_their_values(
     folder: Path, prior_config: PriorConfig, vocabulary: Vocabulary
 ) -> None:
     recorded = draw(folder, prior_config, vocabulary, unnamed=0.0, reordered=1.0, left_out=0.5)
@@ -268,7 +270,7 @@ def test_batch__any_wording__tells_points_and_their_values(
         history = batch.history
         for study in range(0, len(history.metric), 7):
             share = len(history.metric) // len(batch.metadata.mask)
-            config, algorithm = told(batch, study // share, vocabulary)
+            config, algorithm = described(batch, study // share, vocabulary)
             orders.add(tuple(config.space))
             algorithms.add(algorithm)
             metadata.add(tuple(config.metadata))
@@ -307,7 +309,7 @@ def test_batch__without_names__mirrors_axes_and_stays_legal(
     recorded = draw(folder, prior_config, vocabulary, unnamed=1.0)
     mirrored = 0
     for batch in (recorded.batch(step) for step in range(8)):
-        config, _ = told(batch, 0, vocabulary)
+        config, _ = described(batch, 0, vocabulary)
         assert all(name.startswith("x") for name in config.space)
         assert not config.metadata
         assert not any(parameter.description for parameter in config.space.values())
@@ -321,11 +323,11 @@ def test_batch__without_names__mirrors_axes_and_stays_legal(
         if len(config.space) == 2:  # both are above 0.5 or not, as often as they are mirrored
             mirrored += int((batch.history.points.values.mean(1) > 0.5).sum())
     assert mirrored > 0
-    wordings = [recorded.wordings.wording(1, number) for number in range(20)]
-    assert any(any(w.flips or ()) for w in wordings)
+    variants = [recorded.augmentation.variant(1, number) for number in range(20)]
+    assert any(any(v.flips or ()) for v in variants)
 
 
-def test_batch__questions__are_of_other_trials_half_of_them_near(
+def test_batch__queries__are_of_other_trials_half_of_them_near(
     folder: Path, prior_config: PriorConfig, vocabulary: Vocabulary
 ) -> None:
     recorded = draw(folder, prior_config, vocabulary, unnamed=0.0, reordered=0.0)
@@ -335,15 +337,15 @@ def test_batch__questions__are_of_other_trials_half_of_them_near(
             continue
         history, asked = batch.history, batch.metrics.points.values[:, : prior_config.probes]
         for study in range(len(history.metric)):
-            told_already = history.points.values[study]
-            same = (asked[study][:, None] == told_already[None]).all(-1)
+            shown = history.points.values[study]
+            same = (asked[study][:, None] == shown[None]).all(-1)
             assert not same.any()
             measured = history.metric_kinds[study, : batch.prefix] == MetricKind.VALUE
             if measured.all():
                 best = int(history.metric[study, : batch.prefix].argmax())
-                gap = (asked[study] - told_already[best]).norm(dim=-1).sort().values
+                gap = (asked[study] - shown[best]).norm(dim=-1).sort().values
                 near.append(float(gap[: prior_config.probes // 2].mean()))
-                anywhere.append(float(torch.rand(8, 2).sub(told_already[best]).norm(dim=-1).mean()))
+                anywhere.append(float(torch.rand(8, 2).sub(shown[best]).norm(dim=-1).mean()))
     assert len(near) > 5
     assert np.mean(near) < 0.6 * np.mean(anywhere)
 
@@ -357,13 +359,13 @@ def test_batch__returns__are_told_in_the_metadata(
     for batch in (recorded.batch(step) for step in range(6)):
         assert batch.value_weights is None
         for study in range(len(batch.history.metric)):
-            config, _ = told(batch, study, vocabulary)
+            config, _ = described(batch, study, vocabulary)
             marks.append(config.metadata.get("return"))
     assert set(marks) == {None, "worst", "poor", "fair", "good", "best"}
     assert 0.05 < marks.count(None) / len(marks) < 0.4  # 0.2 are not marked
 
 
-def test_batch__advantages__weigh_value_questions_and_nothing_else(
+def test_batch__advantages__weigh_value_queries_and_nothing_else(
     folder: Path, prior_config: PriorConfig, vocabulary: Vocabulary
 ) -> None:
     plain, weighted = (

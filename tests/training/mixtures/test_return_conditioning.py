@@ -19,15 +19,15 @@ from optformer.training.losses import negative_log_likelihood, study_losses
 from optformer.training.mixtures.batch import IGNORED
 from optformer.training.mixtures.prior import SyntheticPrior
 from optformer.training.mixtures.return_conditioning import (
-    MARKS,
+    RETURN_LEVELS,
     advantage_weights,
-    ask_for_the_best,
-    guide,
-    return_marks,
+    condition_on_best_return,
+    condition_policy,
+    return_levels,
 )
 
-MEASURED = torch.tensor([[0.2, 0.6, 0.9, 0.1], [0.5, 0.5, 0.5, 0.0]])
-KNOWN = torch.tensor([[True, True, True, True], [True, False, True, True]])
+Y = torch.tensor([[0.2, 0.6, 0.9, 0.1], [0.5, 0.5, 0.5, 0.0]])
+OBSERVED = torch.tensor([[True, True, True, True], [True, False, True, True]])
 
 
 def model(vocabulary: Vocabulary) -> OptFormerModel:
@@ -38,7 +38,7 @@ def model(vocabulary: Vocabulary) -> OptFormerModel:
 
 def test_advantage_weights__trials__are_measured_against_the_mean_before() -> None:
     policy = PolicyConfig(objective="advantages", temperature=0.5, largest_weight=2.5)
-    weights = advantage_weights(policy, MEASURED, KNOWN, torch.tensor([0, 1, 2, 3]))
+    weights = advantage_weights(policy, Y, OBSERVED, torch.tensor([0, 1, 2, 3]))
     expected = [
         [1.0, math.exp(0.4 / 0.5), 2.5, math.exp((0.1 - 1.7 / 3) / 0.5)],  # 0.9 is clipped
         [1.0, 1.0, 1.0, math.exp(-0.5 / 0.5)],  # the second is not known
@@ -46,28 +46,30 @@ def test_advantage_weights__trials__are_measured_against_the_mean_before() -> No
     torch.testing.assert_close(weights, torch.tensor(expected))
 
 
-def test_return_marks__more_regret_to_go__is_a_worse_mark() -> None:
+def test_return_levels__more_regret_to_go__is_a_worse_level() -> None:
     later = torch.linspace(0.9, 0.0, 10)[:, None].repeat(1, 3)
-    known = torch.ones_like(later, dtype=torch.bool)
-    marks = return_marks(later, known, torch.full((10,), 0.9))
-    assert marks == [mark for mark in reversed(MARKS) for _ in range(2)]
-    known[0] = False  # nothing is known of what comes: the worst
-    assert return_marks(later, known, torch.full((10,), 0.9))[0] == "worst"
+    observed = torch.ones_like(later, dtype=torch.bool)
+    levels = return_levels(later, observed, torch.full((10,), 0.9))
+    assert levels == [level for level in reversed(RETURN_LEVELS) for _ in range(2)]
+    observed[0] = False  # nothing is known of what comes: the worst
+    assert return_levels(later, observed, torch.full((10,), 0.9))[0] == "worst"
     best = torch.tensor([0.9] * 9 + [0.0])  # its objective has no better value
-    assert return_marks(later, torch.ones_like(known), best)[9] == "best"
+    assert return_levels(later, torch.ones_like(observed), best)[9] == "best"
 
 
-def test_guide__plain_imitation__adds_nothing() -> None:
+def test_condition_policy__plain_imitation__adds_nothing() -> None:
     rng = np.random.default_rng(0)
-    guidance = guide(PolicyConfig(), MEASURED, KNOWN, MEASURED.amax(1), torch.tensor([1, 1]), rng)
-    assert guidance.weights is None
-    assert list(guidance.told) == [{}, {}]
+    conditioning = condition_policy(
+        PolicyConfig(), Y, OBSERVED, Y.amax(1), torch.tensor([1, 1]), rng
+    )
+    assert conditioning.weights is None
+    assert list(conditioning.metadata) == [{}, {}]
     assert rng.random() == np.random.default_rng(0).random()
 
 
-def test_ask_for_the_best__study__tells_it_in_its_metadata() -> None:
+def test_condition_on_best_return__study__tells_it_in_its_metadata() -> None:
     study = StudyConfig(SearchSpace(a=Float(0.0, 1.0)), "loss", "minimize", {"task": "toy"})
-    text = metadata_to_text(ask_for_the_best(study), algorithm="gp ei")
+    text = metadata_to_text(condition_on_best_return(study), algorithm="gp ei")
     read, algorithm = metadata_from_text(text)
     assert read.metadata == {"task": "toy", "return": "best"}
     assert algorithm == "gp ei"
@@ -91,14 +93,14 @@ def test_prior__policy_objective__changes_nothing_else_of_a_batch(
     assert advantages.value_weights is not None
     assert advantages.value_weights.shape == plain.values.target.shape
     studies = len(plain.history.metric)
-    marks = [
+    levels = [
         metadata_from_text(vocabulary.decode(returns.metadata.ids[s][mask].tolist()))[
             0
         ].metadata.get("return")
         for s, mask in enumerate(returns.metadata.mask)
     ]
-    assert {mark for mark in marks if mark} == set(MARKS)
-    assert 0.5 * studies < sum(mark is not None for mark in marks) < studies
+    assert {level for level in levels if level} == set(RETURN_LEVELS)
+    assert 0.5 * studies < sum(level is not None for level in levels) < studies
 
 
 def test_negative_log_likelihood__weights__are_a_weighted_mean() -> None:
@@ -115,7 +117,7 @@ def test_negative_log_likelihood__weights__are_a_weighted_mean() -> None:
     assert negative_log_likelihood(logits, target, torch.zeros(2, 3)) == 0
 
 
-def test_study_losses__weight_of_zero__silences_a_question(
+def test_study_losses__weight_of_zero__silences_a_query(
     prior_config: PriorConfig, vocabulary: Vocabulary
 ) -> None:
     quick = replace(prior_config, methods={"random": 1.0})
@@ -145,6 +147,6 @@ def test_study_losses__share__weighs_metric_and_parameter_tokens_and_no_others(
     assert metrics is not None
     assert bool(values.any()) == (share < 1)
     assert metrics.any()
-    # Metadata and separators are no question: neither head has an output for their tokens.
+    # Metadata and separators are no query: neither head has an output for their tokens.
     assert network.value_head.out_features == network.config.num_bins + network.config.max_choices
     assert network.metric_head.out_features == network.config.num_bins + 1

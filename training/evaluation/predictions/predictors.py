@@ -29,7 +29,7 @@ from optformer.tokenization.history import objective_values
 from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
 from optformer.training.evaluation.bootstrap import Array
 from optformer.training.evaluation.evaluate import binned_normal
-from optformer.training.mixtures.queries import value_bins
+from optformer.training.mixtures.queries import gain_bins
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Question:
     @cached_property
     def bins(self) -> torch.Tensor:
         """Bins of the values, int64, (N,)."""
-        return value_bins(self.scale, torch.from_numpy(self.config.sign * self.values))
+        return gain_bins(self.scale, torch.from_numpy(self.config.sign * self.values))
 
 
 @dataclass(frozen=True)

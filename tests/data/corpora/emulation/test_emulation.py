@@ -121,10 +121,10 @@ def test_draw__sub_space__is_closed_under_conditions(
     )
     generator = torch.Generator().manual_seed(0)
     values = functions.spaces.legal(torch.rand(40, 2, 16, parameters, generator=generator))
-    outcome = functions.observe(values, generator)
+    gain = functions.observe(values, generator)
 
-    assert outcome.shape == (40, 2, 16)
-    assert outcome.isfinite().all()
+    assert gain.shape == (40, 2, 16)
+    assert gain.isfinite().all()
     assert all(goal == table.goals[metric] for metric, goal in zip(metrics, goals, strict=True))
     assert all(len(space) == parameters for space in functions.spaces.described)
     assert told == [{}] * 40

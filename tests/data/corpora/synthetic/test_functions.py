@@ -50,8 +50,8 @@ def test_mean__warp__keeps_the_order(functions: SyntheticFunctions) -> None:
 
 
 def test_observe__failing_region__has_the_drawn_share(functions: SyntheticFunctions) -> None:
-    outcome = functions.observe(_uniform(functions, 400), torch.Generator().manual_seed(1))
-    failed = outcome.isnan().float().mean(-1)
+    gain = functions.observe(_uniform(functions, 400), torch.Generator().manual_seed(1))
+    failed = gain.isnan().float().mean(-1)
     some = failed > 0
     assert 0.08 < float(some.float().mean()) < 0.25  # 15 % of the functions fail somewhere
     assert float(failed.max()) < 0.55  # at most 40 % of a space, as far as 128 points can tell
@@ -61,9 +61,9 @@ def test_observe__failing_region__has_the_drawn_share(functions: SyntheticFuncti
 
 def test_observe__noise__has_the_drawn_deviation(functions: SyntheticFunctions) -> None:
     point = _uniform(functions, 1).expand(-1, -1, 400, -1)
-    outcome = functions.observe(point, torch.Generator().manual_seed(1))
-    gap = outcome - functions.mean(point)
-    alive = ~outcome.isnan().any(-1)
+    gain = functions.observe(point, torch.Generator().manual_seed(1))
+    gap = gain - functions.mean(point)
+    alive = ~gain.isnan().any(-1)
     assert alive.any()
     ratio = gap.std(-1)[alive] / functions.noise[..., 0][alive].clamp(min=1e-6)
     noisy = functions.noise[..., 0][alive] > 0

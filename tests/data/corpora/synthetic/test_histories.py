@@ -24,14 +24,14 @@ def _run(functions: SyntheticFunctions, name: str, trials: int, seed: int = 0) -
     return METHODS[name](functions, trials, torch.Generator().manual_seed(seed))
 
 
-def _alive(outcome: Tensor) -> Tensor:
-    return torch.nan_to_num(outcome, nan=-math.inf)
+def _alive(gain: Tensor) -> Tensor:
+    return torch.nan_to_num(gain, nan=-math.inf)
 
 
 def _incumbents(history: SyntheticHistory) -> Tensor:
     """Number of the best trial before each trial but the first, (S, F, T - 1)."""
-    outcome = _alive(history.outcome)
-    return torch.stack([outcome[..., :t].argmax(-1) for t in range(1, outcome.shape[-1])], -1)
+    gain = _alive(history.gain)
+    return torch.stack([gain[..., :t].argmax(-1) for t in range(1, gain.shape[-1])], -1)
 
 
 def _steps(history: SyntheticHistory, functions: SyntheticFunctions) -> Tensor:
@@ -48,12 +48,12 @@ def test_method__any__gives_legal_points_with_their_outcomes(
     history = _run(functions, name, 10)
     spaces, studies = functions.mixture.shape[:2]
     assert history.values.shape == (spaces, studies, 10, 5)
-    assert history.outcome.shape == (spaces, studies, 10)
+    assert history.gain.shape == (spaces, studies, 10)
     assert torch.equal(functions.spaces.snap(history.values), history.values)
     mean = functions.mean(history.values)
-    alive = ~history.outcome.isnan()
+    alive = ~history.gain.isnan()
     slack = 6 * functions.noise + 1e-4 * (1 + mean.abs())  # warped values are large
-    assert ((history.outcome - mean).abs() <= slack)[alive].all()
+    assert ((history.gain - mean).abs() <= slack)[alive].all()
     again = _run(functions, name, 10)
     assert torch.equal(again.values, history.values)
     assert not torch.equal(_run(functions, name, 10, seed=1).values, history.values)
@@ -64,7 +64,7 @@ def test_method__any__gives_legal_points_with_their_outcomes(
 def test_method__one_or_two_trials__gives_as_many(
     functions: SyntheticFunctions, name: str, trials: int
 ) -> None:
-    assert _run(functions.select(slice(4)), name, trials).outcome.shape == (4, 4, trials)
+    assert _run(functions.select(slice(4)), name, trials).gain.shape == (4, 4, trials)
 
 
 def test_random__many_trials__are_uniform(many: SyntheticFunctions) -> None:
@@ -109,12 +109,12 @@ def test_regularized_evolution__child__has_one_change_to_one_of_the_latest_with_
     many: SyntheticFunctions,
 ) -> None:
     history = _run(many, "regularized evolution", 40)
-    values, outcome = history.values.flatten(0, 1), history.outcome.flatten(0, 1)
+    values, gain = history.values.flatten(0, 1), history.gain.flatten(0, 1)
     active = many.spaces.active(history.values).flatten(0, 1)
     children = 0
     for study in range(len(values)):
         for trial in range(30, 40):
-            members = (~outcome[study, :trial].isnan()).nonzero()[:, 0][-20:]
+            members = (~gain[study, :trial].isnan()).nonzero()[:, 0][-20:]
             if len(members) < 20:
                 continue
             changed = (values[study, trial] != values[study, members]) & active[study, members]
@@ -128,20 +128,20 @@ def test_regularized_evolution__child__has_one_change_to_one_of_the_latest_with_
 def test_regularized_evolution__tournament__takes_good_members_as_parents(
     many: SyntheticFunctions,
 ) -> None:
-    outcome = _alive(_run(many, "regularized evolution", 80).outcome)
-    uniform = _alive(_run(many, "random", 80).outcome)
-    late = (outcome[..., 60:].median(-1).values > uniform[..., 60:].median(-1).values).float()
+    gain = _alive(_run(many, "regularized evolution", 80).gain)
+    uniform = _alive(_run(many, "random", 80).gain)
+    late = (gain[..., 60:].median(-1).values > uniform[..., 60:].median(-1).values).float()
     assert float(late.mean()) > 0.75
 
 
 @pytest.mark.parametrize("name", ["gp ei", "gp ucb"])
 def test_gp__many_functions__beats_random_search(many: SyntheticFunctions, name: str) -> None:
     """The value of the incumbent, by its rank among random points; paired over functions."""
-    reference = _alive(_run(many, "random", 500, seed=77).outcome)
+    reference = _alive(_run(many, "random", 500, seed=77).gain)
 
     def rank(method: str) -> Tensor:
         history = _run(many, method, 25)
-        best = _alive(history.outcome).amax(-1, keepdim=True)
+        best = _alive(history.gain).amax(-1, keepdim=True)
         return (reference > best).float().mean(-1).flatten()
 
     gain = (rank("random") - rank(name)).double()
@@ -150,8 +150,8 @@ def test_gp__many_functions__beats_random_search(many: SyntheticFunctions, name:
 
 @pytest.mark.parametrize("name", ["gp ei", "clustered", "local search"])
 def test_method__many_functions__climbs_from_its_start(many: SyntheticFunctions, name: str) -> None:
-    outcome = _alive(_run(many, name, 25).outcome)
-    better = outcome.amax(-1) > outcome[..., :2].amax(-1)
+    gain = _alive(_run(many, name, 25).gain)
+    better = gain.amax(-1) > gain[..., :2].amax(-1)
     assert float(better.float().mean()) > 0.8
 
 
@@ -161,7 +161,7 @@ def test_gp_ei__all_trials_fail__goes_on() -> None:
     threshold = torch.full_like(drawn.failing[1], -math.inf)
     failing = SyntheticFunctions(**{**vars(drawn), "failing": (drawn.failing[0], threshold)})
     for name in METHODS:
-        assert _run(failing, name, 12).outcome.isnan().all()
+        assert _run(failing, name, 12).gain.isnan().all()
     probes = draw_probes(failing, _run(failing, "random", 5), 5, 8, torch.Generator())
     assert probes.values.isfinite().all()
 
@@ -176,11 +176,11 @@ def test_probes__half__are_near_the_incumbent_or_the_best_of_the_next_function(
     assert torch.equal(many.spaces.snap(probes.values), probes.values)
     continuous = (many.spaces.choices + many.spaces.levels == 0).all(-1)
     known = torch.cat([history.values, probes.values[:, :, :20]], 2)
-    found = torch.cat([history.outcome, probes.outcome[..., :20]], 2)
+    found = torch.cat([history.gain, probes.gain[..., :20]], 2)
     next_best = _place_of_best(known, found).flip(1)  # there are two functions on each space
     gaps = [_gap(probes.values[:, :, 20 : 20 + others], next_best)]
     if prefix:
-        own = _place_of_best(history.values[:, :, :prefix], history.outcome[..., :prefix])
+        own = _place_of_best(history.values[:, :, :prefix], history.gain[..., :prefix])
         gaps.append(_gap(probes.values[:, :, 20 + others :], own))
         assert float(_gap(probes.values[:, :, :20], own)[continuous].median()) > 0.3
     for gap in gaps:
@@ -193,14 +193,14 @@ def test_probes__one_function_on_a_space__none_is_near_its_own_best() -> None:
     alone = draw_functions(spaces, 1, torch.Generator().manual_seed(6))
     history = _run(alone, "random", 12)
     values = draw_probes(alone, history, 0, 40, torch.Generator().manual_seed(4)).values
-    best = _place_of_best(history.values, history.outcome)
+    best = _place_of_best(history.values, history.gain)
     continuous = (spaces.choices + spaces.levels == 0).all(-1)
     assert float(_gap(values, best)[continuous].median()) > 0.3
 
 
-def _place_of_best(values: Tensor, outcome: Tensor) -> Tensor:
+def _place_of_best(values: Tensor, gain: Tensor) -> Tensor:
     """(S, F, 1, P)."""
-    best = _alive(outcome).argmax(-1)[..., None, None]
+    best = _alive(gain).argmax(-1)[..., None, None]
     return torch.gather(values, 2, best.expand(-1, -1, 1, values.shape[-1]))
 
 
