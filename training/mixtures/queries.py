@@ -106,7 +106,7 @@ def draw_value_queries(
 def draw_optimum_positions(
     prefix: int, length: int, count: int, rng: np.random.Generator
 ) -> Tensor:
-    """Number of trials that each query for the optimum sees: the prefix, or some of those after it."""
+    """Number of trials that each query for the optimum sees: the prefix, or some after it."""
     position = np.sort(rng.integers(prefix, length + 1, count))
     position[rng.random(count) < 0.7] = prefix
     return torch.from_numpy(np.sort(position))
