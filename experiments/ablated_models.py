@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from optformer.model.config import ModelConfig
-from optformer.model.gp_mixture import GPMixture, fit_processes
+from optformer.model.gp_mixture import GPMixture, fit_gp_mixture
 from optformer.model.network import EncodedMetadata, KVCache, OptFormerModel
 from optformer.model.tensors import UNSET, HistoryTensors, PointTensors
 from optformer.tokenization.history import ValueKind
@@ -136,7 +136,7 @@ class FullAttention(OptFormerModel):
             history.metric_kinds.repeat_interleave(each, 1),
         )
         prefix = history.length if prefix is None else prefix
-        processes = fit_processes(history.first(prefix))
+        processes = fit_gp_mixture(history.first(prefix))
         return self._encode(memory, repeated, prefix * each, processes)
 
     def _trials(

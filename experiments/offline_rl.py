@@ -87,11 +87,11 @@ def train_policy(objective: str, steps: int, seed: int, out: Path) -> Checkpoint
 def policy(checkpoint: Checkpoint, told: str | None, best: bool, task: SyntheticTask) -> Suggest:
     """One sample of the policy a trial."""
     config = condition_on_best_return(task.config) if best else task.config
-    reader = StudyEncoder(checkpoint, config, told)
+    encoder = StudyEncoder(checkpoint, config, told)
 
     def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        values, _ = draw_trials(reader.read(history), task.space, 1, generator)
+        values, _ = draw_trials(encoder.encode(history), task.space, 1, generator)
         return task.space.decode(values[0])
 
     return suggest

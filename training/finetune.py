@@ -179,7 +179,7 @@ def prediction_losses(checkpoint: Checkpoint, studies: Sequence[RecordedStudy]) 
 
 @torch.no_grad()
 def _loss(checkpoint: Checkpoint, study: RecordedStudy) -> float:
-    reader = StudyEncoder(checkpoint, study.config, ALGORITHM)
+    encoder = StudyEncoder(checkpoint, study.config, ALGORITHM)
     space = SpaceTransform(study.config.space, {})
     points = space.encode([trial.params for trial in study.trials])
     gain = torch.tensor(
@@ -190,7 +190,7 @@ def _loss(checkpoint: Checkpoint, study: RecordedStudy) -> float:
     for given in CONTEXTS:
         if given >= len(study.trials):
             break
-        read = reader.read(study.trials[:given])
+        read = encoder.encode(study.trials[:given])
         ahead = slice(given, given + AHEAD)
         logits = read.metric_logits(space.points(points[ahead]))
         target = metric_targets(read.scale, gain[None, ahead])

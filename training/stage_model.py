@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from optformer.model.config import ModelConfig
-from optformer.model.gp_mixture import GPMixture, GPMixturePrediction, fit_processes
+from optformer.model.gp_mixture import GPMixture, GPMixturePrediction, fit_gp_mixture
 from optformer.model.network import EncodedMetadata, OptFormerModel
 from optformer.model.tensors import PointTensors
 from optformer.training.mixtures.batch import StudyBatch
@@ -149,7 +149,7 @@ class StageModel(OptFormerModel):
 
 def _consult(batch: StudyBatch) -> tuple[GPMixture, GPMixturePrediction]:
     """The Gaussian processes of each study, and what they expect of the metric questions."""
-    processes = fit_processes(batch.history.first(batch.prefix))
+    processes = fit_gp_mixture(batch.history.first(batch.prefix))
     return processes, processes.predict(batch.metrics.points, batch.metrics.position)
 
 

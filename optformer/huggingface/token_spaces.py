@@ -80,7 +80,7 @@ class TokenSpace:
         if not self._conditional:
             return np.ones(values.shape, dtype=bool)
         rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
-        legal = self._space.legal(rows)
+        legal = self._space.project(rows)
         # Whoever depends on a value that nobody recorded is inactive.
         legal[kinds.reshape(rows.shape) == ValueKind.MISSING] = np.nan
         return self._space.active(legal).reshape(values.shape)

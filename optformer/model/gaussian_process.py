@@ -1,11 +1,12 @@
-"""Gaussian processes over the trials of a study: one kernel, its posterior, its hyperparameters.
+"""A Gaussian process over the trials of a study: kernel, posterior, hyperparameters.
 
-The kernel is Matern 5/2, either with one length scale for all parameters, from a small grid, or
-with one for each of them, after some steps along the gradient of their posterior (Snoek et al.
-2012). Values are on the unit interval, or near it. Nothing here is learned, and no gradient passes
-through.
+The kernel is Matern 5/2. Its length scales are one for all parameters, from a small grid, or one
+for each parameter, after some steps along the gradient of their posterior (Snoek et al. 2012,
+"Practical Bayesian optimization of machine learning algorithms"). Nothing here is learned, and no
+gradient passes through.
 
-Shapes use the letters of `optformer.model.tensors`, and G points of the grid; all is float64.
+Shapes use the letters of `optformer.model.tensors`, K kernels, and G points of the grid; all is
+float64. `y` is a scaled metric, or an unwarped one (`optformer.model.gp_mixture`).
 """
 
 from __future__ import annotations
@@ -21,72 +22,87 @@ from optformer.data.methods.gaussian_process import matern52_at
 from optformer.model.tensors import PointTensors
 from optformer.tokenization.history import ValueKind
 
-LENGTH_SCALES = (0.15, 0.3, 0.6, 1.2, 2.4)  # of the grid, times the square root of P / 2
-NOISES = (1e-4, 3e-3, 1e-1)  # variances of the grid, relative to the signal's
-GRID = tuple(product(LENGTH_SCALES, NOISES))
-STEPS = 6  # along the gradient
-RATE = 0.7  # size of the first step, of a hyperparameter's logarithm
+# The grid. It is coarse, since several of its points answer together and `fit_lengthscales` refines
+# the best of them.
+LENGTHSCALES = (0.15, 0.3, 0.6, 1.2, 2.4)  # times sqrt(P / 2): distances grow with sqrt(P)
+NOISES = (1e-4, 3e-3, 1e-1)  # variances, relative to the signal's
+GRID = tuple(product(LENGTHSCALES, NOISES))
 
-# Prior distributions of logarithms, as mean and deviation; the kernel's weights are inverse squared
-# length scales, which are near each other.
-_COMMON_SCALE, _COMMON_DEVIATION = 0.6, 1.2  # length scale times the square root of P / 2
-_WEIGHT_DEVIATION = 0.7
+# Adam (Kingma and Ba 2015) on the logarithms of the hyperparameters. With so few steps its averages
+# must be short, and its first step large.
+ADAM_STEPS = 6
+ADAM_STEP_SIZE = 0.7  # of the first step; falls to 0 in a line
+ADAM_GRADIENT_SHARE = 0.3  # of the new gradient in the average, 1 - beta1
+ADAM_SQUARE_SHARE = 0.2  # of the new squared gradient, 1 - beta2
+ADAM_EPSILON = 0.3  # nats: a hyperparameter that changes the posterior by less hardly moves
+
+# Log-normal priors: medians, and deviations of the logarithms. Those of length scales are of the
+# inverse squares: one deviation is a factor of 1.8 for the common length scale, and of 1.4 for each
+# parameter's beside it.
+_LENGTHSCALE, _COMMON_DEVIATION = 0.6, 1.2  # times sqrt(P / 2)
+_OWN_DEVIATION = 0.7
 _NOISE, _NOISE_DEVIATION = 2e-3, 2.0
-_WEIGHT_RANGE, _NOISE_RANGE = (1e-4, 4e2), (2e-5, 1.0)
-# Of the values: their mean, and deviation, and how many trials each counts for.
+# Length scales of .05 to 100: below, trials are alone; above, the parameter has no effect. The
+# least noise keeps covariances positive definite in float64.
+_INVERSE_SQUARED_RANGE, _NOISE_RANGE = (1e-4, 4e2), (2e-5, 1.0)
+# Prior of the constant mean and of the signal's deviation, and how many trials each counts for.
+# Many trials fill .1 to .8 of the scale (`ObjectiveScale`), whose middle is .45.
 _MEAN, _MEAN_COUNT = 0.45, 0.1
 _DEVIATION, _DEVIATION_COUNT = 0.15, 2.0
-_FREEDOM = 0.4  # nats that a length scale of its own costs a fit: it was sought, not averaged over
+_FREEDOM = 0.4  # nats that each length scale of its own costs: it was fitted, not averaged over
+_LEAST_VARIANCE = 1e-8  # of a prediction, relative to the signal's: round-off may go below 0
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """What trials say under given hyperparameters; leading dimensions are any.
+    """A process conditioned on trials, under given hyperparameters; leading dimensions are any.
 
     Attributes:
-        factor: Lower Cholesky factor of the trials' covariance, the signal's variance being 1.
+        factor: Lower Cholesky factor of the trials' covariance at signal variance 1, (..., T, T).
         solved: Inverse of that covariance times the residuals, (..., T).
         mean: Constant mean, (..., 1).
         variance: Variance of the signal, (..., 1).
-        evidence: Logarithm of the marginal likelihood, but for a constant, (..., 1).
+        log_marginal_likelihood: But for a constant, (..., 1).
     """
 
     factor: Tensor
     solved: Tensor
     mean: Tensor
     variance: Tensor
-    evidence: Tensor
+    log_marginal_likelihood: Tensor
 
     @staticmethod
-    def of(covariance: Tensor, values: Tensor, known: Tensor) -> Posterior:
-        """The posterior under a covariance; mean and variance are at their modes.
+    def fit(covariance: Tensor, y: Tensor, measured: Tensor) -> Posterior:
+        """Condition on trials, with mean and variance at their posterior modes.
 
         Args:
-            covariance: Of measurements, see `noisy`, (..., T, T).
-            values: What was measured, 0 where nothing was, (..., T).
-            known: Where something was, bool, (..., T).
+            covariance: Covariance of measurements, see `noisy`, (..., T, T).
+            y: Measurements, 0 where there is none, (..., T).
+            measured: Which trials were measured, bool, (..., T).
         """
         factor = torch.linalg.cholesky(covariance)
-        ones = known.double().expand_as(values)
-        both = torch.cholesky_solve(torch.stack([values, ones], -1), factor)
-        of_values, of_ones = both.unbind(-1)
-        total = (of_values * ones).sum(-1, keepdim=True) + _MEAN_COUNT * _MEAN
-        mean = total / ((of_ones * ones).sum(-1, keepdim=True) + _MEAN_COUNT)
-        solved = (of_values - mean * of_ones) * ones
+        ones = measured.double().expand_as(y)
+        both = torch.cholesky_solve(torch.stack([y, ones], -1), factor)
+        solved_y, solved_ones = both.unbind(-1)
+        total = (solved_y * ones).sum(-1, keepdim=True) + _MEAN_COUNT * _MEAN
+        mean = total / ((solved_ones * ones).sum(-1, keepdim=True) + _MEAN_COUNT)
+        solved = (solved_y - mean * solved_ones) * ones
         count = ones.sum(-1, keepdim=True) + _DEVIATION_COUNT
-        squares = ((values - mean) * solved).sum(-1, keepdim=True)
+        squares = ((y - mean) * solved).sum(-1, keepdim=True)
         variance = (squares + _DEVIATION_COUNT * _DEVIATION**2) / count
-        halves = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
-        return Posterior(factor, solved, mean, variance, -0.5 * count * variance.log() - halves)
+        half_log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
+        return Posterior(
+            factor, solved, mean, variance, -0.5 * count * variance.log() - half_log_det
+        )
 
-    def told(self, covariance: Tensor, values: Tensor, known: Tensor) -> Posterior:
-        """The posterior of more trials under the same mean and variance; arguments as in `of`.
+    def condition_on(self, covariance: Tensor, y: Tensor, measured: Tensor) -> Posterior:
+        """Condition on other trials without refitting mean and variance; arguments as in `fit`.
 
-        The evidence stays that of the trials that mean and variance were fitted to.
+        The marginal likelihood stays that of the trials that mean and variance were fitted to.
         """
         factor = torch.linalg.cholesky(covariance)
-        ones = known.double().expand_as(values)
-        residual = ((values - self.mean) * ones)[..., None]
+        ones = measured.double().expand_as(y)
+        residual = ((y - self.mean) * ones)[..., None]
         solved = torch.cholesky_solve(residual, factor)[..., 0] * ones
         return replace(self, factor=factor, solved=solved)
 
@@ -94,22 +110,22 @@ class Posterior:
         """Mean and standard deviation of measurements, each (..., N).
 
         Args:
-            cross: Covariance of N points with the trials, 0 for those without a value,
+            cross: Covariance of N points with the trials, 0 for trials that were not measured,
                 (..., N, T).
             noise: Noise variance relative to the signal's, (..., 1).
         """
-        white = torch.linalg.solve_triangular(self.factor, cross.mT, upper=False)  # (..., T, N)
+        whitened = torch.linalg.solve_triangular(self.factor, cross.mT, upper=False)  # (..., T, N)
         mean = self.mean + (cross @ self.solved[..., None])[..., 0]
-        relative = (1 - white.square().sum(-2)).clamp(min=1e-8) + noise
+        relative = (1 - whitened.square().sum(-2)).clamp(min=_LEAST_VARIANCE) + noise
         return mean, (self.variance * relative).sqrt()
 
-    def left_out(self, values: Tensor) -> tuple[Tensor, Tensor]:
+    def leave_one_out(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each trial, predicted from all others, each (..., T)."""
         precision = torch.cholesky_inverse(self.factor).diagonal(dim1=-2, dim2=-1)
-        return values - self.solved / precision, (self.variance / precision).sqrt()
+        return y - self.solved / precision, (self.variance / precision).sqrt()
 
-    def sensitivity(self) -> Tensor:
-        """Derivative of the evidence by each entry of the covariance, (..., T, T)."""
+    def likelihood_gradient(self) -> Tensor:
+        """Derivative of the log marginal likelihood by the covariance's entries, (..., T, T)."""
         outer = self.solved[..., :, None] * self.solved[..., None, :] / self.variance[..., None]
         return 0.5 * (outer - torch.cholesky_inverse(self.factor))
 
@@ -122,11 +138,11 @@ def squared_gaps(first: PointTensors, second: PointTensors) -> Tensor:
     needs.
     """
     gap = _middle(first)[:, :, None] - _middle(second)[:, None]
-    active = (first.kinds == ValueKind.NUMBER)[:, :, None] ^ (second.kinds == ValueKind.NUMBER)[
-        :, None
-    ]
-    chosen = _choice(first)[:, :, None] != _choice(second)[:, None]
-    return (gap.square() + 0.25 * active).where(~chosen, 1.0)
+    one_inactive = (first.kinds == ValueKind.NUMBER)[:, :, None] ^ (
+        second.kinds == ValueKind.NUMBER
+    )[:, None]
+    differ = _choice(first)[:, :, None] != _choice(second)[:, None]
+    return (gap.square() + 0.25 * one_inactive).where(~differ, 1.0)
 
 
 def _middle(points: PointTensors) -> Tensor:
@@ -139,131 +155,145 @@ def _choice(points: PointTensors) -> Tensor:
     return points.values.where(points.kinds == ValueKind.CHOICE, -1.0)
 
 
-def covariances(gaps: Tensor, weights: Tensor) -> Tensor:
-    """Covariance of functions of unit variance under K weightings of the parameters.
+def covariances(gaps: Tensor, inverse_squared_lengthscales: Tensor) -> Tensor:
+    """Covariance of functions of unit variance under K kernels.
 
     Args:
         gaps: Squared distances by parameter, (B, N, M, P).
-        weights: Inverse squared length scales, (B, K, P).
+        inverse_squared_lengthscales: (B, K, P).
 
     Returns:
         (B, K, N, M).
     """
-    return _matern52(_weighted(gaps, weights))
+    return _matern52(_squared_distances(gaps, inverse_squared_lengthscales))
 
 
-def noisy(covariance: Tensor, noise: Tensor, known: Tensor) -> Tensor:
-    """A covariance of measurements, (..., T, T); trials without one are independent of all others.
+def noisy(covariance: Tensor, noise: Tensor, measured: Tensor) -> Tensor:
+    """Covariance of measurements; trials that were not measured are independent of all others.
 
     Args:
-        covariance: Of the function, (..., T, T).
+        covariance: Covariance of the function at the trials, (..., T, T).
         noise: Noise variance, (..., 1).
-        known: Which trials were measured, bool, (..., T).
+        measured: Which trials were measured, bool, (..., T).
+
+    Returns:
+        (..., T, T).
     """
-    covariance = covariance * (known[..., :, None] & known[..., None, :])
-    return covariance + torch.diag_embed(noise.where(known, 1.0))
+    covariance = covariance * (measured[..., :, None] & measured[..., None, :])
+    return covariance + torch.diag_embed(noise.where(measured, 1.0))
 
 
-def grid_log_posterior(gaps: Tensor, values: Tensor, known: Tensor) -> Tensor:
+def grid_log_posterior(gaps: Tensor, y: Tensor, measured: Tensor) -> Tensor:
     """Logarithm of the posterior of each point of the grid, but for a constant, (B, V, G).
 
     Args:
         gaps: Squared distances of the trials by parameter, (B, T, T, P).
-        values: V versions of what was measured, (B, V, T).
-        known: Which trials were measured, bool, (B, T).
+        y: V versions of the measurements, (B, V, T).
+        measured: Which trials were measured, bool, (B, T).
     """
     total, parameters = gaps.sum(-1), gaps.shape[-1]
-    noise = values.new_tensor(NOISES)[:, None]  # (N, 1)
-    known = known[:, None]
-    found = []
-    for scale in LENGTH_SCALES:
-        weight = _common_weight(scale, parameters)
-        covariance = noisy(_matern52(weight * total)[:, None], noise, known)  # (B, N, T, T)
-        fitted = Posterior.of(covariance[:, :, None], values[:, None], known[:, None])
-        fitness = fitted.evidence[..., 0] + _log_prior(scale, noise)  # (B, N, V)
-        found.append(fitness.mT)
-    return torch.cat(found, -1)
+    noise = y.new_tensor(NOISES)[:, None]  # (N, 1)
+    measured = measured[:, None]
+    columns = []
+    for lengthscale in LENGTHSCALES:
+        inverse_squared = _inverse_squared(lengthscale, parameters)
+        covariance = noisy(_matern52(inverse_squared * total)[:, None], noise, measured)
+        fitted = Posterior.fit(covariance[:, :, None], y[:, None], measured[:, None])
+        likelihood = fitted.log_marginal_likelihood[..., 0]  # (B, N, V)
+        columns.append((likelihood + _log_prior(lengthscale, noise)).mT)
+    return torch.cat(columns, -1)
 
 
 def grid_points(index: Tensor, parameters: int) -> tuple[Tensor, Tensor]:
-    """Weight of all P parameters, and noise, of points of the grid, each shaped as `index`."""
-    weights = [_common_weight(scale, parameters) for scale, _ in GRID]
+    """Hyperparameters of points of the grid, each shaped as `index`.
+
+    Args:
+        index: Places in `GRID`, int64.
+        parameters: Number of parameters P.
+
+    Returns:
+        Inverse squared length scale of all parameters, and noise.
+    """
+    inverse_squared = [_inverse_squared(lengthscale, parameters) for lengthscale, _ in GRID]
     noises = [noise for _, noise in GRID]
-    table = torch.tensor([weights, noises], dtype=torch.float64, device=index.device)
-    weight, noise = table[:, index]
-    return weight, noise
+    table = torch.tensor([inverse_squared, noises], dtype=torch.float64, device=index.device)
+    at_index, noise = table[:, index]
+    return at_index, noise
 
 
-def climb(
-    gaps: Tensor, start: Tensor, values: Tensor, known: Tensor
+def fit_lengthscales(
+    gaps: Tensor, start: Tensor, y: Tensor, measured: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Some steps up the posterior, from a point of the grid, with a weight for each parameter.
+    """Fit a length scale for each parameter, and the noise, from a point of the grid.
 
-    The steps are Adam's (Kingma and Ba 2015), with short memories, on the logarithms.
+    Some steps of Adam up the logarithm of the posterior.
 
     Args:
         gaps: Squared distances of the trials by parameter, (B, T, T, P).
         start: Index of the point of the grid, (B, 1).
-        values: What was measured, (B, T).
-        known: Which trials were measured, bool, (B, T).
+        y: Measurements, (B, T).
+        measured: Which trials were measured, bool, (B, T).
 
     Returns:
-        Weights, (B, P), and noise, (B, 1); and their fitness beside that of the grid, (B, 1).
+        Inverse squared length scales, (B, P), noise, (B, 1), and the logarithm of their posterior,
+        (B, 1), comparable with `grid_log_posterior`.
     """
     parameters = gaps.shape[-1]
-    weight, noise = grid_points(start, parameters)
-    place = torch.cat([weight.expand(-1, parameters), noise], 1).log()
-    usual = torch.cat([place[:, :-1], torch.full_like(noise, math.log(_NOISE))], 1)
-    deviation = torch.full_like(place, _WEIGHT_DEVIATION)
-    deviation[:, -1] = _NOISE_DEVIATION
+    common, noise = grid_points(start, parameters)
+    point = torch.cat([common.expand(-1, parameters), noise], 1).log()  # (B, P + 1)
+    prior_mean = torch.cat([point[:, :-1], torch.full_like(noise, math.log(_NOISE))], 1)
+    prior_deviation = torch.full_like(point, _OWN_DEVIATION)
+    prior_deviation[:, -1] = _NOISE_DEVIATION
     low, high = (
-        torch.tensor([weights] * parameters + [noises]).log().to(place)
-        for weights, noises in zip(_WEIGHT_RANGE, _NOISE_RANGE, strict=True)
+        torch.tensor([end] * parameters + [noise_end]).log().to(point)
+        for end, noise_end in zip(_INVERSE_SQUARED_RANGE, _NOISE_RANGE, strict=True)
     )
 
-    def fitted(squared: Tensor) -> Posterior:
-        return Posterior.of(noisy(_matern52(squared), place[:, -1:].exp(), known), values, known)
+    def fit_at(point: Tensor) -> tuple[Posterior, Tensor]:
+        squared = _squared_distances(gaps, point[:, None, :-1].exp())[:, 0]  # (B, T, T)
+        covariance = noisy(_matern52(squared), point[:, -1:].exp(), measured)
+        return Posterior.fit(covariance, y, measured), squared
 
-    def squared_at(place: Tensor) -> Tensor:
-        return _weighted(gaps, place[:, None, :-1].exp())[:, 0]  # (B, T, T)
-
-    first, second = torch.zeros_like(place), torch.zeros_like(place)
-    for step in range(STEPS):
-        squared = squared_at(place)
-        sensitivity = fitted(squared).sensitivity()
-        by_distance = (sensitivity * _matern52_slope(squared)).flatten(1)[:, None]
-        by_weight = (by_distance @ gaps.flatten(1, 2))[:, 0]
-        by_noise = (sensitivity.diagonal(dim1=-2, dim2=-1) * known).sum(-1, keepdim=True)
-        gradient = torch.cat([by_weight, by_noise], 1) * place.exp()
-        gradient = gradient - (place - usual) / deviation.square()
-        first = torch.lerp(first, gradient, 0.3)
-        second = torch.lerp(second, gradient.square(), 0.2)
-        size = (second / (1 - 0.8 ** (step + 1))).sqrt() + 0.3
-        move = first / (1 - 0.7 ** (step + 1)) / size
-        place = (place + RATE * (1 - step / STEPS) * move).clamp(low, high)
-    evidence = fitted(squared_at(place)).evidence
-    common = (weight * parameters / 2).rsqrt()
-    apart = ((place - usual) / deviation)[:, :-1].square().sum(-1, keepdim=True)
-    noise = place[:, -1:].exp()
-    fitness = evidence + _log_prior(common, noise) - 0.5 * apart - _FREEDOM * parameters
-    return place[:, :-1].exp(), noise, fitness
-
-
-def _common_weight(scale: float, parameters: int) -> float:
-    return 2 / (parameters * scale**2)
+    first, second = torch.zeros_like(point), torch.zeros_like(point)
+    for step in range(ADAM_STEPS):
+        posterior, squared = fit_at(point)
+        by_covariance = posterior.likelihood_gradient()
+        by_squared = (by_covariance * _matern52_slope(squared)).flatten(1)[:, None]
+        by_inverse_squared = (by_squared @ gaps.flatten(1, 2))[:, 0]
+        by_noise = (by_covariance.diagonal(dim1=-2, dim2=-1) * measured).sum(-1, keepdim=True)
+        gradient = torch.cat([by_inverse_squared, by_noise], 1) * point.exp()
+        gradient = gradient - (point - prior_mean) / prior_deviation.square()
+        first = torch.lerp(first, gradient, ADAM_GRADIENT_SHARE)
+        second = torch.lerp(second, gradient.square(), ADAM_SQUARE_SHARE)
+        scale = (second / (1 - (1 - ADAM_SQUARE_SHARE) ** (step + 1))).sqrt() + ADAM_EPSILON
+        move = first / (1 - (1 - ADAM_GRADIENT_SHARE) ** (step + 1)) / scale
+        rate = ADAM_STEP_SIZE * (1 - step / ADAM_STEPS)
+        point = (point + rate * move).clamp(low, high)
+    likelihood = fit_at(point)[0].log_marginal_likelihood
+    common_lengthscale = (common * parameters / 2).rsqrt()
+    apart = ((point - prior_mean) / prior_deviation)[:, :-1].square().sum(-1, keepdim=True)
+    noise = point[:, -1:].exp()
+    log_prior = _log_prior(common_lengthscale, noise)
+    log_posterior = likelihood + log_prior - 0.5 * apart - _FREEDOM * parameters
+    return point[:, :-1].exp(), noise, log_posterior
 
 
-def _log_prior(scale: Tensor | float, noise: Tensor) -> Tensor:
-    """Of a common length scale, times the square root of P / 2, and a noise."""
-    scale = torch.as_tensor(scale).to(noise)
-    of_scale = 2 * (scale / _COMMON_SCALE).log() / _COMMON_DEVIATION
-    of_noise = (noise / _NOISE).log() / _NOISE_DEVIATION
-    return -0.5 * (of_scale.square() + of_noise.square())
+def _inverse_squared(lengthscale: float, parameters: int) -> float:
+    """Inverse square of a length scale of the grid."""
+    return 2 / (parameters * lengthscale**2)
 
 
-def _weighted(gaps: Tensor, weights: Tensor) -> Tensor:
-    """Squared distances under K weightings, (B, K, N, M)."""
-    squared = weights @ gaps.flatten(1, 2).mT  # (B, K, N * M)
+def _log_prior(lengthscale: Tensor | float, noise: Tensor) -> Tensor:
+    """Log-density, but for a constant, of a length scale of the grid's kind and a noise."""
+    lengthscale = torch.as_tensor(lengthscale).to(noise)
+    by_lengthscale = 2 * (lengthscale / _LENGTHSCALE).log() / _COMMON_DEVIATION
+    by_noise = (noise / _NOISE).log() / _NOISE_DEVIATION
+    return -0.5 * (by_lengthscale.square() + by_noise.square())
+
+
+def _squared_distances(gaps: Tensor, inverse_squared_lengthscales: Tensor) -> Tensor:
+    """Squared distances under K kernels, (B, K, N, M)."""
+    squared = inverse_squared_lengthscales @ gaps.flatten(1, 2).mT  # (B, K, N * M)
     return squared.reshape(*squared.shape[:2], *gaps.shape[1:3])
 
 
@@ -273,6 +303,6 @@ def _matern52(squared: Tensor) -> Tensor:
 
 
 def _matern52_slope(squared: Tensor) -> Tensor:
-    """Its derivative by the squared distance."""
+    """Derivative of `_matern52` by the squared distance."""
     scaled = (5 * squared).sqrt()
     return -5 / 6 * (1 + scaled) * torch.exp(-scaled)

@@ -1,10 +1,10 @@
 """A mixture of Gaussian processes over the trials of a study, which the model consults.
 
 No single process suits: whether a parameter matters, how rough the function is, and whether it is
-smooth before or after the objective's scale bends its lower half are all unknown after a few
-trials. So the most probable processes of a grid and one with a length scale for each parameter
-answer together, each with a weight for how well it explains the measured trials. Failed and pending
-trials say nothing.
+smooth before or after the objective's scale warps its lower half are all unknown after a few
+trials. So the most probable processes of a grid, and one with a length scale for each parameter,
+answer together. Each is weighted by its posterior probability. Failed and pending trials are not
+read.
 
 Shapes use the letters of `optformer.model.tensors`, and K components.
 """
@@ -21,8 +21,8 @@ from torch import Tensor
 from optformer.model.gaussian_process import (
     GRID,
     Posterior,
-    climb,
     covariances,
+    fit_lengthscales,
     grid_log_posterior,
     grid_points,
     noisy,
@@ -31,219 +31,239 @@ from optformer.model.gaussian_process import (
 from optformer.model.tensors import HistoryTensors, PointTensors
 from optformer.tokenization.history import MetricKind
 
-FROM_GRID = 4  # components with a length scale for all parameters; one more has its own for each
-_LEAST_SPREAD = 0.02  # of trials above their median: the unit is exponentiated in spreads
-_FLAT = 0.01  # share of an answer that is alike for all bins: no value is impossible
-_NEGLIGIBLE = 1e-4  # chance of a component that is left out of an answer
+FROM_GRID = 4  # components with one length scale for all parameters; one more has one for each
+_LEAST_SPREAD = 0.02  # of trials above their median: unwarping exponentiates values in spreads
+_FLAT = 0.01  # share of a prediction that is uniform: no value is impossible
+_NEGLIGIBLE = 1e-4  # weight of a component that is left out of a prediction
 
 
 @dataclass(frozen=True)
 class OutcomeWarp:
-    """Where the objective's scale turns from affine to logarithmic, read off scaled trials.
+    """The objective scale's change from affine to logarithmic, estimated from scaled trials.
 
-    `ObjectiveScale` is affine above the trials' median, whose best lies one spread above it, and
-    logarithmic below. Straight values are those of a scale that is affine throughout. Of a thinned
-    history, whose median is not that of the scale, they are straight only nearly.
+    `ObjectiveScale` is affine above the median of the trials, of which the best lies one spread
+    above it, and logarithmic below. *Unwarped* values are those of a scale that is affine
+    throughout. If the trials are a subsample of the history, whose median is another, they are so
+    only nearly.
 
     Attributes:
-        median: Where the scale bends, float64, (B, 1).
-        spread: The affine side's unit; infinite where trials do not tell it, float64, (B, 1).
+        median: Scaled value at which the scale changes, float64, (B, 1).
+        spread: Unit of the affine side, infinite where trials do not determine it, float64, (B, 1).
     """
 
     median: Tensor
     spread: Tensor
 
     @staticmethod
-    def of(values: Tensor, known: Tensor) -> OutcomeWarp:
-        """The bend of scaled values, (B, T), of which some are known."""
-        seen = F.pad(values.masked_fill(~known, torch.nan), (0, 1), value=torch.nan)
+    def fit(y: Tensor, measured: Tensor) -> OutcomeWarp:
+        """Estimate the warp.
+
+        Args:
+            y: Scaled values, (B, T).
+            measured: Which of them are measurements, bool, (B, T).
+        """
+        seen = F.pad(y.masked_fill(~measured, torch.nan), (0, 1), value=torch.nan)
         median = seen.nanmedian(-1, keepdim=True).values.nan_to_num(0.5)
         spread = seen.nan_to_num(-torch.inf).amax(-1, keepdim=True) - median
         return OutcomeWarp(median, spread.where(spread > _LEAST_SPREAD, torch.inf))
 
-    def straight(self, unit: Tensor) -> Tensor:
-        """Scaled values, (B, N), made straight."""
-        steps = ((unit - self.median) / self.spread).clamp(max=0.0)
-        return torch.where(steps < 0, self.median - self.spread * torch.expm1(-steps), unit)
+    def unwarp(self, y: Tensor) -> Tensor:
+        """Scaled values to unwarped ones, both (B, N)."""
+        steps = ((y - self.median) / self.spread).clamp(max=0.0)
+        return torch.where(steps < 0, self.median - self.spread * torch.expm1(-steps), y)
 
-    def bent(self, straight: Tensor) -> Tensor:
-        """Straight values, (B, N), back on the scale."""
-        steps = ((straight - self.median) / self.spread).clamp(max=0.0)
-        return torch.where(steps < 0, self.median - self.spread * torch.log1p(-steps), straight)
+    def warp(self, unwarped: Tensor) -> Tensor:
+        """Unwarped values to scaled ones, both (B, N)."""
+        steps = ((unwarped - self.median) / self.spread).clamp(max=0.0)
+        return torch.where(steps < 0, self.median - self.spread * torch.log1p(-steps), unwarped)
 
-    def log_slope(self, unit: Tensor) -> Tensor:
-        """Logarithm of the derivative of straight values by scaled ones, (B, N)."""
-        return -((unit - self.median) / self.spread).clamp(max=0.0)
+    def log_slope(self, y: Tensor) -> Tensor:
+        """Logarithm of the derivative of unwarped values by scaled ones, (B, N)."""
+        return -((y - self.median) / self.spread).clamp(max=0.0)
 
 
 @dataclass(frozen=True)
 class GPMixture:
-    """Processes fitted to the trials of each study.
+    """Gaussian processes fitted to the trials of each study.
 
     Attributes:
-        points: The trials' points, T a study.
-        known: Which trials have a value, bool, (B, T).
-        values: Their scaled metrics, 0 for others, (B, T).
-        bend: Of the scale of these.
-        straight: Which components are processes of straight values, bool, (B, K).
-        weights: Weight of each parameter in the squared distance, (B, K, P).
-        noise: Noise variance relative to the signal's, (B, K, 1).
-        chances: How probable each component is, (B, K).
-        posterior: What follows from them.
+        points: Points of the trials, T a study.
+        measured: Which trials have a value, bool, (B, T).
+        y: Scaled metrics of the trials, 0 where not measured, float64, (B, T).
+        warp: Warp of the scale of these metrics.
+        unwarped: Which components model unwarped values, bool, (B, K).
+        inverse_squared_lengthscales: Kernel of each component, (B, K, P).
+        noise: Noise variance of each component relative to the signal's, (B, K, 1).
+        weights: Posterior probability of each component, (B, K).
+        posterior: The components, conditioned on the trials.
     """
 
     points: PointTensors
-    known: Tensor
-    values: Tensor
-    bend: OutcomeWarp
-    straight: Tensor
-    weights: Tensor
+    measured: Tensor
+    y: Tensor
+    warp: OutcomeWarp
+    unwarped: Tensor
+    inverse_squared_lengthscales: Tensor
     noise: Tensor
-    chances: Tensor
+    weights: Tensor
     posterior: Posterior
 
     @property
     def length(self) -> int:
         """Number of trials T."""
-        return self.values.shape[1]
+        return self.y.shape[1]
 
     @torch.no_grad()
     def predict(self, points: PointTensors, position: Tensor | None = None) -> GPMixturePrediction:
-        """What to expect of measurements at N points.
+        """Predict measurements at points.
 
         Args:
             points: N points a study.
-            position: How many trials each may see, (N,); all when absent. Points that may see only
-                some are told nothing.
+            position: How many trials each point may see, (N,); all when absent. The model reads
+                nothing of a prediction at a point that may see only some.
         """
         gaps = squared_gaps(points, self.points).double()  # (B, N, T, P)
-        cross = covariances(gaps, self.weights) * self.known[:, None, None]
-        means, deviations = self.posterior.predict(cross, self.noise)
-        told = means.new_ones(means.shape[-1]) if position is None else position >= self.length
-        return self._expected(means, deviations, told)
+        cross = covariances(gaps, self.inverse_squared_lengthscales) * self.measured[:, None, None]
+        means, stddevs = self.posterior.predict(cross, self.noise)
+        visible = means.new_ones(means.shape[-1]) if position is None else position >= self.length
+        return self._prediction(means, stddevs, visible)
 
     @torch.no_grad()
-    def told(self, history: HistoryTensors) -> GPMixture:
-        """The same processes told of more trials, such as assumed ones: they are not fitted again.
+    def condition_on(self, history: HistoryTensors) -> GPMixture:
+        """Condition on other trials without refitting the hyperparameters.
 
-        Fitted to what they predicted themselves, they would grow too sure of it.
+        Refitted to values that they predicted themselves, the processes would grow too certain.
+
+        Args:
+            history: All trials, those with assumed values among them.
         """
-        known, values = _measured(history)
+        measured, y = _measurements(history)
         gaps = squared_gaps(history.points, history.points).double()
-        covariance = noisy(covariances(gaps, self.weights), self.noise, known[:, None])
-        seen = _seen(_views(values, known, self.bend), self.straight)
-        posterior = self.posterior.told(covariance, seen, known[:, None])
-        return replace(self, points=history.points, known=known, values=values, posterior=posterior)
+        covariance = covariances(gaps, self.inverse_squared_lengthscales)
+        covariance = noisy(covariance, self.noise, measured[:, None])
+        both = _both_scales(y, measured, self.warp)
+        posterior = self.posterior.condition_on(
+            covariance, _by_component(both, self.unwarped), measured[:, None]
+        )
+        return replace(self, points=history.points, measured=measured, y=y, posterior=posterior)
 
     @torch.no_grad()
-    def left_out(self) -> GPMixturePrediction:
-        """What to expect of each trial, from all others."""
-        views = _views(self.values, self.known, self.bend)
-        means, deviations = self.posterior.left_out(_seen(views, self.straight))
-        return self._expected(means, deviations, means.new_ones(self.length))
+    def leave_one_out(self) -> GPMixturePrediction:
+        """Predict each trial from all others."""
+        both = _both_scales(self.y, self.measured, self.warp)
+        means, stddevs = self.posterior.leave_one_out(_by_component(both, self.unwarped))
+        return self._prediction(means, stddevs, means.new_ones(self.length))
 
-    def _expected(self, means: Tensor, deviations: Tensor, told: Tensor) -> GPMixturePrediction:
+    def _prediction(self, means: Tensor, stddevs: Tensor, visible: Tensor) -> GPMixturePrediction:
         return GPMixturePrediction(
-            means, deviations, self.chances, self.straight, self.bend, told.float()
+            means, stddevs, self.weights, self.unwarped, self.warp, visible.float()
         )
 
 
 @dataclass(frozen=True)
 class GPMixturePrediction:
-    """What a mixture expects of the metric of N points a study.
+    """Predicted metrics of N points a study.
 
     Attributes:
-        means: Of each component, straight where the component is, float64, (B, K, N).
-        deviations: Standard deviations, likewise.
-        chances: How probable each component is, (B, K).
-        straight: Which components are of straight values, bool, (B, K).
-        bend: Of the scale.
-        told: 1 for points that may see all trials, 0 for others, float32, (N,).
+        means: Mean of each component, unwarped where the component is, float64, (B, K, N).
+        stddevs: Standard deviation of each component, on the scale of its mean, (B, K, N).
+        weights: Posterior probability of each component, (B, K).
+        unwarped: Which components model unwarped values, bool, (B, K).
+        warp: Warp of the scale.
+        visible: 1 for points that may see all trials, 0 for others, float32, (N,).
     """
 
     means: Tensor
-    deviations: Tensor
-    chances: Tensor
-    straight: Tensor
-    bend: OutcomeWarp
-    told: Tensor
+    stddevs: Tensor
+    weights: Tensor
+    unwarped: Tensor
+    warp: OutcomeWarp
+    visible: Tensor
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the scaled metric, float32, each (B, N)."""
-        low, middle, high = (self._bent(self.means + side * self.deviations) for side in (-1, 0, 1))
-        chances = self.chances[..., None]
-        mean = (chances * middle).sum(1)
-        squares = chances * (((high - low) / 2).square() + (middle - mean[:, None]).square())
+        """Mean and standard deviation of the scaled metric, float32, each (B, N).
+
+        An unwarped component contributes what its mean, and one deviation on each side, warp to.
+        """
+        low, middle, high = (self._scaled(self.means + side * self.stddevs) for side in (-1, 0, 1))
+        weights = self.weights[..., None]
+        mean = (weights * middle).sum(1)
+        squares = weights * (((high - low) / 2).square() + (middle - mean[:, None]).square())
         return mean.float(), squares.sum(1).sqrt().float()
 
-    def _bent(self, values: Tensor) -> Tensor:
-        bent = self.bend.bent(values.flatten(1)).view_as(values)
-        return torch.where(self.straight[..., None], bent, values)
+    def _scaled(self, values: Tensor) -> Tensor:
+        """Values of components, (B, K, N), on the objective's scale."""
+        warped = self.warp.warp(values.flatten(1)).view_as(values)
+        return torch.where(self.unwarped[..., None], warped, values)
 
-    def log_chances(self, bins: int) -> Tensor:
-        """Logarithm of each bin's share of the distribution, but for a constant, (B, N, Q)."""
-        centres = (torch.arange(bins, device=self.means.device).double() + 0.5)[None] / bins
-        straight, log_slope = self.bend.straight(centres), self.bend.log_slope(centres)  # (B, Q)
+    def log_density(self, bins: int) -> Tensor:
+        """Logarithm of the density at the centres of Q bins, but for a constant, (B, N, Q)."""
+        centers = (torch.arange(bins, device=self.means.device).double() + 0.5)[None] / bins
+        unwarped, log_slope = self.warp.unwarp(centers), self.warp.log_slope(centers)  # (B, Q)
         # No narrower than half a bin, at the mean.
-        steepness = self.bend.log_slope(self._bent(self.means).flatten(1)).view_as(self.means)
-        narrowest = torch.where(self.straight[..., None], steepness.exp(), 1.0) * 0.5 / bins
-        deviations = self.deviations.maximum(narrowest)
-        density = self.told.new_zeros(*self.means[:, 0].shape, bins)
-        for k in range(self.chances.shape[1]):
-            chance, is_straight = self.chances[:, k, None], self.straight[:, k, None]
-            if not (chance > _NEGLIGIBLE).any():
+        steepness = self.warp.log_slope(self._scaled(self.means).flatten(1)).view_as(self.means)
+        narrowest = torch.where(self.unwarped[..., None], steepness.exp(), 1.0) * 0.5 / bins
+        stddevs = self.stddevs.maximum(narrowest)
+        density = self.visible.new_zeros(*self.means[:, 0].shape, bins)
+        for k in range(self.weights.shape[1]):
+            weight, is_unwarped = self.weights[:, k, None], self.unwarped[:, k, None]
+            if not (weight > _NEGLIGIBLE).any():
                 continue
-            deviation = deviations[:, k].float()[..., None]  # (B, N, 1)
-            place = torch.where(is_straight, straight, centres).float()[:, None]  # (B, 1, Q)
-            height = chance * torch.where(is_straight, log_slope.exp(), 1.0)
-            apart = (place - self.means[:, k].float()[..., None]) / deviation
+            stddev = stddevs[:, k].float()[..., None]  # (B, N, 1)
+            position = torch.where(is_unwarped, unwarped, centers).float()[:, None]  # (B, 1, Q)
+            height = weight * torch.where(is_unwarped, log_slope.exp(), 1.0)
+            apart = (position - self.means[:, k].float()[..., None]) / stddev
             height = (height / math.sqrt(2 * math.pi)).float()[:, None]
-            density += apart.square_().mul_(-0.5).exp_().mul_(height).div_(deviation)
+            density += apart.square_().mul_(-0.5).exp_().mul_(height).div_(stddev)
         return density.mul_(1 - _FLAT).add_(_FLAT).log_()
 
 
 @torch.no_grad()
-def fit_processes(history: HistoryTensors) -> GPMixture:
-    """Fit processes to the measured trials of each study; without any they are the prior."""
-    known, values = _measured(history)
-    bend = OutcomeWarp.of(values, known)
-    views = _views(values, known, bend)
-    stretched = (bend.log_slope(values) * known).sum(-1)
+def fit_gp_mixture(history: HistoryTensors) -> GPMixture:
+    """Fit the mixture to the measured trials of each study; without any it is the prior."""
+    measured, y = _measurements(history)
+    warp = OutcomeWarp.fit(y, measured)
+    both = _both_scales(y, measured, warp)
+    # Change of variables: likelihoods of unwarped values, as densities of scaled ones.
+    log_jacobian = (warp.log_slope(y) * measured).sum(-1)
     gaps = squared_gaps(history.points, history.points).double()  # (B, T, T, P)
     parameters = gaps.shape[-1]
 
-    fitness = grid_log_posterior(gaps, views, known)  # (B, 2, G)
-    fitness[:, 1] += stretched[:, None]
-    reached, index = fitness.flatten(1).topk(FROM_GRID, -1)
-    straight = index >= len(GRID)
-    weight, noise = grid_points(index % len(GRID), parameters)  # (B, 4)
-    best = straight[:, :1]
-    fitted = _seen(views, best)[:, 0]
-    own_weights, own_noise, own_fitness = climb(gaps, index[:, :1] % len(GRID), fitted, known)
-    own_fitness = own_fitness + stretched[:, None] * best
+    log_posterior = grid_log_posterior(gaps, both, measured)  # (B, 2, G)
+    log_posterior[:, 1] += log_jacobian[:, None]
+    top, index = log_posterior.flatten(1).topk(FROM_GRID, -1)
+    unwarped = index >= len(GRID)
+    common, noise = grid_points(index % len(GRID), parameters)  # (B, 4)
+    best_unwarped = unwarped[:, :1]
+    own, own_noise, own_log_posterior = fit_lengthscales(
+        gaps, index[:, :1] % len(GRID), _by_component(both, best_unwarped)[:, 0], measured
+    )
+    own_log_posterior = own_log_posterior + log_jacobian[:, None] * best_unwarped
 
-    straight = torch.cat([straight, best], 1)
-    weights = torch.cat([weight[..., None].expand(-1, -1, parameters), own_weights[:, None]], 1)
+    unwarped = torch.cat([unwarped, best_unwarped], 1)
+    inverse_squared = torch.cat(
+        [common[..., None].expand(-1, -1, parameters), own[:, None]], 1
+    )  # (B, K, P)
     noise = torch.cat([noise, own_noise], 1)[..., None]
-    chances = torch.cat([reached, own_fitness], 1).softmax(-1)
-    covariance = noisy(covariances(gaps, weights), noise, known[:, None])
-    posterior = Posterior.of(covariance, _seen(views, straight), known[:, None])
+    weights = torch.cat([top, own_log_posterior], 1).softmax(-1)
+    covariance = noisy(covariances(gaps, inverse_squared), noise, measured[:, None])
+    posterior = Posterior.fit(covariance, _by_component(both, unwarped), measured[:, None])
     return GPMixture(
-        history.points, known, values, bend, straight, weights, noise, chances, posterior
+        history.points, measured, y, warp, unwarped, inverse_squared, noise, weights, posterior
     )
 
 
-def _measured(history: HistoryTensors) -> tuple[Tensor, Tensor]:
+def _measurements(history: HistoryTensors) -> tuple[Tensor, Tensor]:
     """Which trials have a value, and the values, 0 for others, each (B, T)."""
-    known = history.metric_kinds == MetricKind.VALUE
-    return known, history.metric.double() * known
+    measured = history.metric_kinds == MetricKind.VALUE
+    return measured, history.metric.double() * measured
 
 
-def _views(values: Tensor, known: Tensor, bend: OutcomeWarp) -> Tensor:
-    """Scaled values, and straight ones, (B, 2, T)."""
-    return torch.stack([values, bend.straight(values) * known], 1)
+def _both_scales(y: Tensor, measured: Tensor, warp: OutcomeWarp) -> Tensor:
+    """Scaled values, and unwarped ones, (B, 2, T)."""
+    return torch.stack([y, warp.unwarp(y) * measured], 1)
 
 
-def _seen(views: Tensor, straight: Tensor) -> Tensor:
-    """What each component is fitted to, (B, K, T), of both views of the values, (B, 2, T)."""
-    return torch.where(straight[..., None], views[:, 1:], views[:, :1])
+def _by_component(both: Tensor, unwarped: Tensor) -> Tensor:
+    """Values that each component models, (B, K, T), of those on both scales, (B, 2, T)."""
+    return torch.where(unwarped[..., None], both[:, 1:], both[:, :1])

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from optformer.model.config import ModelConfig
-from optformer.model.gp_mixture import GPMixture, GPMixturePrediction, fit_processes
+from optformer.model.gp_mixture import GPMixture, GPMixturePrediction, fit_gp_mixture
 from optformer.model.layers import DecoderLayer, EncoderLayer, NumberFeatures, RelativeBias
 from optformer.model.tensors import HistoryTensors, MetadataTensors, PointTensors
 from optformer.tokenization.history import MetricKind, ValueKind
@@ -396,14 +396,14 @@ class OptFormerModel(nn.Module):
                 ones see the trials before them and themselves. 0 is causal throughout.
         """
         prefix = history.length if prefix is None else prefix
-        return self._encode(memory, history, prefix, fit_processes(history.first(prefix)))
+        return self._encode(memory, history, prefix, fit_gp_mixture(history.first(prefix)))
 
     def assume(self, memory: EncodedMetadata, cache: KVCache, history: HistoryTensors) -> KVCache:
         """Encode an encoded history with trials behind it whose values are assumed.
 
-        All see each other both ways; the processes are told of the new trials, not fitted again.
+        All see each other both ways. The processes are conditioned on the new trials, not refitted.
         """
-        return self._encode(memory, history, history.length, cache.processes.told(history))
+        return self._encode(memory, history, history.length, cache.processes.condition_on(history))
 
     def _encode(
         self, memory: EncodedMetadata, history: HistoryTensors, prefix: int, processes: GPMixture
@@ -447,11 +447,11 @@ class OptFormerModel(nn.Module):
         )
         if processes is None:
             return tokens
-        mean, deviation = processes.left_out().moments()
-        missed = torch.sigmoid((processes.values.float() - mean) / deviation)
+        mean, deviation = processes.leave_one_out().moments()
+        missed = torch.sigmoid((processes.y.float() - mean) / deviation)
         parts = mean, _size(deviation), missed
         told = self.process_trial(torch.cat([self.numbers(part) for part in parts], -1))
-        told = told * processes.known[..., None]
+        told = told * processes.measured[..., None]
         return tokens + F.pad(told, (0, 0, 0, history.length - processes.length))
 
     def _append(
@@ -505,7 +505,7 @@ class OptFormerModel(nn.Module):
         parts = mean, _size(deviation)
         told = self.process_query(torch.cat([self.numbers(part) for part in parts], -1))
         pooled = self.star_pool(self._pool(memory, points))
-        tokens: Tensor = self.star + pooled + told * expected.told[:, None]
+        tokens: Tensor = self.star + pooled + told * expected.visible[:, None]
         return tokens
 
     def _metric_answers(self, state: Tensor, expected: GPMixturePrediction) -> Tensor:
@@ -514,9 +514,9 @@ class OptFormerModel(nn.Module):
         The processes' answer is multiplied in, to a power that the state decides.
         """
         smooth = self.metric_smooth(state).float() @ self.numbers.bins.T
-        power = self.process_gate(state).float() * expected.told[:, None]
+        power = self.process_gate(state).float() * expected.visible[:, None]
         logits: Tensor = self.metric_head(state).float()
-        return logits + F.pad(smooth + power * expected.log_chances(self.config.num_bins), (0, 1))
+        return logits + F.pad(smooth + power * expected.log_density(self.config.num_bins), (0, 1))
 
     def value_logits(
         self,

@@ -20,7 +20,7 @@ from optformer.data.studies.errors import ConfigError
 from optformer.planning.space_transform import Array
 
 UCB_QUANTILE = 0.9
-CAUTION = 3.0  # further powers of the probability of not failing
+FAILURE_WEIGHT = 3.0  # further powers of the probability of not failing
 _TINY = 1e-12
 _LEAST = 1e-300  # in double precision
 _CLOSE = 1e-3  # distance below which a slope is rounding
@@ -133,14 +133,14 @@ SCREENS: dict[str, Screen] = {
 """The acquisition functions of normal distributions, to rank many candidates cheaply."""
 
 
-def caution(logits: Tensor) -> Tensor:
+def failure_penalty(logits: Tensor) -> Tensor:
     """Keep candidates away from where trials fail: what is added to their scores, at most 0, (N,).
 
     An acquisition weighs what it promises by the chance not to fail, once. But a promise that a
     failed trial did not keep is made again beside it, as failures say nothing of values: where many
     failed, what is left promises most. So the chance counts more than once.
     """
-    return CAUTION * torch.nn.functional.logsigmoid(
+    return FAILURE_WEIGHT * torch.nn.functional.logsigmoid(
         logits[..., :-1].logsumexp(-1) - logits[..., -1]
     )
 

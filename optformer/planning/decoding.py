@@ -205,6 +205,6 @@ def _settle(
     active: NDArray[np.bool_],
 ) -> None:
     """Round a parameter just chosen to the nearest legal value, and note its kind."""
-    values[:, slot] = np.where(active, space.legal(values)[:, slot], 0.0)
+    values[:, slot] = np.where(active, space.project(values)[:, slot], 0.0)
     kind = ValueKind.CHOICE if space.is_choice[slot] else ValueKind.NUMBER
     kinds[:, slot] = np.where(active, kind, ValueKind.INACTIVE)

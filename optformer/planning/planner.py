@@ -25,7 +25,7 @@ from optformer.planning.acquisition import (
     ACQUISITIONS,
     SCREENS,
     acquisition,
-    caution,
+    failure_penalty,
     moments,
     thompson_sample,
 )
@@ -116,7 +116,7 @@ class Planner:
                 f"unknown batch mode {batch_mode!r}; known are {list(get_args(BatchMode))}"
             )
         self.checkpoint, self.strategy, self.batch_mode = checkpoint, strategy, batch_mode
-        self._last_reader: StudyEncoder | None = None
+        self._last_encoder: StudyEncoder | None = None
 
     def suggest(
         self,
@@ -144,22 +144,24 @@ class Planner:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         chosen: list[Suggestion] = []
         with _one_thread(), torch.inference_mode():
-            view = self._view(config, history, {**config.fixed, **(fixed or {})}, generator)
+            state = self._state(config, history, {**config.fixed, **(fixed or {})}, generator)
             pool = None
             for member in range(count):
                 try:
                     if self.strategy == "policy":
-                        picked = view.ask(self._imitate(view, generator))
-                    elif view.history and not view.measured:
+                        picked = state.ask(self._imitate(state, generator))
+                    elif state.history and not state.measured:
                         # Knowing no value, the model would put all of a batch in one place.
                         place = len(history) + member
-                        picked = view.ask(space_filling(view.space, view.tried, seed, place, rng))
-                    elif (ties := view.ties) and rng.random() < ties / (ties + PLATEAU):
-                        picked = self._escape_plateau(view, rng, generator)
+                        picked = state.ask(
+                            space_filling(state.space, state.tried, seed, place, rng)
+                        )
+                    elif (ties := state.ties) and rng.random() < ties / (ties + PLATEAU):
+                        picked = self._escape_plateau(state, rng, generator)
                     else:
                         if pool is None:
-                            pool = self._pool(view, rng, generator)
-                        picked = self._ranked(view, pool, rng, generator)
+                            pool = self._pool(state, rng, generator)
+                        picked = self._ranked(state, pool, rng, generator)
                 except SpaceExhaustedError:
                     if not chosen:
                         raise
@@ -167,9 +169,9 @@ class Planner:
                         f"{count} points were asked for and {member} of this space are left; "
                         f"ask for at most {member}"
                     ) from None
-                chosen.append(_explain(view, picked, len(history)))
+                chosen.append(_explain(state, picked, len(history)))
                 if member + 1 < count:
-                    view = view.with_pending(picked, self._assumed(picked.logits, generator))
+                    state = state.with_pending(picked, self._assumed(picked.logits, generator))
         return chosen
 
     def predict(
@@ -195,17 +197,17 @@ class Planner:
         space = SpaceTransform(config.space, {})
         values = space.encode([config.space.validate(point) for point in points])
         with _one_thread(), torch.inference_mode():
-            study = self._reader(config).read(history)
+            study = self._encoder(config).encode(history)
             logits = study.metric_logits(space.points(values))
             return predictions(logits, study.scale, study.best, config.sign)
 
-    def _reader(self, config: StudyConfig) -> StudyEncoder:
-        """The study's reader, that of the last call when it is the same study."""
-        if self._last_reader is None or self._last_reader.config is not config:
-            self._last_reader = StudyEncoder(self.checkpoint, config, ALGORITHM)
-        return self._last_reader
+    def _encoder(self, config: StudyConfig) -> StudyEncoder:
+        """The study's encoder, that of the last call when it is the same study."""
+        if self._last_encoder is None or self._last_encoder.config is not config:
+            self._last_encoder = StudyEncoder(self.checkpoint, config, ALGORITHM)
+        return self._last_encoder
 
-    def _view(
+    def _state(
         self,
         config: StudyConfig,
         history: Sequence[Trial],
@@ -216,81 +218,81 @@ class Planner:
         space = SpaceTransform(config.space, fixed)
         settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
         pending = [trial.params for trial in history if trial.status is TrialStatus.PENDING]
-        reader = self._reader(config)
-        study = reader.read(settled)
+        encoder = self._encoder(config)
+        study = encoder.encode(settled)
         tried = space.encode([trial.params for trial in settled])
-        view = PlannerState(reader, tuple(settled), space, tried, study, study)
+        state = PlannerState(encoder, tuple(settled), space, tried, study, study)
         for values in space.encode(pending):
-            asked = view.ask(Candidates(values[None], np.array(["pending"])))
-            view = view.with_pending(asked, self._assumed(asked.logits, generator))
-        return view
+            asked = state.ask(Candidates(values[None], np.array(["pending"])))
+            state = state.with_pending(asked, self._assumed(asked.logits, generator))
+        return state
 
-    def _imitate(self, view: PlannerState, generator: torch.Generator) -> Candidates:
+    def _imitate(self, state: PlannerState, generator: torch.Generator) -> Candidates:
         """One sample of the policy; in a finite space, one that was not tried."""
-        if not view.space.finite:
-            return from_policy(view.policy, view.space, 1, generator)
-        fresh = from_policy(view.policy, view.space, 16, generator)
-        fresh = untried(view.space, fresh, view.tried)
+        if not state.space.finite:
+            return from_policy(state.policy, state.space, 1, generator)
+        fresh = from_policy(state.policy, state.space, 16, generator)
+        fresh = untried(state.space, fresh, state.tried)
         if not len(fresh):
             rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-            fresh = anything_new(view.space, view.tried, rng)
+            fresh = anything_new(state.space, state.tried, rng)
         return fresh.select([0])
 
     def _pool(
-        self, view: PlannerState, rng: np.random.Generator, generator: torch.Generator
+        self, state: PlannerState, rng: np.random.Generator, generator: torch.Generator
     ) -> Candidates:
         """The first round's candidates, shared by all members of a batch."""
-        space = view.space
+        space = state.space
         if _listed(space):
-            return all_untried(space, view.tried)
-        measured = [i for i, trial in enumerate(view.history) if trial.has_value]
-        values = [view.reader.config.sign * (view.history[i].value or 0.0) for i in measured]
+            return all_untried(space, state.tried)
+        measured = [i for i, trial in enumerate(state.history) if trial.has_value]
+        values = [state.encoder.config.sign * (state.history[i].value or 0.0) for i in measured]
         best = np.argsort(-np.array(values), kind="stable")[:PARENTS]
-        parents = space.legal(view.tried[measured][best])
-        counts = _SCREENED if _screens(view) else _ALL_ASKED
+        parents = space.project(state.tried[measured][best])
+        counts = _SCREENED if _screens(state) else _ALL_ASKED
         parts = [from_space(space, counts.space, rng)]
         parts.append(near(space, parents, counts.mutations if len(parents) else 0, rng))
-        if len(view.history) < EARLY:
-            parts.append(from_policy(view.policy, space, POLICY_CANDIDATES, generator))
-        return untried(space, join(*parts), view.tried)
+        if len(state.history) < EARLY:
+            parts.append(from_policy(state.policy, space, POLICY_CANDIDATES, generator))
+        return untried(space, join(*parts), state.tried)
 
     def _ranked(
         self,
-        view: PlannerState,
+        state: PlannerState,
         pool: Candidates,
         rng: np.random.Generator,
         generator: torch.Generator,
     ) -> Scored:
         """The best candidate: of the pool, or of a local round around its best."""
-        rank, space, best = acquisition(self.strategy), view.space, view.ranking.best
-        screen = SCREENS[self.strategy] if _screens(view) else None
-        pool = untried_or_new(space, pool, view.tried, rng)
+        rank, space, best = acquisition(self.strategy), state.space, state.ranking.best
+        screen = SCREENS[self.strategy] if _screens(state) else None
+        pool = untried_or_new(space, pool, state.tried, rng)
         if screen:
-            pool = view.screened(pool, _KEPT, screen, generator)
-        asked = view.ask(pool)
-        slope = view.slope(asked)
+            pool = state.screened(pool, _KEPT, screen, generator)
+        asked = state.ask(pool)
+        slope = state.slope(asked)
 
         def scored(answered: Scored) -> Tensor:
             score = rank(answered.logits, best, generator)
-            score = score + view.preference(answered.candidates, slope)
-            return score + caution(answered.logits) if view.failed else score
+            score = score + state.preference(answered.candidates, slope)
+            return score + failure_penalty(answered.logits) if state.failed else score
 
         score = scored(asked)
         if not _listed(space):
             centres = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
             count = (_SCREENED if screen else _ALL_ASKED).local
             local = near(space, centres, count, rng, "local", LOCAL_SCALES)
-            local = untried(space, local, view.tried)
+            local = untried(space, local, state.tried)
             if screen:
-                local = view.screened(local, _KEPT_LOCAL, screen, generator)
+                local = state.screened(local, _KEPT_LOCAL, screen, generator)
             if len(local):
-                answered = view.ask(local)
+                answered = state.ask(local)
                 asked = asked.join(answered)
                 score = torch.cat([score, scored(answered)])
         return asked.select(int(score.argmax()))
 
     def _escape_plateau(
-        self, view: PlannerState, rng: np.random.Generator, generator: torch.Generator
+        self, state: PlannerState, rng: np.random.Generator, generator: torch.Generator
     ) -> Scored:
         """Of points anywhere in the space, the best by a sample of each one's value.
 
@@ -298,9 +300,9 @@ class Planner:
         the little that the model expects of noise nearby outweighs the little chance that all is
         different elsewhere.
         """
-        anywhere = from_space(view.space, ELSEWHERE, rng)
-        asked = view.ask(untried_or_new(view.space, anywhere, view.tried, rng))
-        value = thompson_sample(asked.logits, view.ranking.best, generator)
+        anywhere = from_space(state.space, ELSEWHERE, rng)
+        asked = state.ask(untried_or_new(state.space, anywhere, state.tried, rng))
+        value = thompson_sample(asked.logits, state.ranking.best, generator)
         return asked.select(int(value.argmax()))
 
     def _assumed(self, logits: Tensor, generator: torch.Generator) -> float | None:
@@ -319,26 +321,26 @@ def _listed(space: SpaceTransform) -> bool:
     return space.size is not None and space.size <= MAX_LISTED
 
 
-def _screens(view: PlannerState) -> bool:
+def _screens(state: PlannerState) -> bool:
     """Whether the processes choose which candidates the model is asked about.
 
     They know enough after some trials, but nothing of failures.
     """
-    return len(view.history) >= EARLY and not view.failed and not _listed(view.space)
+    return len(state.history) >= EARLY and not state.failed and not _listed(state.space)
 
 
-def _explain(view: PlannerState, picked: Scored, past: int) -> Suggestion:
+def _explain(state: PlannerState, picked: Scored, past: int) -> Suggestion:
     """The suggestion of a picked candidate; only the first, past trials can be its neighbours."""
     values, source = picked.candidates.values, picked.candidates.source
     prediction = None
-    if view.measured:
-        study, sign = view.ranking, view.reader.config.sign
+    if state.measured:
+        study, sign = state.ranking, state.encoder.config.sign
         prediction = predictions(picked.logits, study.scale, study.best, sign)[0]
-    distances = view.space.distances(view.tried[:past], values)[:, 0]
+    distances = state.space.distances(state.tried[:past], values)[:, 0]
     order = np.argsort(distances, kind="stable")
-    nearest = tuple(view.history[i].number for i in order[:NEAREST])
+    nearest = tuple(state.history[i].number for i in order[:NEAREST])
     return Suggestion(
-        view.space.decode(values[0]), Explanation(prediction, nearest, str(source[0]))
+        state.space.decode(values[0]), Explanation(prediction, nearest, str(source[0]))
     )
 
 

@@ -69,7 +69,7 @@ class SpaceTransform:
             for slot, grid in enumerate(self.grids)
         ]
         mesh = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
-        legal = self.legal(mesh)
+        legal = self.project(mesh)
         return legal[self.unseen(legal, legal[:0])]
 
     def from_uniform(self, unit: Array) -> Array:
@@ -81,9 +81,9 @@ class SpaceTransform:
         for slot, (grid, shares) in enumerate(zip(self.grids, self._shares, strict=True)):
             if grid is not None and shares is not None:
                 values[:, slot] = grid[np.searchsorted(shares[:-1], unit[:, slot], side="right")]
-        return self.legal(values)
+        return self.project(values)
 
-    def legal(self, values: Array) -> Array:
+    def project(self, values: Array) -> Array:
         """Move points to the nearest legal ones: levels, bounds, fixed values, conditions."""
         values = np.clip(values, 0.0, None)
         for slot, value in self.fixed.items():
@@ -133,8 +133,8 @@ class SpaceTransform:
             # Reflected at the bounds, so that the ends are not favoured.
             moved[:, slot] = 1.0 - np.abs(1.0 - np.abs(moved[:, slot]))
         # A child that a changed parent switches on starts anywhere.
-        switched_on = self.active(self.legal(moved)) & ~was_active
-        return self.legal(np.where(switched_on, fresh, moved))
+        switched_on = self.active(self.project(moved)) & ~was_active
+        return self.project(np.where(switched_on, fresh, moved))
 
     def kinds(self, values: Array) -> NDArray[np.int64]:
         """`ValueKind` of every value, (N, P)."""

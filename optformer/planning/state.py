@@ -17,7 +17,9 @@ from optformer.planning.study_encoder import EncodedStudy, StudyEncoder
 
 SLOPE_CANDIDATES = 256  # compared with each other
 EARLY = 20  # trials; later a prior says nothing, nor the policy what mutations do not find
-INWARD = 2.0  # weight of the prior that the best lies inside unknown ranges, before any trial
+CENTER_PRIOR_WEIGHT = (
+    2.0  # weight of the prior that the best lies inside unknown ranges, before any trial
+)
 FAMILIAR = 0.2  # metadata_signal that halves it
 
 
@@ -44,7 +46,7 @@ class PlannerState:
     """A study, with its pending trials told in one way or another.
 
     Attributes:
-        reader: Reads histories of the study.
+        encoder: Encodes histories of the study.
         history: Its trials; earlier members of a batch are pending ones at the end.
         space: Its space, with what is fixed.
         tried: Values of the trials, (T, P).
@@ -53,7 +55,7 @@ class PlannerState:
         avoided: Pending trials that the ranking does not read, as it predicted them.
     """
 
-    reader: StudyEncoder
+    encoder: StudyEncoder
     history: tuple[Trial, ...]
     space: SpaceTransform
     tried: Array
@@ -77,7 +79,7 @@ class PlannerState:
         values = {trial.value for trial in self.history if trial.value is not None}
         if len(values) < 2:
             return 0
-        best = max(values) if self.reader.config.sign > 0 else min(values)
+        best = max(values) if self.encoder.config.sign > 0 else min(values)
         points = {tuple(t.params.items()) for t in self.history if t.value == best}
         return len(points) - 1
 
@@ -86,7 +88,7 @@ class PlannerState:
         points = self.space.points(candidates.values)
         return Scored(candidates, self.ranking.metric_logits(points))
 
-    def inward(self, candidates: Candidates) -> Tensor | float:
+    def center_prior(self, candidates: Candidates) -> Tensor | float:
         """What keeps the first trials inside their ranges, (N,), at most 0.
 
         Knowing next to nothing, a ranking goes where it is least certain, which is at the ends, and
@@ -97,11 +99,15 @@ class PlannerState:
         measured = sum(trial.has_value for trial in self.history)
         if measured >= EARLY:
             return 0.0
-        weight = INWARD / (1 + measured) / (1 + (self.reader.metadata_signal / FAMILIAR) ** 4)
+        weight = (
+            CENTER_PRIOR_WEIGHT
+            / (1 + measured)
+            / (1 + (self.encoder.metadata_signal / FAMILIAR) ** 4)
+        )
         return torch.from_numpy(weight * self.space.centrality(candidates.values)).float()
 
     def with_pending(self, pending: Scored, assumed: float | None) -> PlannerState:
-        """The view with one more pending trial in its history.
+        """The state with one more pending trial in its history.
 
         Args:
             pending: The trial.
@@ -111,16 +117,16 @@ class PlannerState:
         values = pending.candidates.values
         number = 1 + max((trial.number for trial in self.history), default=-1)
         trial = Trial(number=number, params=self.space.decode(values[0]))
-        told = self.policy.append(self.space.points(values), assumed)
-        view = replace(
+        told = self.policy.condition_on(self.space.points(values), assumed)
+        state = replace(
             self,
             history=(*self.history, trial),
             tried=np.concatenate([self.tried, values]),
             policy=told,
         )
         if assumed is None:
-            return replace(view, avoided=_joined(self.avoided, pending))
-        return replace(view, ranking=told)
+            return replace(state, avoided=_joined(self.avoided, pending))
+        return replace(state, ranking=told)
 
     def screened(
         self, candidates: Candidates, count: int, screen: Screen, generator: torch.Generator
@@ -154,7 +160,7 @@ class PlannerState:
             candidates: All of them.
             slope: Of the predicted mean, see `slope`.
         """
-        return self.inward(candidates) + self.penalty(candidates, slope)
+        return self.center_prior(candidates) + self.penalty(candidates, slope)
 
     def penalty(self, candidates: Candidates, slope: float) -> Tensor | float:
         """What keeps candidates away from the avoided trials, (N,)."""

@@ -60,7 +60,7 @@ class EncodedStudy:
         """What the processes alone expect of each of N points."""
         return self.cache.processes.predict(points_batch(points))
 
-    def append(self, point: EncodedPoints, metric: float | None) -> EncodedStudy:
+    def condition_on(self, point: EncodedPoints, metric: float | None) -> EncodedStudy:
         """The study with one more trial: pending, or with a value assumed as if it were measured.
 
         Args:
@@ -82,7 +82,7 @@ class EncodedStudy:
 
 
 class StudyEncoder:
-    """Reads histories of one study; its metadata are read once.
+    """Encodes histories of one study; its metadata are read once.
 
     Args:
         checkpoint: The model.
@@ -107,16 +107,16 @@ class StudyEncoder:
         space = SpaceTransform(self.config.space, {})
         unit = qmc.Sobol(len(space.names), rng=np.random.default_rng(0)).random(_SPREAD_POINTS)
         mean, deviation = moments(
-            self.read([]).metric_logits(space.points(space.from_uniform(unit)))
+            self.encode([]).metric_logits(space.points(space.from_uniform(unit)))
         )
         return float(mean.std() / deviation.mean())
 
-    def read(self, history: Sequence[Trial]) -> EncodedStudy:
+    def encode(self, history: Sequence[Trial]) -> EncodedStudy:
         """Encode a history, pending and failed trials too."""
         model, config = self.model, self.config
         values, observed = objective_values(config, history)
         scale = fit_scale(torch.from_numpy(values), torch.from_numpy(observed))
-        kept = [history[i] for i in thin(history, config, model.config.trained_length)]
+        kept = [history[i] for i in subsample_history(history, config, model.config.trained_length)]
         encoded = history_batch(encode_history(config, kept, scale))
         with torch.no_grad():
             cache = model.encode_history(self._memory, encoded)
@@ -125,7 +125,7 @@ class StudyEncoder:
         return EncodedStudy(model, self._memory, encoded, cache, scale, best)
 
 
-def thin(history: Sequence[Trial], config: StudyConfig, limit: int) -> list[int]:
+def subsample_history(history: Sequence[Trial], config: StudyConfig, limit: int) -> list[int]:
     """Which trials of a long history the model reads, in order.
 
     A third are the best, a third the most recent (pending trials among them first), and the rest is

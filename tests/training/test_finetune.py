@@ -104,13 +104,13 @@ def test_prediction_losses__study__is_that_of_the_bins_after_each_context(
 ) -> None:
     given = study("a", 7, seed=3)
     trials = given.trials
-    reader, space = (
+    encoder, space = (
         StudyEncoder(tiny_checkpoint, given.config, ALGORITHM),
         SpaceTransform(SPACE, {}),
     )
     expected = []
     for told in (1, 5):
-        read = reader.read(trials[:told])
+        read = encoder.encode(trials[:told])
         points = space.points(space.encode([trial.params for trial in trials[told:]]))
         chances = read.metric_logits(points).log_softmax(-1)
         values = torch.tensor([-(trial.value or 0.0) for trial in trials[told:]])
@@ -128,12 +128,12 @@ def test_prediction_losses__failed_trial__counts_as_failed(tiny_checkpoint: Chec
     last = given.trials[-1]
     failed = (*given.trials[:-1], Trial(5, last.params).fail("diverged"))
     both = [given, RecordedStudy("b", given.config, failed)]
-    read = StudyEncoder(tiny_checkpoint, given.config, ALGORITHM).read(given.trials[:5])
+    read = StudyEncoder(tiny_checkpoint, given.config, ALGORITHM).encode(given.trials[:5])
     space = SpaceTransform(SPACE, {})
     chances = read.metric_logits(space.points(space.encode([last.params]))).log_softmax(-1)[0]
     bin_of = int((read.scale.to_unit(torch.tensor([-(last.value or 0.0)]).double()) * 1000).long())
     difference = np.diff(prediction_losses(tiny_checkpoint, both))[0]
-    read_one = StudyEncoder(tiny_checkpoint, given.config, ALGORITHM).read(given.trials[:1])
+    read_one = StudyEncoder(tiny_checkpoint, given.config, ALGORITHM).encode(given.trials[:1])
     first = read_one.metric_logits(space.points(space.encode([last.params]))).log_softmax(-1)[0]
     bin_one = (read_one.scale.to_unit(torch.tensor([-(last.value or 0.0)]).double()) * 1000).long()
     after_five = float(chances[min(max(bin_of, 0), 999)] - chances[1000])

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from optformer.model.config import ModelConfig
-from optformer.model.gp_mixture import fit_processes
+from optformer.model.gp_mixture import fit_gp_mixture
 from optformer.model.network import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import TrainingConfig
@@ -35,7 +35,7 @@ def test_training_flops__batches_of_any_shape__are_what_torch_counts(
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         study_losses(model, batch, 0.8).total.backward()  # type: ignore[no-untyped-call]
     with FlopCounterMode(display=False) as consulted:
-        fit_processes(batch.history.first(batch.prefix)).predict(batch.metrics.points)
+        fit_gp_mixture(batch.history.first(batch.prefix)).predict(batch.metrics.points)
     counted = counter.get_total_flops() - consulted.get_total_flops()
     assert training_flops(config, batch) == pytest.approx(counted, rel=1e-3)
 

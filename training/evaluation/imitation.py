@@ -154,11 +154,11 @@ def _method(name: str, task: SyntheticTask) -> Suggest:
 
 def _policy(checkpoint: Checkpoint, algorithm: str, task: SyntheticTask) -> Suggest:
     """One sample of the policy a trial, from the first trial on."""
-    reader = StudyEncoder(checkpoint, task.config, algorithm)
+    encoder = StudyEncoder(checkpoint, task.config, algorithm)
 
     def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        values, _ = draw_trials(reader.read(history), task.space, 1, generator)
+        values, _ = draw_trials(encoder.encode(history), task.space, 1, generator)
         return task.space.decode(values[0])
 
     return suggest

@@ -279,9 +279,9 @@ def _losses(
             ]
         )
         queried = space.points(space.encode([trial.params for trial in trials[max(CONTEXTS) :]]))
-        reader = StudyEncoder(checkpoint, variant.config, "random")
+        encoder = StudyEncoder(checkpoint, variant.config, "random")
         for i, length in enumerate(CONTEXTS):
-            study = reader.read(trials[:length])
+            study = encoder.encode(trials[:length])
             target = gain_bins(study.scale, torch.from_numpy(values[max(CONTEXTS) :]))
             with torch.no_grad():
                 loss = negative_log_likelihood(study.metric_logits(queried)[None], target[None])

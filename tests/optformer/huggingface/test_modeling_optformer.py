@@ -95,7 +95,7 @@ def encoded(config: StudyConfig, trials: list[Trial], exact: bool) -> HistoryEnc
         if not space.is_choice[slot]:
             numbers[:, slot] = np.minimum(np.floor(numbers[:, slot] * 1000 + 1e-4), 999) / 1000
             numbers[:, slot] += 0.0005
-    legal = space.legal(numbers).astype(np.float32)
+    legal = space.project(numbers).astype(np.float32)
     metric = (np.minimum(np.floor(history.metric * 1000 + 1e-4), 999) + 0.5) / 1000
     measured = history.metric_kinds == MetricKind.VALUE
     return HistoryEncoding(
@@ -419,7 +419,7 @@ def test_generate__beams__agree_with_ours(
 ) -> None:
     config, trials = study
     with torch.no_grad():
-        ours = StudyEncoder(tiny_checkpoint, config).read(trials)
+        ours = StudyEncoder(tiny_checkpoint, config).encode(trials)
     space = SpaceTransform(config.space, config.fixed)
     values, scores = search_trials(ours, space, 6)
     star = model.vocabulary.id("*")
@@ -449,7 +449,7 @@ def test_generate__as_many_beams_as_trials__finds_them_all(
     finite_trials: list[Trial],
 ) -> None:
     with torch.no_grad():
-        ours = StudyEncoder(tiny_checkpoint, finite_config).read(finite_trials)
+        ours = StudyEncoder(tiny_checkpoint, finite_config).encode(finite_trials)
     _, scores = search_trials(ours, SpaceTransform(finite_config.space, {}), 100)
     result = model.generate(
         **inputs(finite_config, finite_trials, model),

@@ -12,8 +12,8 @@ from optformer.data.studies.spaces import SearchSpace
 from optformer.model.gaussian_process import (
     GRID,
     Posterior,
-    climb,
     covariances,
+    fit_lengthscales,
     grid_log_posterior,
     grid_points,
     noisy,
@@ -35,7 +35,7 @@ def _gaps(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def _trials(studies: int, trials: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gaps, values that depend on the first of three parameters, and which are known."""
+    """Gaps, values that depend on the first of three parameters, and which are measured."""
     generator = torch.Generator().manual_seed(0)
     points = torch.rand(studies, trials, 3, generator=generator).double()
     values = 0.5 + 0.3 * torch.sin(5 * points[..., 0])
@@ -48,9 +48,9 @@ def test_posterior__given_hyperparameters__agrees_with_scikit_learn() -> None:
     asked = torch.rand(1, 30, 3, generator=generator).double()
     values = 0.5 + 0.3 * torch.sin(5 * points[..., 0])
     weights, noise = torch.tensor([[[9.0, 1.0, 0.2]]]).double(), torch.tensor([[[0.003]]]).double()
-    known = torch.ones(1, 1, 20, dtype=torch.bool)
-    covariance = noisy(covariances(_gaps(points, points), weights), noise, known)
-    posterior = Posterior.of(covariance, values[:, None], known)
+    measured = torch.ones(1, 1, 20, dtype=torch.bool)
+    covariance = noisy(covariances(_gaps(points, points), weights), noise, measured)
+    posterior = Posterior.fit(covariance, values[:, None], measured)
     mean, deviation = posterior.predict(covariances(_gaps(asked, points), weights), noise)
 
     variance, constant = float(posterior.variance), float(posterior.mean)
@@ -63,13 +63,13 @@ def test_posterior__given_hyperparameters__agrees_with_scikit_learn() -> None:
     np.testing.assert_allclose(deviation[0, 0].numpy(), spread, rtol=1e-4)
 
 
-def test_left_out__any_trial__is_predicted_as_without_it() -> None:
-    gaps, values, known = _trials(2, 9)
+def test_leave_one_out__any_trial__is_predicted_as_without_it() -> None:
+    gaps, values, measured = _trials(2, 9)
     noise = torch.tensor([[0.01]]).double()
     weights = torch.tensor([[[9.0, 1.0, 0.2]]]).double().expand(2, -1, -1)
-    covariance = noisy(covariances(gaps, weights)[:, 0], noise, known)
-    fitted = Posterior.of(covariance, values, known)
-    mean, deviation = fitted.left_out(values)
+    covariance = noisy(covariances(gaps, weights)[:, 0], noise, measured)
+    fitted = Posterior.fit(covariance, values, measured)
+    mean, deviation = fitted.leave_one_out(values)
     for trial in range(9):
         rest = [t for t in range(9) if t != trial]
         across = covariance[:, trial, rest]
@@ -84,26 +84,27 @@ def test_left_out__any_trial__is_predicted_as_without_it() -> None:
         )
 
 
-def test_sensitivity__of_the_evidence__is_its_derivative() -> None:
-    gaps, values, known = _trials(1, 7)
+def test_likelihood_gradient__any_covariance__is_its_derivative() -> None:
+    gaps, values, measured = _trials(1, 7)
     weights = torch.ones(1, 1, 3).double()
-    covariance = noisy(covariances(gaps, weights)[:, 0], torch.tensor([[0.01]]).double(), known)
+    covariance = noisy(covariances(gaps, weights)[:, 0], torch.tensor([[0.01]]).double(), measured)
     change = torch.randn(7, 7, generator=torch.Generator().manual_seed(3)).double()
     change = 1e-6 * (change + change.mT)
     high, low = (
-        Posterior.of(covariance + side * change, values, known).evidence for side in (1, -1)
+        Posterior.fit(covariance + side * change, values, measured).log_marginal_likelihood
+        for side in (1, -1)
     )
     # The variance is at its mode, the mean nearly so: through them it changes in second order.
-    slope = (Posterior.of(covariance, values, known).sensitivity() * change).sum()
+    slope = (Posterior.fit(covariance, values, measured).likelihood_gradient() * change).sum()
     torch.testing.assert_close((high - low)[0, 0] / 2, slope, rtol=0.01, atol=0.0)
 
 
-def test_grid_fitness__long_and_short_functions__are_told_apart() -> None:
+def test_grid_log_posterior__long_and_short_functions__are_told_apart() -> None:
     generator = torch.Generator().manual_seed(0)
     points = torch.rand(1, 40, 2, generator=generator).double()
     slow, fast = (0.5 + 0.2 * torch.sin(cycles * points[..., 0]) for cycles in (1.5, 20.0))
-    known = torch.ones(1, 40, dtype=torch.bool)
-    fitness = grid_log_posterior(_gaps(points, points), torch.stack([slow, fast], 1), known)
+    measured = torch.ones(1, 40, dtype=torch.bool)
+    fitness = grid_log_posterior(_gaps(points, points), torch.stack([slow, fast], 1), measured)
     assert fitness.shape == (1, 2, len(GRID))
     (long, _), (short, _) = (GRID[int(best)] for best in fitness[0].argmax(-1))
     assert long > 3 * short
@@ -112,14 +113,14 @@ def test_grid_fitness__long_and_short_functions__are_told_apart() -> None:
     assert set(noise.tolist()) <= {noise for _, noise in GRID}
 
 
-def test_climb__function_of_one_parameter__finds_which_and_fits_better() -> None:
-    gaps, values, known = _trials(3, 30)
-    fitness = grid_log_posterior(gaps, values[:, None], known)[:, 0]
+def test_fit_lengthscales__function_of_one_parameter__finds_which_and_fits_better() -> None:
+    gaps, values, measured = _trials(3, 30)
+    fitness = grid_log_posterior(gaps, values[:, None], measured)[:, 0]
     reached, start = fitness.max(-1, keepdim=True)
-    weights, noise, climbed = climb(gaps, start, values, known)
-    assert (weights[:, 0] > 5 * weights[:, 1:].amax(-1)).all()
+    inverse_squared, noise, fitted = fit_lengthscales(gaps, start, values, measured)
+    assert (inverse_squared[:, 0] > 5 * inverse_squared[:, 1:].amax(-1)).all()
     assert (noise < 1e-3).all()
-    assert (climbed > reached).all()
+    assert (fitted > reached).all()
 
 
 def test_squared_gaps__conditional_space__are_those_of_a_euclidean_space() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from optformer.model.gp_mixture import GPMixturePrediction, OutcomeWarp, fit_processes
+from optformer.model.gp_mixture import GPMixturePrediction, OutcomeWarp, fit_gp_mixture
 from optformer.model.tensors import HistoryTensors, PointTensors
 from optformer.tokenization.history import MetricKind, ValueKind
 from optformer.tokenization.objective_scale import fit_scale
@@ -32,38 +32,38 @@ def _random(*shape: int, seed: int = 5) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_bend__values_on_the_objectives_scale__are_straight_again() -> None:
+def test_outcome_warp__values_on_the_objectives_scale__are_unwarped_and_warped_back() -> None:
     values = 3 * torch.randn(2, 15, generator=torch.Generator().manual_seed(0)).double() + 7
-    known = torch.ones(2, 15, dtype=torch.bool)
-    known[1, 9:] = False
+    measured = torch.ones(2, 15, dtype=torch.bool)
+    measured[1, 9:] = False
     values[0, 3] = -500.0  # an exploded run, which the scale clips
-    scale = fit_scale(values, known)
+    scale = fit_scale(values, measured)
     unit = scale.to_unit(values)
-    inside = known & (unit > scale.floor)
-    bend = OutcomeWarp.of(unit, known)
-    straight = bend.straight(unit)
+    inside = measured & (unit > scale.floor)
+    warp = OutcomeWarp.fit(unit, measured)
+    unwarped = warp.unwarp(unit)
     affine = scale.offset + scale.slope * (values - scale.median) / scale.spread
     assert int(inside.sum()) == 23
-    torch.testing.assert_close(straight[inside], affine[inside])
-    torch.testing.assert_close(bend.bent(straight), unit)
+    torch.testing.assert_close(unwarped[inside], affine[inside])
+    torch.testing.assert_close(warp.warp(unwarped), unit)
     step = 1e-6
-    slope = (bend.straight(unit + step) - bend.straight(unit - step)) / (2 * step)
-    torch.testing.assert_close(bend.log_slope(unit), slope.log(), atol=1e-5, rtol=1e-5)
+    slope = (warp.unwarp(unit + step) - warp.unwarp(unit - step)) / (2 * step)
+    torch.testing.assert_close(warp.log_slope(unit), slope.log(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("values", [[0.5, 0.5, 0.5], [0.2, 0.7, 0.7, 0.7], []])
-def test_bend__nothing_above_the_median__changes_nothing(values: list[float]) -> None:
+def test_outcome_warp__nothing_above_the_median__changes_nothing(values: list[float]) -> None:
     unit = torch.tensor([values]).double().reshape(1, -1)
-    bend = OutcomeWarp.of(unit, torch.ones_like(unit, dtype=torch.bool))
+    warp = OutcomeWarp.fit(unit, torch.ones_like(unit, dtype=torch.bool))
     asked = torch.linspace(0, 1, 9).double()[None]
-    assert (bend.straight(asked) == asked).all()
-    assert (bend.bent(asked) == asked).all()
-    assert (bend.log_slope(asked) == 0).all()
+    assert (warp.unwarp(asked) == asked).all()
+    assert (warp.warp(asked) == asked).all()
+    assert (warp.log_slope(asked) == 0).all()
 
 
-def test_predict__function_of_one_parameter__knows_it() -> None:
+def test_predict__function_of_one_parameter__predicts_it() -> None:
     asked = _random(3, 50, 3)
-    mean, deviation = fit_processes(_smooth(3, 30, 3)).predict(_numbers(asked)).moments()
+    mean, deviation = fit_gp_mixture(_smooth(3, 30, 3)).predict(_numbers(asked)).moments()
     truth = 0.5 + 0.3 * torch.sin(5 * asked[..., 0])
     assert float((mean - truth).square().mean().sqrt()) < 0.02  # the truth deviates by .2
     assert float(((mean - truth) / deviation).square().mean().sqrt()) < 2
@@ -73,33 +73,33 @@ def test_predict__noise_alone__is_the_mean_with_the_noise() -> None:
     generator = torch.Generator().manual_seed(2)
     points = torch.rand(1, 60, 2, generator=generator)
     history = _measured(points, 0.5 + 0.1 * torch.randn(1, 60, generator=generator))
-    mean, deviation = fit_processes(history).predict(_numbers(_random(1, 100, 2))).moments()
+    mean, deviation = fit_gp_mixture(history).predict(_numbers(_random(1, 100, 2))).moments()
     assert float((mean - 0.5).abs().mean()) < 0.05
     assert 0.07 < float(deviation.mean()) < 0.15
 
 
-@pytest.mark.parametrize("bends", [False, True])
-def test_fit__smooth_before_or_after_the_scale_bends_it__prefers_those_processes(
-    bends: bool,
+@pytest.mark.parametrize("warps", [False, True])
+def test_fit__smooth_before_or_after_the_scale_warps_it__prefers_those_processes(
+    warps: bool,
 ) -> None:
     points = _random(1, 40, 1)
     height = torch.sin(7 * points[..., 0])
-    straight = OutcomeWarp(torch.tensor([[0.6]]).double(), torch.tensor([[0.1]]).double())
+    sharp = OutcomeWarp(torch.tensor([[0.6]]).double(), torch.tensor([[0.1]]).double())
     values = 0.5 + 0.3 * height
-    if bends:  # a straight sine, and what the logarithmic half makes of it
+    if warps:  # a sine, and what the logarithmic half makes of it
         middle, best = height.median(), height.max()
         affine = 0.6 + 0.1 * (height - middle) / (best - middle)
-        values = straight.bent(affine.double())
-    fitted = fit_processes(_measured(points, values))
-    chance = float((fitted.chances * fitted.straight).sum())
-    assert chance > 0.9 if bends else chance < 0.1
+        values = sharp.warp(affine.double())
+    fitted = fit_gp_mixture(_measured(points, values))
+    chance = float((fitted.weights * fitted.unwarped).sum())
+    assert chance > 0.9 if warps else chance < 0.1
 
 
 @pytest.mark.parametrize("parameters", [1, 4])
-def test_log_chances__any_mixture__sum_to_one_and_have_its_moments(parameters: int) -> None:
-    fitted = fit_processes(_smooth(4, 12, parameters))
+def test_log_density__any_mixture__sum_to_one_and_have_its_moments(parameters: int) -> None:
+    fitted = fit_gp_mixture(_smooth(4, 12, parameters))
     expected = fitted.predict(_numbers(_random(4, 20, parameters)))
-    chances = expected.log_chances(1000).exp()
+    chances = expected.log_density(1000).exp()
     mean, deviation = expected.moments()
     inside = (mean - 3 * deviation > 0) & (mean + 3 * deviation < 1)
     assert int(inside.sum()) > 10
@@ -108,18 +108,18 @@ def test_log_chances__any_mixture__sum_to_one_and_have_its_moments(parameters: i
     )
     centres = (torch.arange(1000) + 0.5) / 1000
     found = (chances * centres).mean(-1)
-    # Mean and deviation of a bent component are taken from three of its points.
+    # Mean and deviation of an unwarped component are taken from three of its points.
     assert float((found - mean)[inside].abs().mean()) < 0.01
 
 
-def test_log_chances__narrower_than_a_bin__are_not_lost_between_two() -> None:
-    fitted = fit_processes(_smooth(1, 5, 2))
+def test_log_density__narrower_than_a_bin__are_not_lost_between_two() -> None:
+    fitted = fit_gp_mixture(_smooth(1, 5, 2))
     means = torch.full((1, 5, 1), 0.5).double()
     flat = OutcomeWarp(torch.tensor([[0.5]]).double(), torch.tensor([[torch.inf]]).double())
     expected = GPMixturePrediction(
-        means, 1e-6 * means, fitted.chances, fitted.straight, flat, torch.ones(1)
+        means, 1e-6 * means, fitted.weights, fitted.unwarped, flat, torch.ones(1)
     )
-    chances = expected.log_chances(1000).exp()[0, 0]
+    chances = expected.log_density(1000).exp()[0, 0]
     assert float(chances[499:501].sum()) > 400
     assert float(chances.mean()) == pytest.approx(1, abs=0.1)
 
@@ -130,7 +130,7 @@ def test_fit__nothing_measured__is_the_prior_everywhere(trials: int) -> None:
     failed = HistoryTensors(
         history.points, history.metric, history.metric_kinds + int(MetricKind.FAILED)
     )
-    mean, deviation = fit_processes(failed).predict(_numbers(_random(2, 5, 3))).moments()
+    mean, deviation = fit_gp_mixture(failed).predict(_numbers(_random(2, 5, 3))).moments()
     assert mean.unique().numel() == deviation.unique().numel() == 1
     assert 0.3 < float(mean[0, 0]) < 0.6
     assert 0.1 < float(deviation[0, 0]) < 0.3
@@ -141,65 +141,67 @@ def test_fit__failed_and_pending_trials__change_nothing() -> None:
     more = _smooth(1, 4, 2, seed=9)
     longer = history.join(HistoryTensors(more.points, more.metric, torch.tensor([[1, 2, 1, 3]])))
     asked = _numbers(_random(1, 20, 2))
-    first, second = (fit_processes(each).predict(asked).moments() for each in (history, longer))
+    first, second = (fit_gp_mixture(each).predict(asked).moments() for each in (history, longer))
     torch.testing.assert_close(first, second)
 
 
 def test_fit__batch__equals_one_study_at_a_time() -> None:
     history = _smooth(4, 10, 3)
     asked = _random(4, 6, 3)
-    together = fit_processes(history)
+    together = fit_gp_mixture(history)
     mean, deviation = together.predict(_numbers(asked)).moments()
     for study in range(4):
         alone = _measured(history.points.values[[study]], history.metric[[study]])
-        one = fit_processes(alone)
+        one = fit_gp_mixture(alone)
         own = one.predict(_numbers(asked[[study]])).moments()
         torch.testing.assert_close((mean[[study]], deviation[[study]]), own)
         torch.testing.assert_close(
-            together.left_out().moments()[0][[study]], one.left_out().moments()[0]
+            together.leave_one_out().moments()[0][[study]], one.leave_one_out().moments()[0]
         )
 
 
-def test_predict__points_that_may_not_see_all_trials__are_not_told() -> None:
-    fitted = fit_processes(_smooth(1, 8, 2))
+def test_predict__points_that_may_not_see_all_trials__are_marked() -> None:
+    fitted = fit_gp_mixture(_smooth(1, 8, 2))
     expected = fitted.predict(_numbers(_random(1, 3, 2)), torch.tensor([7, 8, 9]))
-    assert expected.told.tolist() == [0.0, 1.0, 1.0]
+    assert expected.visible.tolist() == [0.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("metric", [0.5, 0.0, 1.0])
 def test_fit__the_same_point_and_value_many_times__stays_finite(metric: float) -> None:
     history = _measured(torch.full((1, 128, 5), 0.3), torch.full((1, 128), metric))
-    fitted = fit_processes(history)
-    for expected in (fitted.predict(_numbers(_random(1, 4, 5))), fitted.left_out()):
-        for answer in (*expected.moments(), expected.log_chances(100)):
+    fitted = fit_gp_mixture(history)
+    for expected in (fitted.predict(_numbers(_random(1, 4, 5))), fitted.leave_one_out()):
+        for answer in (*expected.moments(), expected.log_density(100)):
             assert torch.isfinite(answer).all()
 
 
-def test_told__what_it_predicted_itself__changes_no_mean_and_is_surer_there() -> None:
+def test_condition_on__what_it_predicted_itself__changes_no_mean_and_is_surer_there() -> None:
     history = _smooth(2, 8, 2)
-    fitted = fit_processes(history)
+    fitted = fit_gp_mixture(history)
     new, far = _random(2, 1, 2, seed=11), _random(2, 30, 2, seed=12)
     ahead = fitted.predict(_numbers(new))
-    # One component at a time predicts what all are told only if it is alone.
-    only = replace(fitted, chances=torch.eye(5, dtype=torch.float64)[:1].expand(2, -1))
-    value = ahead.bend.bent(ahead.means[:, 0]).where(only.straight[:, :1], ahead.means[:, 0])
-    told = only.told(history.join(_measured(new, value.float())))
+    # A component predicts the value that all are conditioned on only if it is alone.
+    only = replace(fitted, weights=torch.eye(5, dtype=torch.float64)[:1].expand(2, -1))
+    value = ahead.warp.warp(ahead.means[:, 0]).where(only.unwarped[:, :1], ahead.means[:, 0])
+    conditioned = only.condition_on(history.join(_measured(new, value.float())))
     for probe in (new, far):
-        before, after = only.predict(_numbers(probe)), told.predict(_numbers(probe))
+        before, after = only.predict(_numbers(probe)), conditioned.predict(_numbers(probe))
         torch.testing.assert_close(after.means[:, 0], before.means[:, 0], atol=1e-5, rtol=0)
-        assert (after.deviations[:, 0] <= before.deviations[:, 0] + 1e-9).all()
-    after = told.predict(_numbers(new))
-    assert (after.deviations[:, 0] < 0.9 * ahead.deviations[:, 0]).all()
-    assert torch.equal(told.weights, fitted.weights)
-    assert torch.equal(told.posterior.variance, fitted.posterior.variance)
+        assert (after.stddevs[:, 0] <= before.stddevs[:, 0] + 1e-9).all()
+    after = conditioned.predict(_numbers(new))
+    assert (after.stddevs[:, 0] < 0.9 * ahead.stddevs[:, 0]).all()
+    assert torch.equal(
+        conditioned.inverse_squared_lengthscales, fitted.inverse_squared_lengthscales
+    )
+    assert torch.equal(conditioned.posterior.variance, fitted.posterior.variance)
 
 
-def test_told__the_same_trials__is_what_it_was() -> None:
+def test_condition_on__the_same_trials__is_what_it_was() -> None:
     history = _smooth(3, 12, 3)
-    fitted = fit_processes(history)
+    fitted = fit_gp_mixture(history)
     probe = _numbers(_random(3, 20, 3))
     for again, before in zip(
-        fitted.told(history).predict(probe).moments(),
+        fitted.condition_on(history).predict(probe).moments(),
         fitted.predict(probe).moments(),
         strict=True,
     ):
@@ -207,9 +209,9 @@ def test_told__the_same_trials__is_what_it_was() -> None:
 
 
 @pytest.mark.parametrize("spread", [1e-3, 6e-3, 0.019, 0.021, 0.05])
-def test_log_chances__trials_hardly_above_their_median__stay_finite(spread: float) -> None:
+def test_log_density__trials_hardly_above_their_median__stay_finite(spread: float) -> None:
     values = torch.tensor([[0.9, 0.9 - spread, 0.9 - 2 * spread]])
-    fitted = fit_processes(_measured(_random(1, 3, 2), values))
+    fitted = fit_gp_mixture(_measured(_random(1, 3, 2), values))
     expected = fitted.predict(_numbers(_random(1, 50, 2, seed=9)))
-    assert expected.log_chances(1000).isfinite().all()
+    assert expected.log_density(1000).isfinite().all()
     assert all(part.isfinite().all() for part in expected.moments())

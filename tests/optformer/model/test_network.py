@@ -17,7 +17,7 @@ from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.model.checkpoint import Checkpoint, load_checkpoint
 from optformer.model.config import ModelConfig
-from optformer.model.gp_mixture import fit_processes
+from optformer.model.gp_mixture import fit_gp_mixture
 from optformer.model.layers import relative_bucket
 from optformer.model.network import EncodedMetadata, KVCache, OptFormerModel
 from optformer.model.tensors import (
@@ -263,7 +263,7 @@ class SlowTwin:
 
         Of each its chance, whether it is of straight values, mean and deviation.
         """
-        fitted = fit_processes(history.first(count))
+        fitted = fit_gp_mixture(history.first(count))
         trials = [
             (v.double().numpy(), k.tolist())
             for v, k in zip(history.points.values[0], history.points.kinds[0], strict=True)
@@ -284,9 +284,9 @@ class SlowTwin:
         kept = [t for t in measured if t != without]
         self.bend = _Bend([float(history.metric[0, t]) for t in measured])
         said = []
-        for k, chance in enumerate(fitted.chances[0].tolist()):
-            weights, noise = fitted.weights[0, k].numpy(), float(fitted.noise[0, k])
-            straight = bool(fitted.straight[0, k])
+        for k, chance in enumerate(fitted.weights[0].tolist()):
+            weights = fitted.inverse_squared_lengthscales[0, k].numpy()
+            noise, straight = float(fitted.noise[0, k]), bool(fitted.unwarped[0, k])
 
             def covariance(first: Any, second: Any, weights: Array = weights) -> float:
                 squared = sum(w * gap(first, second, p) for p, w in enumerate(weights))

@@ -13,7 +13,7 @@ from optformer.planning.acquisition import (
     SCREENS,
     acquisition,
     bin_centres,
-    caution,
+    failure_penalty,
     local_penalty,
     moments,
     quantile,
@@ -134,13 +134,13 @@ def test_acquisition__hopeless_candidates__stay_finite_with_gradients(name: str)
     assert logits.grad.isfinite().all()
 
 
-def test_caution__chance_to_fail__is_three_more_powers_of_success() -> None:
+def test_failure_penalty__chance_to_fail__is_three_more_powers_of_success() -> None:
     for failing in (0.0, 0.3, 0.999):
-        found = float(caution(_gaussian(0.4, 0.1, failing)).exp())
+        found = float(failure_penalty(_gaussian(0.4, 0.1, failing)).exp())
         assert found == pytest.approx((1 - failing) ** 3, abs=1e-5)
     hopeless = torch.full((1, BINS + 1), -200.0)
     hopeless[0, -1] = 200.0
-    assert caution(hopeless).isfinite().all()
+    assert failure_penalty(hopeless).isfinite().all()
 
 
 @pytest.mark.parametrize("level", [0.0, 0.05, 0.5, 0.9, 1.0])

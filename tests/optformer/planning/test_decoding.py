@@ -26,7 +26,7 @@ from optformer.tokenization.history import Points, encode_points
 def finite(
     tiny_checkpoint: Checkpoint, finite_config: StudyConfig, finite_trials: list[Trial]
 ) -> tuple[EncodedStudy, SpaceTransform]:
-    study = StudyEncoder(tiny_checkpoint, finite_config).read(finite_trials)
+    study = StudyEncoder(tiny_checkpoint, finite_config).encode(finite_trials)
     return study, SpaceTransform(finite_config.space, finite_config.fixed)
 
 
@@ -34,7 +34,7 @@ def finite(
 def mixed(
     tiny_checkpoint: Checkpoint, mixed_config: StudyConfig, mixed_trials: list[Trial]
 ) -> tuple[EncodedStudy, SpaceTransform]:
-    study = StudyEncoder(tiny_checkpoint, mixed_config).read(mixed_trials)
+    study = StudyEncoder(tiny_checkpoint, mixed_config).encode(mixed_trials)
     return study, SpaceTransform(mixed_config.space, mixed_config.fixed)
 
 
@@ -198,7 +198,7 @@ def test_from_policy__same_generator__gives_the_same_points(
     first = from_policy(study, space, 16, seeded(6))
     assert (first.values == from_policy(study, space, 16, seeded(6)).values).all()
     assert (first.values != from_policy(study, space, 16, seeded(7)).values).any()
-    assert (space.legal(first.values) == first.values).all()
+    assert (space.project(first.values) == first.values).all()
 
 
 def test_generate__everything_fixed__asks_nothing(
@@ -206,7 +206,7 @@ def test_generate__everything_fixed__asks_nothing(
 ) -> None:
     point = {"optimizer": "sgd", "momentum": 0.9, "layers": 2, "width": 32, "wide": "no"}
     space = SpaceTransform(finite_config.space, point)
-    study = StudyEncoder(tiny_checkpoint, finite_config).read([])
+    study = StudyEncoder(tiny_checkpoint, finite_config).encode([])
     [(values, score)] = generate_trials(study, space, count=1, method="beam", generator=seeded())
     assert score == 0.0
     assert space.decode(values) == {k: v for k, v in point.items() if k != "wide"}

@@ -215,8 +215,8 @@ def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
     config = _config()
     history = _history(config)
     planner = Planner(tiny_checkpoint, strategy=strategy)
-    view = planner._view(config, history, {}, torch.Generator())
-    study = view.ranking
+    state = planner._state(config, history, {}, torch.Generator())
+    study = state.ranking
     rng = np.random.default_rng(0)
     better = 0
     for seed in range(5):
@@ -225,8 +225,8 @@ def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
         with torch.no_grad():
             logits = study.metric_logits(encode_points(config.space, points))
             score = acquisition(strategy)(logits, study.best, torch.Generator())
-        values = view.space.encode(points)
-        score += view.inward(Candidates(values, np.full(len(values), "any")))
+        values = state.space.encode(points)
+        score += state.center_prior(Candidates(values, np.full(len(values), "any")))
         better += int((score > score[0]).sum())
     assert better <= 0.05 * 5 * 60  # few: random weights make a rugged function
 
@@ -336,33 +336,33 @@ def test_suggest__batch_of_four__members_differ_and_know_of_each_other(
 
 
 @pytest.mark.parametrize("mode", ["placeholder", "mean", "sample"])
-def test_view__pending_trials__are_told_the_way_of_the_batch_mode(
+def test_state__pending_trials__are_told_the_way_of_the_batch_mode(
     tiny_checkpoint: Checkpoint, mode: Any
 ) -> None:
     config = _config("one float")
     history = _history(config, pending=2)
     planner = Planner(tiny_checkpoint, batch_mode=mode)
-    view = planner._view(config, history, {}, torch.Generator().manual_seed(0))
-    probe = view.space.points(np.array([[0.3]]))
-    settled = StudyEncoder(tiny_checkpoint, config, "gp ei").read(history[:-2])
+    state = planner._state(config, history, {}, torch.Generator().manual_seed(0))
+    probe = state.space.points(np.array([[0.3]]))
+    settled = StudyEncoder(tiny_checkpoint, config, "gp ei").encode(history[:-2])
     waiting = settled
     for trial in history[-2:]:
-        waiting = waiting.append(view.space.points(view.space.encode([trial.params])), None)
+        waiting = waiting.condition_on(state.space.points(state.space.encode([trial.params])), None)
 
     def same(first: EncodedStudy, second: EncodedStudy) -> bool:
         return torch.allclose(first.metric_logits(probe), second.metric_logits(probe), atol=1e-5)
 
-    assert [t.params for t in view.history] == [pytest.approx(t.params) for t in history]
+    assert [t.params for t in state.history] == [pytest.approx(t.params) for t in history]
     if mode == "placeholder":
-        assert same(view.policy, waiting)
-        assert same(view.ranking, settled)
-        assert view.avoided is not None
-        assert len(view.avoided.candidates) == 2
+        assert same(state.policy, waiting)
+        assert same(state.ranking, settled)
+        assert state.avoided is not None
+        assert len(state.avoided.candidates) == 2
     else:
-        assert view.ranking is view.policy
-        assert not same(view.policy, waiting)
-        assert not same(view.policy, settled)
-        assert view.avoided is None
+        assert state.ranking is state.policy
+        assert not same(state.policy, waiting)
+        assert not same(state.policy, settled)
+        assert state.avoided is None
 
 
 def test_suggest__placeholders__keep_a_ranking_away_from_pending_trials(
@@ -408,17 +408,17 @@ def test_screened__many_candidates__keeps_those_the_processes_rank_highest(
 ) -> None:
     config = _config("conditional")
     history = _history(config, 30, pending=0, failed=0)
-    view = planner._view(config, history, {}, torch.Generator())
-    pool = from_space(view.space, 128, np.random.default_rng(0))
-    kept = view.screened(pool, 16, SCREENS[strategy], torch.Generator().manual_seed(0))
-    expected = view.ranking.expected(view.space.points(pool.values))
+    state = planner._state(config, history, {}, torch.Generator())
+    pool = from_space(state.space, 128, np.random.default_rng(0))
+    kept = state.screened(pool, 16, SCREENS[strategy], torch.Generator().manual_seed(0))
+    expected = state.ranking.expected(state.space.points(pool.values))
     mean, deviation = (part[0] for part in expected.moments())
-    best, generator = view.ranking.best, torch.Generator().manual_seed(0)
-    score = SCREENS[strategy](mean, deviation, best, generator) + view.inward(pool)
+    best, generator = state.ranking.best, torch.Generator().manual_seed(0)
+    score = SCREENS[strategy](mean, deviation, best, generator) + state.center_prior(pool)
     found = {row.tobytes() for row in kept.values}
     top = score.sort(descending=True).indices[:16]
     assert found == {row.tobytes() for row in pool.values[top.numpy()]}
-    few = view.screened(kept, 100, SCREENS[strategy], generator)
+    few = state.screened(kept, 100, SCREENS[strategy], generator)
     np.testing.assert_array_equal(few.values, kept.values)
 
 
@@ -450,7 +450,7 @@ def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
 ) -> None:
     config = _config("one float")
     space = SpaceTransform(config.space, {})
-    study = StudyEncoder(tiny_checkpoint, config).read(_history(config))
+    study = StudyEncoder(tiny_checkpoint, config).encode(_history(config))
     logits = study.metric_logits(space.points(np.array([[0.3]])))
     chances = logits[0, :-1].softmax(-1).double()
     centres = (torch.arange(len(chances)) + 0.5) / len(chances)
@@ -480,7 +480,7 @@ def test_suggest__a_trial_has_failed__candidates_that_may_fail_are_kept_away_fro
         asked.append(len(logits))
         return torch.where(torch.arange(len(logits)) == len(logits) - 1, 0.0, -1e6)
 
-    monkeypatch.setattr(planner_module, "caution", cautious)
+    monkeypatch.setattr(planner_module, "failure_penalty", cautious)
     config = _config("one float")
     (found,) = planner.suggest(config, _history(config, 8, failed=failed), 1, seed=0)
     assert bool(asked) == bool(failed)
@@ -533,7 +533,7 @@ def test_ties__same_point_measured_again__is_no_tie(planner: Planner) -> None:
 
     def ties(history: list[Trial]) -> int:
         generator = torch.Generator().manual_seed(0)
-        return planner._view(config, history, {}, generator).ties
+        return planner._state(config, history, {}, generator).ties
 
     assert ties([first, second, third]) == 1
     assert ties([first, second, again]) == 0

@@ -64,7 +64,7 @@ def test_encoded_space__from_uniform_and_mutate__give_points_of_the_space(
     values = encoded.from_uniform(rng.random((8, len(space))))
     scale = np.full((8, 1), 0.1)
     for rows in (values, encoded.mutate(values, scale, 0.5, rng)):
-        np.testing.assert_array_equal(encoded.legal(rows), rows)
+        np.testing.assert_array_equal(encoded.project(rows), rows)
         kinds = encoded.kinds(rows)
         for row, row_kinds in zip(rows, kinds, strict=True):
             point = encoded.decode(row)
@@ -136,7 +136,7 @@ def test_encode__other_value_of_a_fixed_parameter__stays() -> None:
     encoded = SpaceTransform(space, {"k": 3})
     assert encoded.decode(encoded.encode([{"x": 0.25, "k": 3}])[0]) == {"x": 0.25, "k": 3}
     assert encoded.encode([{"x": 0.25, "k": 5}])[0, 1] == 1.0
-    assert encoded.legal(encoded.encode([{"x": 0.25, "k": 5}]))[0, 1] == 0.5
+    assert encoded.project(encoded.encode([{"x": 0.25, "k": 5}]))[0, 1] == 0.5
 
 
 @pytest.mark.parametrize("value", [1e-3, 0.3, 7e-5, 0.1])
@@ -176,7 +176,7 @@ def test_mutate__numbers_and_choices__move_about_as_told() -> None:
     space = SearchSpace(x=Float(0, 1), c=Categorical(list("abcd")), n=Int(0, 9))
     encoded = SpaceTransform(space, {})
     rng = np.random.default_rng(0)
-    values = np.tile(encoded.legal(np.array([[0.5, 2.0, 0.5]])), (4000, 1))
+    values = np.tile(encoded.project(np.array([[0.5, 2.0, 0.5]])), (4000, 1))
     moved = encoded.mutate(values, np.full((4000, 1), 0.02), 0.4, rng)
     step = moved[:, 0] - 0.5
     assert 0.4 < (step != 0).mean() < 0.75  # 0.4, or the one that is touched at least

@@ -19,7 +19,7 @@ from optformer.planning.candidates import (
     untried,
 )
 from optformer.planning.space_transform import SpaceTransform
-from optformer.planning.study_encoder import StudyEncoder, thin
+from optformer.planning.study_encoder import StudyEncoder, subsample_history
 from optformer.tokenization.history import encode_points
 
 SPACE = SearchSpace(x=Float(0, 1), y=Float(0, 1))
@@ -36,9 +36,9 @@ def _trials(count: int, seed: int = 0) -> list[Trial]:
 
 
 @pytest.mark.parametrize("minimize", [False, True])
-def test_thin__long_history__keeps_best_recent_and_a_spread(minimize: bool) -> None:
+def test_subsample_history__long_history__keeps_best_recent_and_a_spread(minimize: bool) -> None:
     trials = _trials(300)
-    kept = thin(trials, _config(minimize=minimize), 90)
+    kept = subsample_history(trials, _config(minimize=minimize), 90)
     assert kept == sorted(set(kept))
     assert len(kept) == 90
     assert set(range(270, 300)) <= set(kept)
@@ -50,35 +50,35 @@ def test_thin__long_history__keeps_best_recent_and_a_spread(minimize: bool) -> N
     assert ranks[-1] >= 290
 
 
-def test_thin__pending_and_failed_trials__pending_first() -> None:
+def test_subsample_history__pending_and_failed_trials__pending_first() -> None:
     trials = _trials(200)
     for i in (3, 50, 120):
         trials[i] = Trial(i, trials[i].params)
     for i in range(10, 40):
         trials[i] = Trial(i, trials[i].params).fail("nan")
-    kept = thin(trials, _config(), 60)
+    kept = subsample_history(trials, _config(), 60)
     assert {3, 50, 120} <= set(kept)
     assert len(kept) == 60
     assert any(10 <= i < 40 for i in kept)
 
 
-def test_thin__all_pending__keeps_the_latest() -> None:
+def test_subsample_history__all_pending__keeps_the_latest() -> None:
     trials = [Trial(i, {"x": 0.5, "y": 0.5}) for i in range(100)]
-    kept = thin(trials, _config(), 30)
+    kept = subsample_history(trials, _config(), 30)
     assert len(kept) == 30
     assert set(range(90, 100)) <= set(kept)
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
-def test_thin__short_history__is_whole(count: int) -> None:
-    assert thin(_trials(count), _config(), 30) == list(range(count))
+def test_subsample_history__short_history__is_whole(count: int) -> None:
+    assert subsample_history(_trials(count), _config(), 30) == list(range(count))
 
 
-def test_reader__long_history__is_thinned_and_scaled_on_all(
+def test_encode__long_history__is_subsampled_and_scaled_on_all(
     tiny_checkpoint: Checkpoint,
 ) -> None:
     trials = _trials(300)
-    study = StudyEncoder(tiny_checkpoint, _config()).read(trials)
+    study = StudyEncoder(tiny_checkpoint, _config()).encode(trials)
     limit = tiny_checkpoint.model.config.trained_length
     assert study.cache.length == limit
     values = torch.tensor([trial.value for trial in trials], dtype=torch.float64)
@@ -86,7 +86,7 @@ def test_reader__long_history__is_thinned_and_scaled_on_all(
     assert float(study.scale.median) == float(values.median())
 
 
-def test_append__pending_trial__equals_reading_it_with_the_others(
+def test_condition_on__pending_trial__equals_reading_it_with_the_others(
     tiny_checkpoint: Checkpoint,
 ) -> None:
     """The last trial of a causal history sees what a pending one of the prefix sees."""
@@ -94,8 +94,8 @@ def test_append__pending_trial__equals_reading_it_with_the_others(
     config = _config()
     point = encode_points(SPACE, [{"x": 0.2, "y": 0.9}])
     asked = encode_points(SPACE, [{"x": 0.21, "y": 0.8}, {"x": 0.9, "y": 0.1}])
-    study = StudyEncoder(tiny_checkpoint, config).read(trials)
-    pending, assumed = study.append(point, None), study.append(point, 0.8)
+    study = StudyEncoder(tiny_checkpoint, config).encode(trials)
+    pending, assumed = study.condition_on(point, None), study.condition_on(point, 0.8)
     assert study.cache.length == 1
     assert pending.cache.length == assumed.cache.length == 2
     first, second, third = (s.metric_logits(asked) for s in (study, pending, assumed))
@@ -156,7 +156,7 @@ def test_all_untried__some_tried__gives_the_rest() -> None:
     assert {"n": 1, "m": 1} not in [space.decode(row) for row in rest.values]
 
 
-def test_reader__familiarity__tells_known_models_from_nameless_parameters() -> None:
+def test_metadata_signal__any_study__tells_known_models_from_nameless_parameters() -> None:
     shipped = load_checkpoint()
     names = [f"x{i}" for i in range(5)]
     nameless = StudyConfig(SearchSpace({name: Float(-5, 5) for name in names}), "y", "minimize")

@@ -92,7 +92,7 @@ class CheckpointPredictor:
     def __call__(self, question: Question) -> Answer:
         """See `Predictor`."""
         space = SpaceTransform(question.config.space, {})
-        study = StudyEncoder(self._checkpoint, question.config, ALGORITHM).read(question.prefix)
+        study = StudyEncoder(self._checkpoint, question.config, ALGORITHM).encode(question.prefix)
         logits = study.metric_logits(space.points(space.encode(question.points)))
         chances = logits[:, :-1].double().softmax(-1)  # (N, Q)
         inside = chances.gather(-1, question.bins[:, None])
