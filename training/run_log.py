@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import CheckpointError
 
 
@@ -56,9 +57,8 @@ class RunLog:
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if _step(line) <= step]
         if len(kept) < len(lines):
-            fresh = self.path.with_name(f"{self.path.name}.new")
-            fresh.write_text("".join(kept), encoding="utf-8")
-            fresh.replace(self.path)
+            with write_atomically(self.path) as fresh:
+                fresh.write_text("".join(kept), encoding="utf-8")
 
     def close(self) -> None:
         """Write what TensorBoard still holds back."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import CheckpointError, ConfigError
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import TrainingConfig
@@ -19,21 +19,21 @@ STATE = "state.pt"
 
 
 def write_state(directory: Path, state: Mapping[str, Any]) -> None:
-    """Write the state beside the previous one, then rename it.
+    """Write the state in place of the previous one.
 
     Raises:
         CheckpointError: It cannot be written; the previous state, if there is one, is whole.
     """
-    fresh = directory / (STATE + ".new")
     try:
-        torch.save(state, fresh)
-        os.replace(fresh, directory / STATE)
+        for left in directory.glob(f".{STATE}.*"):
+            left.unlink()  # by a process that was killed
+        with write_atomically(directory / STATE) as fresh:
+            torch.save(state, fresh)
     except (OSError, RuntimeError) as error:
-        fresh.unlink(missing_ok=True)  # half of a state is of no use
         free = shutil.disk_usage(directory).free / 1e6
         raise CheckpointError(
-            f"cannot write {fresh}, {free:.0f} MB are free on its disk: {error}; what was written "
-            "before is whole: make room, and resume"
+            f"cannot write {directory / STATE}, {free:.0f} MB are free on its disk: {error}; "
+            "what was written before is whole: make room, and resume"
         ) from error
 
 

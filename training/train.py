@@ -268,7 +268,6 @@ class Trainer:
             num_workers=self.config.workers,
             prefetch_factor=4 if self.config.workers else None,
             multiprocessing_context="spawn" if self.config.workers else None,
-            worker_init_fn=_one_thread,
         )
         return zip(*[iter(loader)] * own, strict=True)
 
@@ -417,8 +416,3 @@ class _Batches(Dataset[StudyBatch]):
 
 def _read_batches(shared: Tensor) -> _Batches:
     return _Batches(pickle.loads(shared.numpy().data))
-
-
-def _one_thread(worker: int) -> None:
-    del worker
-    torch.set_num_threads(1)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, Protocol, TypeAlias
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from optformer.data.objectives.fitting import Array
+from optformer.data.runtime.threads import one_torch_thread
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
@@ -266,7 +266,7 @@ def _trained(
 ) -> Callable[[Array], Tensor]:
     """Inputs, (N, features), to outputs, float64, (N, outputs), of a network once it is trained."""
     generator = torch.Generator().manual_seed(0)
-    with _one_thread():
+    with one_torch_thread():
         examples = torch.from_numpy(inputs).float()
         flat, weights = _initial(network.shapes, generator)
         descent = _Descent(flat, training)
@@ -283,7 +283,7 @@ def _trained(
 
     @torch.no_grad()
     def outputs(inputs: Array) -> Tensor:
-        with _one_thread():
+        with one_torch_thread():
             found = network(weights, torch.from_numpy(inputs).float()).double()
         if not found.isfinite().all():
             raise ValueError("an output of the network is not finite")
@@ -354,17 +354,3 @@ def _dropped(hidden: Tensor, rate: float, generator: torch.Generator | None) -> 
         return hidden
     kept = torch.rand(hidden.shape, generator=generator).ge_(rate)
     return hidden * kept.div_(max(1 - rate, 1e-3))  # not zero where all are dropped
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread, so that sums round alike everywhere; for these sizes it is the fastest, too."""
-    before = torch.get_num_threads()
-    if before == 1:  # set explicitly, it would outlast a limit that is in force for now
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

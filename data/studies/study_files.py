@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import DatasetError, OptFormerError
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
@@ -32,17 +33,14 @@ class RecordedStudy:
 
 
 def write_studies(path: Path, studies: Iterable[RecordedStudy]) -> None:
-    """Write studies: to a temporary file beside the target first, then renamed.
+    """Write studies into a file that is whole or not there.
 
     Raises:
         DatasetError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
+        with write_atomically(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(_described(study)) + "\n" for study in studies)
-        temporary.replace(path)
     except OSError as error:
         raise DatasetError(f"cannot write {path}: {error.strerror}") from error
 

@@ -6,8 +6,7 @@ A suggestion is a pure function of the study's configuration, its history, the c
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from optformer.data.runtime.threads import one_torch_thread
 from optformer.data.studies.errors import ConfigError, SpaceExhaustedError, StudyError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
@@ -59,7 +59,7 @@ ELSEWHERE = 64  # candidates there
 PARENTS = 5  # best trials that are mutated
 NEAREST = 3  # past trials named in an explanation
 
-_TURN = threading.Lock()
+_TURN = threading.Lock()  # planners take turns, because the number of threads is the process's
 
 
 class _Counts(NamedTuple):
@@ -143,7 +143,7 @@ class Planner:
         history = [trial for trial in history if not trial.interrupted]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         chosen: list[Suggestion] = []
-        with _one_thread(), torch.inference_mode():
+        with _TURN, one_torch_thread(), torch.inference_mode():
             state = self._state(config, history, {**config.fixed, **(fixed or {})}, generator)
             pool = None
             for member in range(count):
@@ -196,7 +196,7 @@ class Planner:
         history = [trial for trial in history if not trial.interrupted]
         space = SpaceTransform(config.space, {})
         values = space.encode([config.space.validate(point) for point in points])
-        with _one_thread(), torch.inference_mode():
+        with _TURN, one_torch_thread(), torch.inference_mode():
             study = self._encoder(config).encode(history)
             logits = study.metric_logits(space.points(values))
             return predictions(logits, study.scale, study.best, config.sign)
@@ -342,22 +342,6 @@ def _explain(state: PlannerState, picked: Scored, past: int) -> Suggestion:
     return Suggestion(
         state.space.decode(values[0]), Explanation(prediction, nearest, str(source[0]))
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Use one thread of torch: the matrices are small, and jobs being tuned fill the other cores.
-
-    Several threads wait for each other at every operation, on a busy machine for seconds. The
-    setting is the process's, so planners take turns.
-    """
-    with _TURN:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
 
 
 def load_planner(

@@ -18,8 +18,9 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from optformer.data.methods.external.optuna_samplers import position, quiet
+from optformer.data.methods.external.optuna_samplers import position
 from optformer.data.methods.points import point_key
+from optformer.data.runtime.optuna_logging import quiet_optuna
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
 from optformer.data.studies.study_config import StudyConfig
@@ -53,7 +54,7 @@ class OptunaRival:
             raise ConfigError(f"unknown Optuna method {name!r}; known ones are {sorted(SAMPLERS)}")
         self._space = config.space
         self._asked: list[tuple[dict[str, Value], optuna.Trial]] = []
-        with quiet():
+        with quiet_optuna():
             self._study = optuna.create_study(
                 direction=config.goal, sampler=SAMPLERS[name](seed % 2**32)
             )
@@ -65,7 +66,7 @@ class OptunaRival:
     def tell(self, params: Mapping[str, Value], value: float | None) -> None:
         """Report a point's value, None when it failed; the point need not have been asked for."""
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
-        with quiet():
+        with quiet_optuna():
             for i, (asked, trial) in enumerate(self._asked):
                 if point_key(asked) == point_key(params):
                     del self._asked[i]
@@ -81,7 +82,7 @@ class OptunaRival:
             )
 
     def _ask_one(self) -> dict[str, Value]:
-        with quiet():
+        with quiet_optuna():
             trial = self._study.ask()
             params: dict[str, Value] = {}
             for name, parameter in self._space.items():

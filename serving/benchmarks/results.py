@@ -3,19 +3,19 @@
     OUT/<protocol>/<suite>/<task>/<method>/seed-<n>.parquet
     OUT/references/<suite>/<task>.json
 
-Every file is written under a temporary name and then renamed, so a killed run leaves no half file.
+Every file is whole or not there, so a killed run leaves no half file.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import MissingExtraError, StorageError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import Goal
@@ -156,11 +156,8 @@ def write_run(out: Path, key: RunKey, version: str, rows: Sequence[Row]) -> None
         [{**common, **asdict(row), "params": json.dumps(dict(row.params))} for row in rows],
         schema=_schema(pa),
     )
-    path = key.path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    parquet.write_table(table, temporary, compression="zstd")
-    temporary.replace(path)
+    with write_atomically(key.path(out)) as temporary:
+        parquet.write_table(table, temporary, compression="zstd")
 
 
 def read_run(out: Path, key: RunKey) -> RunRecord:
@@ -227,11 +224,8 @@ def find_runs(out: Path) -> list[RunKey]:
 
 def write_reference(out: Path, suite: str, task: str, reference: Reference) -> None:
     """Write a task's reference values."""
-    path = _reference_path(out, suite, task)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(asdict(reference), indent=2) + "\n")
-    temporary.replace(path)
+    with write_atomically(_reference_path(out, suite, task)) as temporary:
+        temporary.write_text(json.dumps(asdict(reference), indent=2) + "\n")
 
 
 def has_reference(out: Path, suite: str, task: str) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from optformer.data.runtime.threads import one_thread
 from optformer.data.studies.errors import (
     CheckpointError,
     ConfigError,
@@ -80,7 +81,7 @@ def play(job: RunJob) -> list[Row]:
         CheckpointError: The model cannot be read.
     """
     rows: list[Row] = []
-    with _one_thread():
+    with one_thread():
         try:
             for row in _trials(job):
                 rows.append(row)
@@ -102,7 +103,7 @@ def measure(job: ReferenceJob) -> Reference:
     at = f"{job.name}/{job.task}"
     rng = np.random.default_rng(zlib.crc32(at.encode()))
     points = [task.config.space.sample(rng) for _ in range(REFERENCE_EVALUATIONS)]
-    with _one_thread():
+    with one_thread():
         values = [_evaluate(job.name, task, point)[0] for point in points]
     gains = [-np.inf if value is None else sign * value for value in values]  # failed is worst
     median = float(np.median(gains))
@@ -185,18 +186,3 @@ def _evaluate(
     if not math.isfinite(value):
         return None, f"the objective returned {value}"
     return value, None
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep processes from fighting over cores, and sums from depending on how runs are spread."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)

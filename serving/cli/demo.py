@@ -90,7 +90,6 @@ def run(args: argparse.Namespace) -> int:
     from optformer.data.objectives.digits import digits_objective
     from optformer.data.studies.errors import ConfigError, StudyError
     from optformer.planning.planner import load_planner
-    from optformer.serving.cli.stored import quiet_storage
 
     if args.trials < 1 or args.seed < 0:
         raise ConfigError(
@@ -101,7 +100,6 @@ def run(args: argparse.Namespace) -> int:
         raise StudyError(f"{storage} is there already, from an earlier demo; give another --out")
     load_planner()  # a missing model shows before anything is written
     storage.parent.mkdir(parents=True, exist_ok=True)
-    quiet_storage()
     objective = digits_objective()
     told = objective.config.metadata
     console.write(

@@ -79,10 +79,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _studies(args: argparse.Namespace) -> list[RecordedStudy]:
     """All studies of all sources, with a remark about each that cannot be used."""
-    from optformer.serving.cli.stored import quiet_storage
     from optformer.serving.study.study_logs import read_study_logs
 
-    quiet_storage()
     studies = []
     for source in args.studies:
         found, refused = read_study_logs(source, metric=args.metric, goal=args.goal)

@@ -38,12 +38,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Write what a storage or a study holds; returns the exit status."""
     from optformer.data.studies.errors import ConfigError
-    from optformer.serving.cli.stored import quiet_storage, study_names
+    from optformer.serving.cli.stored import study_names
     from optformer.serving.study.study import load_study
 
     if args.top < 0:
         raise ConfigError(f"--top must be at least 0, got {args.top}")
-    quiet_storage()
     names = study_names(args.storage)
     if args.name is None and len(names) != 1:
         if args.csv or args.plot or args.response:

@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 
-def quiet_storage() -> None:
-    """Keep the storage library's remarks out of the command line's output."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 def study_names(storage: str, *, must_exist: bool = True) -> list[str]:
     """Names of the studies in a storage, sorted.
 

@@ -183,11 +183,10 @@ def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
         held: Keeps the lock of the search's folder.
     """
     from optformer.planning.planner import load_planner
-    from optformer.serving.cli.stored import quiet_storage, study_names
+    from optformer.serving.cli.stored import study_names
     from optformer.serving.script.runner import fail_interrupted
     from optformer.serving.study.study import create_study, load_study
 
-    quiet_storage()
     storage = args.storage or f"sqlite:///{script.out / 'study.db'}"
     names = study_names(storage, must_exist=False)
     if args.resume:

@@ -9,10 +9,9 @@ leaves the trial pending.
 from __future__ import annotations
 
 import math
-import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,11 +22,12 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from optformer.data.runtime.optuna_logging import quiet_optuna
 from optformer.data.studies.errors import SearchSpaceError, StorageError, StudyError, TrialError
 from optformer.data.studies.optuna_distributions import from_distributions, to_distributions
 from optformer.data.studies.spaces import SearchSpace
@@ -203,12 +203,11 @@ def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
 
     def describe() -> None:
         study.set_user_attr(_RECORD, record.to_dict())
-        with warnings.catch_warnings():  # naming the metric was experimental in Optuna 4
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        with quiet_optuna():  # naming the metric was experimental in Optuna 4
             study.set_metric_names([record.config.metric_name])
 
     try:
-        with _quiet():
+        with quiet_optuna():
             study = retry_while_locked(
                 what,
                 lambda: optuna.create_study(
@@ -222,17 +221,6 @@ def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
         ) from None
     retry_while_locked(what, describe)
     return OptunaStore(storage, study, record.config.space)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna from telling that a study was created, which is no news."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
 
 
 def load(storage: BaseStorage, name: str | None) -> tuple[OptunaStore, str, StudyRecord]:

@@ -3,13 +3,12 @@
     OUT/manifest.json
     OUT/studies/<objective>/<method>/seed-<n>.parquet
 
-Every file is written under a temporary name and then renamed: it is whole, or it is not there.
+Every file is whole, or it is not there.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from optformer.data.corpora.generation.sources import suite_of
 from optformer.data.corpora.generation.studies import StudyKey
+from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import DatasetError
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
@@ -92,17 +92,14 @@ def write_shard(
         }
         for trial, seconds in played
     ]
-    path = shard_path(out, key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    parquet.write_table(
-        pa.Table.from_pylist(rows, schema=_schema(pa)),
-        temporary,
-        compression="zstd",
-        write_statistics=False,  # half of a small file, and of no use in one
-        write_page_checksum=True,
-    )
-    temporary.replace(path)
+    with write_atomically(shard_path(out, key)) as temporary:
+        parquet.write_table(
+            pa.Table.from_pylist(rows, schema=_schema(pa)),
+            temporary,
+            compression="zstd",
+            write_statistics=False,  # half of a small file, and of no use in one
+            write_page_checksum=True,
+        )
 
 
 def check_shard(path: Path) -> Counter[str]:
@@ -159,15 +156,8 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
 
 def write_manifest(out: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest, with the format's version in front."""
-    path = out / "manifest.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    temporary.write_text(json.dumps({"format": FORMAT, **manifest}, indent=2) + "\n")
-    temporary.replace(path)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
+    with write_atomically(out / "manifest.json") as temporary:
+        temporary.write_text(json.dumps({"format": FORMAT, **manifest}, indent=2) + "\n")
 
 
 def _schema(pa: Any) -> Any:

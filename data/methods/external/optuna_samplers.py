@@ -7,16 +7,15 @@ go by position: unordered, and as an integer. Fixed values are not suggested at 
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from optformer.data.methods.base import check_count
 from optformer.data.methods.points import point_key, sample_untried, tried_keys
+from optformer.data.runtime.optuna_logging import quiet_optuna
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
@@ -49,7 +48,7 @@ class _OptunaMethod(ABC):
             for name, parameter in self._config.space.items()
             if name not in self._config.fixed
         }
-        with quiet():
+        with quiet_optuna():
             study = self._study(history, searched, int(rng.integers(2**31)))
             for _ in range(count):
                 point = self._ask(study, searched)
@@ -187,18 +186,3 @@ def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> 
             return trial.suggest_int(name, low, high, log=log, step=step)
         case CategoricalDistribution(choices=choices):
             return trial.suggest_categorical(name, choices)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence Optuna's log lines and its notes on experimental samplers, then restore both."""
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optformer.data.objectives.images import Images
+from optformer.data.runtime.threads import one_torch_thread
 from optformer.data.studies.errors import ObjectiveError
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -51,7 +51,7 @@ def train(build: Callable[[], Network], images: Images, recipe: Recipe, seed: in
         ObjectiveError: The loss stopped being a number.
     """
     generator = torch.Generator().manual_seed(seed)
-    with _one_thread():
+    with one_torch_thread():
         with torch.random.fork_rng(devices=[]):  # what constructors draw is thrown away
             network = build()
         _draw_weights(network, generator)
@@ -77,7 +77,7 @@ def train(build: Callable[[], Network], images: Images, recipe: Recipe, seed: in
 
 def accuracy(network: nn.Module, inputs: Tensor, classes: Tensor) -> float:
     """Share of right classes in [0, 1]; the network is in evaluation mode."""
-    with _one_thread(), torch.no_grad():
+    with one_torch_thread(), torch.no_grad():
         return float((network(inputs).argmax(-1) == classes).float().mean())
 
 
@@ -104,14 +104,3 @@ def _settle_norms(network: nn.Module, inputs: Tensor) -> None:
             module.momentum = 1.0
     with torch.no_grad():
         network(inputs)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread: these networks gain nothing from more, and sums round alike everywhere."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from optformer.data.runtime.files import write_atomically
 from optformer.serving.benchmarks.report import batches, page, plots, text
 from optformer.serving.benchmarks.report.scores import score_runs
 
@@ -48,6 +49,5 @@ def write_report(out: Path) -> str:
 
 
 def _replace(path: Path, content: str) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(content, encoding="utf-8")
-    temporary.replace(path)
+    with write_atomically(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")

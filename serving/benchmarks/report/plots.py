@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import MissingExtraError
 from optformer.serving.benchmarks.report.scores import SuiteScore
 from optformer.serving.benchmarks.report.text import REGRET_LEVELS
@@ -109,7 +110,6 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, under another name first."""
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format="png", dpi=110)
-    temporary.replace(path)
+    """Write a figure as PNG."""
+    with write_atomically(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

@@ -1,0 +1,1 @@
+"""What programs need to run anywhere: whole files, one thread, worker processes."""
