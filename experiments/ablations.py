@@ -18,6 +18,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,11 +42,11 @@ from short_runs import (
     VOCABULARY,
     WHOLE_RANGES,
     Judge,
-    Patch,
+    Telling,
     configure,
     held_out_tables,
     make_model,
-    patched,
+    telling,
     train,
 )
 from torch import Tensor
@@ -57,7 +58,6 @@ from optformer.model.network import OptFormerModel
 from optformer.tokenization.history import MetricKind
 from optformer.tokenization.objective_scale import ObjectiveScale
 from optformer.training.config import TrainingConfig
-from optformer.training.mixtures import prior as prior_module
 from optformer.training.mixtures.batch import StudyBatch
 from optformer.training.mixtures.prior import EmulatedSource, SyntheticPrior
 from optformer.training.mixtures.queries import draw_scale
@@ -93,19 +93,21 @@ class Variant:
     Attributes:
         model: Class of the model.
         prior: Settings of the prior.
-        patches: What is replaced while batches are drawn.
+        drawing: How batches are drawn, further arguments of `SyntheticPrior`.
+        told: What emulated spaces tell.
         emulated: Share of the batches that emulate tables.
     """
 
     model: type[OptFormerModel] = OptFormerModel
     prior: Mapping[str, object] = field(default_factory=dict)
-    patches: Sequence[Patch] = ()
+    drawing: Mapping[str, Any] = field(default_factory=dict)
+    told: Telling = field(default_factory=dict)
     emulated: float = 0.0
 
     @property
     def own_batches(self) -> bool:
         """Whether it is about the batches."""
-        return bool(self.prior or self.patches or self.emulated)
+        return bool(self.prior or self.drawing or self.told or self.emulated)
 
 
 VARIANTS = {
@@ -116,8 +118,8 @@ VARIANTS = {
     "no attention bias by distance": Variant(model=NoDistance),
     "causal history": Variant(model=CausalHistory),
     "slot vectors without metadata": Variant(model=LearnedSlots),
-    "scale of the whole study": Variant(patches=[(prior_module, "draw_scale", whole_study_scale)]),
-    "uniform probes only": Variant(patches=[(prior_module, "draw_probes", uniform_probes)]),
+    "scale of the whole study": Variant(drawing={"scale": whole_study_scale}),
+    "uniform probes only": Variant(drawing={"probes": uniform_probes}),
     "no probes, no mined questions": Variant(prior={"probes": 1, "mining": 0.0}),
     "uniform contexts only": Variant(prior={"methods": {"random": 1.0}}),
     "no mined questions": Variant(prior={"mining": 0.0}),
@@ -128,9 +130,9 @@ REAL = {
     "half of the batches emulated": Variant(emulated=0.5),
     "all batches emulated": Variant(emulated=1.0),
     "half emulated, no meaning in slot vectors": Variant(model=NoMeaning, emulated=0.5),
-    "half emulated, whole ranges only": Variant(emulated=0.5, patches=WHOLE_RANGES),
+    "half emulated, whole ranges only": Variant(emulated=0.5, told=WHOLE_RANGES),
     "half emulated, no metadata dropout": Variant(
-        emulated=0.5, patches=EVERYTHING_TOLD, prior={"named_algorithm": 1.0}
+        emulated=0.5, told=EVERYTHING_TOLD, prior={"named_algorithm": 1.0}
     ),
 }
 
@@ -147,12 +149,12 @@ class Batches:
         seed = config.seed
         if not variant.own_batches and seed in self._shared:
             return self._shared[seed]
-        prior = SyntheticPrior(config.prior, VOCABULARY, seed, tables=self.tables)
-        with patched(variant.patches):
-            drawn = [
-                prior.batch(number, variant.emulated)
-                for number in tqdm(range(self.steps), desc="batches", leave=False)
-            ]
+        tables = telling(self.tables, variant.told)
+        prior = SyntheticPrior(config.prior, VOCABULARY, seed, tables=tables, **variant.drawing)
+        drawn = [
+            prior.batch(number, variant.emulated)
+            for number in tqdm(range(self.steps), desc="batches", leave=False)
+        ]
         if not variant.own_batches:
             self._shared[seed] = drawn
         return drawn

@@ -7,20 +7,17 @@ minutes, a plain loop in float32 on one core, and a judge.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import nn
 
-from optformer.data.corpora.emulation import functions as emulated_functions
 from optformer.data.corpora.emulation.emulator import fit_emulator, load_emulator, save_emulator
-from optformer.data.corpora.emulation.functions import EmulatedTable
+from optformer.data.corpora.emulation.functions import EmulatedTable, SpaceVariation
 from optformer.model.checkpoint import Checkpoint
 from optformer.model.config import ModelConfig
 from optformer.model.network import OptFormerModel
@@ -31,7 +28,6 @@ from optformer.training.evaluation.transfer import held_out_data
 from optformer.training.evaluation.validation import CONTEXT, SEED
 from optformer.training.losses import study_losses
 from optformer.training.mining import mine
-from optformer.training.mixtures import prior as prior_module
 from optformer.training.mixtures.batch import IGNORED, StudyBatch
 from optformer.training.mixtures.prior import EmulatedSource, SyntheticPrior
 from optformer.training.schedule import make_optimizers
@@ -55,31 +51,20 @@ PRIOR = PriorConfig(
 JUDGING = replace(PRIOR, mining=0.0)
 """The prior of held-out studies."""
 
-Patch = tuple[object, str, object]
-"""Something to replace for a while: a module, a name in it, the value."""
+Telling = Mapping[str, Any]
+"""What a source tells of its spaces: fields of `EmulatedSource`."""
 
-EVERYTHING_TOLD: Sequence[Patch] = (
-    (prior_module, "METADATA_SHARE", 1.0),
-    (emulated_functions, "UNNAMED", 0.0),
-    (emulated_functions, "UNDESCRIBED", 0.0),
-)
-WHOLE_RANGES: Sequence[Patch] = (
-    (emulated_functions, "RERANGED", 0.0),
-    (emulated_functions, "LISTED", 0.0),
-)
-NOTHING_TOLD: Sequence[Patch] = (
-    (prior_module, "METADATA_SHARE", 0.0),
-    (emulated_functions, "UNNAMED", 1.0),
-)
+EVERYTHING_TOLD: Telling = {
+    "variation": SpaceVariation(unnamed=0.0, undescribed=0.0),
+    "metadata_share": 1.0,
+}
+WHOLE_RANGES: Telling = {"variation": SpaceVariation(reranged=0.0, listed=0.0)}
+NOTHING_TOLD: Telling = {"variation": SpaceVariation(unnamed=1.0), "metadata_share": 0.0}
 
 
-@contextmanager
-def patched(patches: Iterable[Patch]) -> Iterator[None]:
-    """Replace things for a while."""
-    with ExitStack() as stack:
-        for owner, name, value in patches:
-            stack.enter_context(patch.object(owner, name, value))
-        yield
+def telling(sources: Sequence[EmulatedSource], told: Telling) -> list[EmulatedSource]:
+    """The same sources, telling more or less."""
+    return [replace(source, **told) for source in sources]
 
 
 def configure(steps: int, prior: PriorConfig, seed: int, width: int = 32) -> TrainingConfig:
@@ -161,12 +146,10 @@ class Judge:
         self.tasks = [
             draw_prediction_task("uniform", count, [CONTEXT], samples, SEED) for count in DIMENSIONS
         ]
-        for name, patches in (("told", EVERYTHING_TOLD), ("untold", NOTHING_TOLD)):
+        for name, told in (("told", EVERYTHING_TOLD), ("untold", NOTHING_TOLD)):
             if tables:
-                prior = SyntheticPrior(JUDGING, VOCABULARY, SEED, tables=tables)
-                with patched(patches):
-                    drawn = [prior.batch(number, 1.0) for number in range(batches)]
-                self.batches[f"emulated_{name}_"] = drawn
+                prior = SyntheticPrior(JUDGING, VOCABULARY, SEED, tables=telling(tables, told))
+                self.batches[f"emulated_{name}_"] = [prior.batch(n, 1.0) for n in range(batches)]
 
     def scores(self, model: OptFormerModel) -> dict[str, float]:
         """Negative log-likelihoods of metrics and values in nats, and shares captured."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.data.corpora.emulation.functions import EmulatedFunctions, EmulatedTable
+from optformer.data.corpora.emulation.functions import (
+    USUAL,
+    EmulatedFunctions,
+    EmulatedTable,
+    SpaceVariation,
+)
 from optformer.data.corpora.synthetic.functions import draw_functions
 from optformer.data.corpora.synthetic.histories import (
     METHODS,
@@ -80,12 +85,16 @@ class EmulatedSource:
         tasks: Ways to say what is learned; what the table itself tells when empty.
         models: Ways to say what is tuned; what the table itself tells when empty.
         weight: How often it is drawn, relative to the other tables.
+        variation: How its spaces are written.
+        metadata_share: Share of the entries of a space's metadata that are told.
     """
 
     functions: EmulatedTable
     tasks: Sequence[str]
     models: Sequence[str]
     weight: float = 1.0
+    variation: SpaceVariation = USUAL
+    metadata_share: float = METADATA_SHARE
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,8 @@ class SyntheticPrior:
         device: Where functions and histories are drawn.
         tables: Tables that emulated batches come from.
         policy: How the policy learns from the histories.
+        probes: Draws the points of metric queries, as `draw_probes` does.
+        scale: Draws the scale of a batch's objectives, as `draw_scale` does.
 
     Raises:
         ConfigError: A method is unknown, or there are no tables to emulate.
@@ -121,6 +132,8 @@ class SyntheticPrior:
         device: torch.device | str = "cpu",
         tables: Sequence[EmulatedSource] = (),
         policy: PolicyConfig | None = None,
+        probes: Callable[..., SyntheticHistory] = draw_probes,
+        scale: Callable[..., ObjectiveScale] = draw_scale,
     ):
         unknown = sorted(config.methods.keys() - METHODS.keys())
         if unknown:
@@ -131,6 +144,7 @@ class SyntheticPrior:
         self.device = torch.device(device)
         self.tables = tables
         self.policy = policy or PolicyConfig()
+        self.probes, self.scale = probes, scale
         self.words = _plain_words(vocabulary)
 
     def batch(self, step: int, emulated: float | None = None) -> StudyBatch:
@@ -159,7 +173,7 @@ class SyntheticPrior:
             drawn = self._draw_synthetic(count, rng, generator)
         names = sorted(_pick(config.methods, rng) for _ in range(count))
         tried = _histories(drawn.functions, names, length, generator)
-        probes = draw_probes(drawn.functions, tried, prefix, config.probes, generator)
+        probes = self.probes(drawn.functions, tried, prefix, config.probes, generator)
         optima = None
         if config.optimum and rng.random() < config.optimum:
             parameters = drawn.functions.spaces.choices.shape[1]
@@ -167,7 +181,7 @@ class SyntheticPrior:
             names = [OPTIMUM] * count
         spare = None
         if prefix and rng.random() < config.mining:
-            spare = draw_probes(drawn.functions, tried, prefix, config.spare, generator)
+            spare = self.probes(drawn.functions, tried, prefix, config.spare, generator)
         return self._assemble(drawn, names, tried, probes, spare, optima, prefix, rng, generator)
 
     def _draw_synthetic(
@@ -200,7 +214,7 @@ class SyntheticPrior:
         gain = tried.gain.flatten(0, 1)  # (B, T)
         kinds = torch.where(gain.isnan(), int(MetricKind.FAILED), int(MetricKind.VALUE))
         kinds = draw_pending(kinds, prefix, rng, generator)
-        scale = draw_scale(gain, kinds, prefix, generator)
+        scale = self.scale(gain, kinds, prefix, generator)
         position = draw_positions(prefix, length, probes.values.shape[2], rng)
         queried_gain = torch.cat([probes.gain, tried.gain[:, :, prefix:]], 2).flatten(0, 1)
         queried_values = torch.cat([probes.values, tried.values[:, :, prefix:]], 2)
@@ -315,7 +329,9 @@ def _draw_emulated(
     """Functions on the table's whole space or on a part of it."""
     whole = len(table.functions.space)
     parameters = whole if rng.random() < WHOLE_SHARE else int(rng.integers(1, whole + 1))
-    drawn, metrics, goals, metadata = table.functions.draw(count, parameters, functions, rng)
+    drawn, metrics, goals, metadata = table.functions.draw(
+        count, parameters, functions, rng, table.variation
+    )
     return _Drawn(
         functions=drawn,
         metrics=[str(rng.choice(_SYNONYMS.get(metric, (metric,)))) for metric in metrics],
@@ -330,7 +346,7 @@ def _described(
     """What an engineer may tell: sometimes all, often a part."""
     ways = {"task": table.tasks, "model": table.models}
     entries = {**about, **{key: str(rng.choice(texts)) for key, texts in ways.items() if texts}}
-    return {key: text for key, text in entries.items() if rng.random() < METADATA_SHARE}
+    return {key: text for key, text in entries.items() if rng.random() < table.metadata_share}
 
 
 def _filler(words: Sequence[str], rng: np.random.Generator) -> dict[str, str]:

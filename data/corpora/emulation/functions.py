@@ -19,14 +19,31 @@ from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal
 
 MAX_LEVELS = 200  # integers with more levels count as continuous
-UNNAMED = 0.3  # share of the spaces whose parameters get neutral names and maybe mirrored axes
-UNDESCRIBED = 0.5  # share of the other spaces whose parameters lose their descriptions
-RERANGED = 0.5  # share of the spaces half of whose numbers are searched on a part of their range
-LISTED = 0.25  # share of the spaces whose numbers become lists of values
 ONE_DATA_SET = 0.3  # share of the spaces whose functions are all nearest to one data set
 TRIED = 3  # evaluated points of which the best gives the values of what is not searched
 BLENDED = 0.6  # share of the functions between two data sets
 NOISY = 0.35  # share of the functions with noise
+
+
+@dataclass(frozen=True)
+class SpaceVariation:
+    """In how many ways the spaces of a table are written, as shares of the spaces.
+
+    Attributes:
+        unnamed: Parameters get neutral names, and half of the numeric axes are mirrored.
+        undescribed: Parameters that keep their names lose their descriptions.
+        reranged: Half of the numbers are searched on a part of their range.
+        listed: Numbers become lists of values.
+    """
+
+    unnamed: float = 0.3
+    undescribed: float = 0.5
+    reranged: float = 0.5
+    listed: float = 0.25
+
+
+USUAL = SpaceVariation()
+"""The variation of training."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +131,12 @@ class EmulatedTable:
         self.parents = {parent for parent in self.whole.parent[0].tolist() if parent >= 0}
 
     def draw(
-        self, count: int, parameters: int, functions: int, rng: np.random.Generator
+        self,
+        count: int,
+        parameters: int,
+        functions: int,
+        rng: np.random.Generator,
+        variation: SpaceVariation = USUAL,
     ) -> tuple[EmulatedFunctions, list[str], list[Goal], list[dict[str, str]]]:
         """Draw functions on random sub-spaces; the other parameters keep an evaluated point.
 
@@ -123,12 +145,13 @@ class EmulatedTable:
             parameters: Parameters of each, P.
             functions: Functions F on each.
             rng: Source of randomness.
+            variation: How the spaces differ from the table's.
 
         Returns:
             The functions, and each space's metric, goal and metadata; the metadata tell the data
             set only where all functions of the space belong to it.
         """
-        parts = [self._sub_space(parameters, rng) for _ in range(count)]
+        parts = [self._sub_space(parameters, rng, variation) for _ in range(count)]
         names = list(self.goals)
         shares = self.measured.sum(0) / self.measured.sum()
         metric = rng.choice(len(names), size=count, p=shares)
@@ -176,7 +199,9 @@ class EmulatedTable:
             if whole or all(other.get(key) == text for other in self.texts)
         }
 
-    def _sub_space(self, parameters: int, rng: np.random.Generator) -> _SubSpace:
+    def _sub_space(
+        self, parameters: int, rng: np.random.Generator, variation: SpaceVariation
+    ) -> _SubSpace:
         while True:
             rows = rng.integers(len(self.points), size=TRIED)
             base = self.points[int(rows[self.ranks[rows].argmax()])]
@@ -194,7 +219,7 @@ class EmulatedTable:
                 if 0 <= missing <= len(others):
                     searched.update(rng.permutation(others)[:missing].tolist())
                     columns = self._in_order(rng.permutation(sorted(searched)).tolist())
-                    return self._described(columns, base, rng)
+                    return self._described(columns, base, rng, variation)
 
     def _can_be_active(self, column: int, searched: set[int], base: Tensor) -> bool:
         """Whether a parameter takes part, given its parent is searched or keeps its value."""
@@ -214,11 +239,17 @@ class EmulatedTable:
                 ordered.append(column)
         return ordered
 
-    def _described(self, columns: list[int], base: Tensor, rng: np.random.Generator) -> _SubSpace:
-        unnamed = rng.random() < UNNAMED
-        bare = unnamed or rng.random() < UNDESCRIBED
-        reranged = 0.5 * (rng.random() < RERANGED)
-        listed = rng.random() < LISTED
+    def _described(
+        self,
+        columns: list[int],
+        base: Tensor,
+        rng: np.random.Generator,
+        variation: SpaceVariation,
+    ) -> _SubSpace:
+        unnamed = rng.random() < variation.unnamed
+        bare = unnamed or rng.random() < variation.undescribed
+        reranged = 0.5 * (rng.random() < variation.reranged)
+        listed = rng.random() < variation.listed
         originals = [self.space.names[column] for column in columns]
         renamed = {name: f"x{i}" if unnamed else name for i, name in enumerate(originals)}
         described: dict[str, Parameter] = {}

@@ -117,22 +117,23 @@ def search_with_replicas(
     trainings: int,
     seed: int,
     report: Callable[[Trial], None] = lambda trial: None,
+    size: int = ROUND,
 ) -> list[Trial]:
     """Search with replicas of the recurrent controller and a parameter server.
 
-    `replicas` is their number R, from 1 to the strings of a round; the other arguments, the result
-    and the other errors are those of `search_rules`.
+    `replicas` is their number R, from 1 to `size`, the strings of a round of all replicas; the
+    other arguments, the result and the other errors are those of `search_rules`.
 
     Raises:
         ConfigError: `replicas` is out of range.
     """
-    if not 1 <= replicas <= ROUND:
-        raise ConfigError(f"replicas must be from 1 to {ROUND}, got {replicas}")
+    if not 1 <= replicas <= size:
+        raise ConfigError(f"replicas must be from 1 to {size}, got {replicas}")
     generator = torch.Generator().manual_seed(seed)
     controller = Controller(grammar, generator)
     server = ParameterServer(controller, policy.learning_rate)
     team = [Replica(server, copy.deepcopy(controller), grammar, policy) for _ in range(replicas)]
-    batches = rounds(trainings, ROUND // replicas)
+    batches = rounds(trainings, size // replicas)
     history: list[Trial] = []
     for turn in range(len(batches) + replicas):
         replica = team[turn % replicas]

@@ -20,7 +20,7 @@ from optformer.data.corpora.emulation.emulator import (
     load_emulator,
     save_emulator,
 )
-from optformer.data.corpora.emulation.functions import EmulatedTable
+from optformer.data.corpora.emulation.functions import EmulatedTable, SpaceVariation
 from optformer.data.corpora.emulation.tables import EvaluationTable, load_table
 from optformer.data.studies.errors import DatasetError
 from optformer.data.studies.parameters import Categorical, Float
@@ -222,3 +222,16 @@ def test_fit_emulator__metrics_of_different_data_sets__each_is_learned(
     assert dict(zip(metrics, goals, strict=True)) == {"auc": "maximize", "error": "minimize"}
     values = functions.spaces.legal(torch.rand(20, 3, 50, 2, generator=torch.Generator()))
     assert (functions.expected(values).std(-1) > 0).all()  # knots of the metric that was measured
+
+
+def test_draw__no_variation__the_spaces_are_parts_of_the_table_s(
+    table: EvaluationTable, emulator: Emulator
+) -> None:
+    plain = SpaceVariation(unnamed=0.0, undescribed=0.0, reranged=0.0, listed=0.0)
+    functions, *_ = EmulatedTable(table, emulator).draw(20, 3, 1, np.random.default_rng(7), plain)
+
+    assert (functions.start == 0).all()
+    assert (functions.span == 1).all()
+    for space in functions.spaces.described:
+        for name, parameter in space.items():
+            assert replace(parameter, when=None) == replace(table.space[name], when=None)
