@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from optformer.data.studies.errors import CheckpointError, ConfigError, DatasetError
-from optformer.data.studies.study_files import SUFFIX, RecordedStudy, read_studies, write_studies
+from optformer.data.studies.recorded_study import RecordedStudy
+from optformer.data.studies.study_files import SUFFIX, read_studies, write_studies
 from optformer.data.studies.trials import TrialStatus
 from optformer.data.studies.yaml_json import to_yaml
 from optformer.model.checkpoint import SHIPPED, Checkpoint, load_checkpoint
@@ -205,7 +206,7 @@ def _settled(study: RecordedStudy) -> RecordedStudy:
         for trial in study.trials
         if trial.status is not TrialStatus.PENDING and not trial.interrupted
     ]
-    return RecordedStudy(study.name, study.config, tuple(trials))
+    return replace(study, trials=tuple(trials))
 
 
 def _config(checkpoint: Checkpoint, steps: int, seed: int) -> TrainingConfig:

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import DatasetError, OptFormerError
+from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 
 SUFFIX = ".studies.jsonl"
 """How the names of such files end."""
-
-
-@dataclass(frozen=True)
-class RecordedStudy:
-    """A study that was run.
-
-    Attributes:
-        name: What it is called where it was run.
-        config: Space, metric, goal and metadata.
-        trials: In their order.
-    """
-
-    name: str
-    config: StudyConfig
-    trials: tuple[Trial, ...]
 
 
 def write_studies(path: Path, studies: Iterable[RecordedStudy]) -> None:
@@ -63,8 +48,10 @@ def read_studies(path: Path) -> Iterator[RecordedStudy]:
 
 
 def _described(study: RecordedStudy) -> dict[str, Any]:
+    origin = {"source": study.source, "task": study.task, "method": study.method}
     return {
         "name": study.name,
+        **{field: known for field, known in origin.items() if known},
         "config": study.config.to_dict(),
         "trials": [
             {
@@ -73,6 +60,7 @@ def _described(study: RecordedStudy) -> dict[str, Any]:
                 "status": trial.status.value,
                 "value": trial.value,
                 "reason": trial.reason,
+                **({"metrics": dict(trial.metrics)} if trial.metrics else {}),
             }
             for trial in study.trials
         ],
@@ -88,8 +76,12 @@ def _read(described: dict[str, Any]) -> RecordedStudy:
             status=TrialStatus(entry["status"]),
             value=entry["value"],
             reason=entry["reason"],
+            metrics=entry.get("metrics", {}),
             study=described["name"],
         )
         for entry in described["trials"]
     )
-    return RecordedStudy(described["name"], config, trials)
+    origin = {
+        field: described[field] for field in ("source", "task", "method") if field in described
+    }
+    return RecordedStudy(described["name"], config, trials, **origin)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from optformer.data.studies.errors import DatasetError
+from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.trials import Trial
 from optformer.serving.benchmarks import results, suites
-from optformer.training.evaluation.predictions.histories import RealHistory
 
 
-def draw_runs(out: Path, count: int, rng: np.random.Generator) -> list[RealHistory]:
+def draw_runs(out: Path, count: int, rng: np.random.Generator) -> list[RecordedStudy]:
     """Draw runs from a folder that `optformer benchmark` wrote.
 
     Args:
@@ -43,5 +43,7 @@ def draw_runs(out: Path, count: int, rng: np.random.Generator) -> list[RealHisto
                 if row.value is None
                 else trial.finish(row.value)
             )
-        histories.append(RealHistory(out.name, f"{key.suite}/{key.task}", config, tuple(trials)))
+        task = f"{key.suite}/{key.task}"
+        name = f"{task}/{key.method}/{key.seed}"
+        histories.append(RecordedStudy(name, config, tuple(trials), out.name, task, key.method))
     return histories

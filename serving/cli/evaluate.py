@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from optformer.serving.cli import console
 
 if TYPE_CHECKING:
+    from optformer.data.studies.recorded_study import RecordedStudy
     from optformer.model.checkpoint import Checkpoint
 
 _Tables = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -166,7 +167,7 @@ def _histories(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
 
     from optformer.serving.benchmarks.histories import draw_runs
     from optformer.serving.benchmarks.report.predictions import prediction_rows, write_predictions
-    from optformer.training.evaluation.predictions.histories import RealHistory, load_histories
+    from optformer.training.evaluation.predictions.histories import load_histories
     from optformer.training.evaluation.predictions.predictors import (
         CheckpointPredictor,
         GaussianProcessPredictor,
@@ -178,7 +179,7 @@ def _histories(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
         "optformer": CheckpointPredictor(checkpoint),
         "gp": GaussianProcessPredictor(),
     }
-    histories: list[RealHistory] = []
+    histories: list[RecordedStudy] = []
     for path in args.histories:
         rng = np.random.default_rng(args.seed)
         histories += (

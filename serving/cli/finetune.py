@@ -10,7 +10,7 @@ from optformer.serving.cli import console
 from optformer.serving.cli.run_options import add_run_options, check_run_options
 
 if TYPE_CHECKING:
-    from optformer.data.studies.study_files import RecordedStudy
+    from optformer.data.studies.recorded_study import RecordedStudy
     from optformer.training.finetune import Finetuning
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from optformer.data.objectives.logged import LoggedStudies
 from optformer.data.studies.errors import ConfigError, StudyError
+from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.study_config import Goal
-from optformer.data.studies.study_files import SUFFIX, RecordedStudy, read_studies
+from optformer.data.studies.study_files import SUFFIX, read_studies
 from optformer.serving.study import optuna_access
 from optformer.serving.study.storage import open_store
 

@@ -12,9 +12,10 @@ import torch
 
 from optformer.data.studies.errors import CheckpointError, ConfigError, DatasetError
 from optformer.data.studies.parameters import Float, Int
+from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
-from optformer.data.studies.study_files import RecordedStudy, read_studies
+from optformer.data.studies.study_files import read_studies
 from optformer.data.studies.trials import INTERRUPTED, Trial
 from optformer.model.checkpoint import Checkpoint, save_checkpoint
 from optformer.model.config import ModelConfig

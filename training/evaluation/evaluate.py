@@ -36,7 +36,7 @@ _TARGETS = 32
 
 
 @dataclass(frozen=True)
-class PredictionScore:
+class GPSampleScore:
     """Mean negative log-likelihood of the targets' bins, in nats.
 
     Attributes:
@@ -80,7 +80,7 @@ def prediction_scores(
     dimensions: Sequence[int] = DIMENSIONS,
     studies: int = 96,
     seed: int = 2024,
-) -> list[PredictionScore]:
+) -> list[GPSampleScore]:
     """Score predictions on fixed Gaussian-process samples, contexts of 24, 36 and 48 trials.
 
     Args:
@@ -159,14 +159,14 @@ class PredictionTask:
     marginal: Tensor
     gp: Tensor
 
-    def score(self, checkpoint: Checkpoint) -> PredictionScore:
+    def score(self, checkpoint: Checkpoint) -> GPSampleScore:
         """Score a checkpoint's predictions."""
         ours = torch.cat([_model(checkpoint, samples) for samples in self.samples])
         known = float((self.marginal - self.gp).mean())
         share = float((self.marginal - ours).mean()) / known
         # Of a ratio of means, by linearisation.
         spread = (self.marginal - ours) - share * (self.marginal - self.gp)
-        return PredictionScore(
+        return GPSampleScore(
             contexts=self.kind,
             dimensions=self.dimensions,
             marginal=float(self.marginal.mean()),

@@ -133,8 +133,8 @@ def _generated(path: Path) -> Iterator[_Study]:
             "goals: {accuracy: maximize}"
         )
     for history in training_histories(path):
-        told = history.key.method.replace("-", " ")
-        yield _encode(f"{path}, study {history.key.name}", history.config, history.trials, told)
+        named = history.method.replace("-", " ") if history.method else None
+        yield _encode(f"{path}, study {history.name}", history.config, history.trials, named)
 
 
 def _own_tables(path: Path, source: HistoriesConfig) -> Iterator[_Study]:

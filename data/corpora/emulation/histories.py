@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from optformer.data.corpora.emulation.tables import EvaluationTable
-from optformer.data.corpora.generation import History, load_histories
+from optformer.data.corpora.generation import load_histories
 from optformer.data.corpora.generation.sources import suite_of
 from optformer.data.objectives.logged import Array, encode_point
 from optformer.data.studies.errors import DatasetError
+from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.study_config import Goal, StudyConfig
 
 DATASET_KEYS = ("dataset", "dataset size")
@@ -60,7 +61,7 @@ def load_history_tables(path: str | Path) -> dict[str, EvaluationTable]:
         rows = datasets.setdefault(data, _Rows(config))
         if (rows.config.metric, rows.config.goal) != (config.metric, config.goal):
             raise DatasetError(
-                f"{path}: study {history.key.name} measures {config.metric_name!r}, others of its "
+                f"{path}: study {history.name} measures {config.metric_name!r}, others of its "
                 f"data set {rows.config.metric_name!r}"
             )
         _add(rows, history)
@@ -78,7 +79,7 @@ def load_history_tables(path: str | Path) -> dict[str, EvaluationTable]:
     return tables
 
 
-def training_histories(folder: Path) -> Iterator[History]:
+def training_histories(folder: Path) -> Iterator[RecordedStudy]:
     """Histories of a folder that `optformer generate` wrote, or of those in it.
 
     Raises:
@@ -87,9 +88,9 @@ def training_histories(folder: Path) -> Iterator[History]:
     parts = sorted(manifest.parent for manifest in folder.glob("*/manifest.json"))
     for part in parts or [folder]:
         for history in load_histories(part):
-            if suite_of(history.key.objective) == "dev":
+            if suite_of(history.task) == "dev":
                 raise DatasetError(
-                    f"{part} holds {history.key.name}, which is reserved for evaluation; train on "
+                    f"{part} holds {history.name}, which is reserved for evaluation; train on "
                     "histories that were generated without --allow-reserved"
                 )
             yield history
@@ -100,7 +101,7 @@ def dataset_name(config: StudyConfig) -> str:
     return "; ".join(config.metadata.get(key, "") for key in DATASET_KEYS)
 
 
-def _add(rows: _Rows, history: History) -> None:
+def _add(rows: _Rows, history: RecordedStudy) -> None:
     space, sign = history.config.space, history.config.sign
     for trial in history.trials:
         if trial.value is None:

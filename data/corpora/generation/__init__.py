@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 from optformer.data.corpora.generation.generate import GenerationConfig, GenerationSummary, generate
-from optformer.data.corpora.generation.reading import History, load_histories
+from optformer.data.corpora.generation.reading import load_histories
 
 __all__ = [
     "GenerationConfig",
     "GenerationSummary",
-    "History",
     "generate",
     "load_histories",
 ]

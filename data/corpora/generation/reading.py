@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
 from optformer.data.corpora.generation.shards import check_shard, find_shards, read_manifest
-from optformer.data.corpora.generation.studies import StudyKey
 from optformer.data.studies.errors import DatasetError
+from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 
 
-@dataclass(frozen=True)
-class History:
-    """A study with everything that was tried.
-
-    Attributes:
-        key: Objective, method and seed.
-        config: Space, metric, goal and metadata.
-        trials: In the order of their numbers; `metrics["seconds"]` is the time of an evaluation.
-    """
-
-    key: StudyKey
-    config: StudyConfig
-    trials: tuple[Trial, ...]
-
-
-def load_histories(path: str | Path) -> Iterator[History]:
+def load_histories(path: str | Path) -> Iterator[RecordedStudy]:
     """Read the histories of a folder, one study at a time, through `datasets`.
+
+    The task of a study is its objective; `trial.metrics["seconds"]` is the time of an evaluation.
 
     Args:
         path: A folder that `generate` wrote, maybe unfinished.
@@ -55,10 +41,10 @@ def load_histories(path: str | Path) -> Iterator[History]:
         )
     for shard in shards:
         check_shard(shard)
-    return _histories(shards)
+    return _histories(shards, source=out.name)
 
 
-def _histories(shards: list[Path]) -> Iterator[History]:
+def _histories(shards: list[Path], source: str) -> Iterator[RecordedStudy]:
     from datasets import load_dataset
 
     files = [str(shard) for shard in shards]
@@ -85,4 +71,6 @@ def _histories(shards: list[Path]) -> Iterator[History]:
             )
             for entry in entries
         )
-        yield History(StudyKey(first["objective"], first["method"], first["seed"]), config, trials)
+        yield RecordedStudy(
+            first["study"], config, trials, source, first["objective"], first["method"]
+        )

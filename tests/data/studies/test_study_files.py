@@ -6,9 +6,10 @@ import pytest
 
 from optformer.data.studies.errors import DatasetError
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
+from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig, Weighted
-from optformer.data.studies.study_files import RecordedStudy, read_studies, write_studies
+from optformer.data.studies.study_files import read_studies, write_studies
 from optformer.data.studies.trials import Trial
 
 SPACE = SearchSpace(

@@ -15,10 +15,11 @@ from optformer.data.corpora.generation import shards
 from optformer.data.corpora.generation.studies import StudyKey
 from optformer.data.studies.errors import ConfigError, DatasetError
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Value
+from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.space_files import save_space
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
-from optformer.data.studies.study_files import RecordedStudy, write_studies
+from optformer.data.studies.study_files import write_studies
 from optformer.data.studies.trials import Trial
 from optformer.tokenization.history import MetricKind, ValueKind, decode_point
 from optformer.tokenization.metadata import metadata_from_text

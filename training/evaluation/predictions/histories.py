@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from optformer.data.studies.errors import ConfigError, DatasetError
 from optformer.data.studies.parameters import Float, Value
+from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.space_files import load_space
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig
@@ -29,23 +29,6 @@ STEP = "step"
 _DATASET = "dataset"
 
 
-@dataclass(frozen=True)
-class RealHistory:
-    """One study that was really run.
-
-    Attributes:
-        source: Name of the file or folder it is from.
-        task: What was tuned; histories of one task are not independent.
-        config: The study.
-        trials: Its trials in order, completed and failed ones.
-    """
-
-    source: str
-    task: str
-    config: StudyConfig
-    trials: tuple[Trial, ...]
-
-
 def load_histories(
     path: Path,
     count: int,
@@ -53,7 +36,7 @@ def load_histories(
     *,
     metric: str | None = None,
     goal: Goal | None = None,
-) -> list[RealHistory]:
+) -> list[RecordedStudy]:
     """Draw histories from a table.
 
     A table has one row a trial: a column for each parameter (empty where a condition is off),
@@ -79,7 +62,7 @@ def load_histories(
 
 def _from_table(
     path: Path, count: int, rng: np.random.Generator, metric: str, goal: Goal
-) -> list[RealHistory]:
+) -> list[RecordedStudy]:
     space = load_space(path.with_suffix(".space.yaml"))
     frame = _read(path)
     missing = [name for name in (*space.names, METRIC + metric, STEP) if name not in frame]
@@ -115,7 +98,7 @@ def _history(
     space: SearchSpace,
     metric: str,
     goal: Goal,
-) -> RealHistory:
+) -> RecordedStudy:
     named = dict(zip(study, map(str, key), strict=True))
     task = named.get(_DATASET, path.stem)
     config = StudyConfig(
@@ -128,7 +111,7 @@ def _history(
         _trial(number, _point(path, space, row), float(row[METRIC + metric]))
         for number, row in enumerate(rows.sort_values(STEP).to_dict("records"))
     ]
-    return RealHistory(path.stem, task, config, tuple(trials))
+    return RecordedStudy("/".join(named.values()), config, tuple(trials), path.stem, task)
 
 
 def _point(path: Path, space: SearchSpace, row: Mapping[Hashable, Any]) -> dict[str, Value]:

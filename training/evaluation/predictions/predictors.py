@@ -33,14 +33,14 @@ from optformer.training.mixtures.queries import gain_bins
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked after a prefix of a history.
+class PredictionQuery:
+    """Points whose values are predicted from a prefix of a history.
 
     Attributes:
         config: The study.
-        prefix: The trials that are known, at least one with a value.
-        points: N points whose values are asked.
-        values: The values they turned out to have, in the metric's units and sign, (N,).
+        prefix: The known trials, at least one with a value.
+        points: N points.
+        values: Their measured values, in the metric's units and sign, (N,).
     """
 
     config: StudyConfig
@@ -66,7 +66,7 @@ class Answer:
 
     Attributes:
         below: Predicted probability of all bins below the observed one, (N,).
-        inside: Of the observed bin, (N,).
+        inside: Predicted probability of the observed bin, (N,).
         centre: What orders the points from bad to good: the mean, on any increasing scale, (N,).
     """
 
@@ -78,26 +78,26 @@ class Answer:
 class Predictor(Protocol):
     """Predicts the values of points from a prefix of their history."""
 
-    def __call__(self, question: Question) -> Answer:
-        """Answer one question."""
+    def __call__(self, query: PredictionQuery) -> Answer:
+        """Answer one query."""
 
 
 class CheckpointPredictor:
-    """The model as the planner asks it; values are predicted given that the trial does not fail."""
+    """The model as the planner uses it; values are predicted given that the trial does not fail."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
 
     @torch.no_grad()
-    def __call__(self, question: Question) -> Answer:
+    def __call__(self, query: PredictionQuery) -> Answer:
         """See `Predictor`."""
-        space = SpaceTransform(question.config.space, {})
-        study = StudyEncoder(self._checkpoint, question.config, ALGORITHM).encode(question.prefix)
-        logits = study.metric_logits(space.points(space.encode(question.points)))
-        chances = logits[:, :-1].double().softmax(-1)  # (N, Q)
-        inside = chances.gather(-1, question.bins[:, None])
-        below = chances.cumsum(-1).gather(-1, question.bins[:, None]) - inside
-        centre = chances @ bin_centres(chances.shape[-1], chances).double()
+        space = SpaceTransform(query.config.space, {})
+        study = StudyEncoder(self._checkpoint, query.config, ALGORITHM).encode(query.prefix)
+        logits = study.metric_logits(space.points(space.encode(query.points)))
+        probability = logits[:, :-1].double().softmax(-1)  # (N, Q)
+        inside = probability.gather(-1, query.bins[:, None])
+        below = probability.cumsum(-1).gather(-1, query.bins[:, None]) - inside
+        centre = probability @ bin_centres(probability.shape[-1], probability).double()
         return Answer(below[:, 0].numpy(), inside[:, 0].numpy(), centre.numpy())
 
 
@@ -118,15 +118,15 @@ class GaussianProcessPredictor:
                 'install it with: pip install "optformer[benchmark]"'
             )
 
-    def __call__(self, question: Question) -> Answer:
+    def __call__(self, query: PredictionQuery) -> Answer:
         """See `Predictor`."""
         from botorch.fit import fit_gpytorch_mll
         from botorch.models import SingleTaskGP
         from gpytorch.mlls import ExactMarginalLogLikelihood
 
-        config = question.config
+        config = query.config
         space = SpaceTransform(config.space, {})
-        known = [trial for trial in question.prefix if trial.value is not None]
+        known = [trial for trial in query.prefix if trial.value is not None]
         gains = [config.sign * trial.value for trial in known if trial.value is not None]
         inputs = _one_hot(space, [trial.params for trial in known])
         with warnings.catch_warnings():
@@ -134,9 +134,9 @@ class GaussianProcessPredictor:
             process = SingleTaskGP(inputs, torch.tensor(gains, dtype=torch.float64)[:, None])
             fit_gpytorch_mll(ExactMarginalLogLikelihood(process.likelihood, process))
             with torch.no_grad():
-                found = process.posterior(_one_hot(space, question.points), observation_noise=True)
+                found = process.posterior(_one_hot(space, query.points), observation_noise=True)
                 mean, deviation = found.mean[:, 0], found.variance[:, 0].sqrt()
-        below, inside = binned_normal(question.scale, mean, deviation, question.bins)
+        below, inside = binned_normal(query.scale, mean, deviation, query.bins)
         return Answer(below.numpy(), inside.numpy(), mean.numpy())
 
 

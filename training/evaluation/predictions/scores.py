@@ -14,18 +14,18 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from optformer.data.studies.errors import ConfigError, StudyError
+from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.training.evaluation.bootstrap import Array, Estimate, mean
-from optformer.training.evaluation.predictions.histories import RealHistory
-from optformer.training.evaluation.predictions.predictors import Predictor, Question
+from optformer.training.evaluation.predictions.predictors import PredictionQuery, Predictor
 
 PREFIXES = (10, 20, 40)
 """Numbers of known trials."""
 
 TARGETS = 16
-"""Most trials after a prefix that are asked."""
+"""Most trials after a prefix that are predicted."""
 
 MIN_TARGETS = 5
-"""Fewer are not asked: they have no rank correlation to speak of."""
+"""Fewer are not predicted: they have no rank correlation to speak of."""
 
 MIN_KNOWN = 3
 """Measured trials that a prefix needs."""
@@ -43,16 +43,16 @@ class PredictionScore:
         known: Trials of each prefix.
         predictor: Who predicted.
         tasks: Different tasks among the histories.
-        targets: Trials asked.
+        targets: Trials predicted.
         nll: Negative log-likelihood of the values' bins, in nats.
-        nll_above_reference: The same, less that of the reference on the same targets.
+        nll_above_reference: `nll` less that of the reference on the same targets.
         coverage_50: Share of values inside the central 50 % interval.
-        coverage_90: Of the 90 % interval.
+        coverage_90: Share of values inside the central 90 % interval.
         calibration_error: Estimate over `LEVELS` of the distance between the level and the share of
             values below the predicted quantile of that level (Kuleshov et al. 2018).
-        rank_correlation: Spearman's, of predictions and values after one prefix; 0 when the
+        rank_correlation: Spearman's of predictions and values after one prefix; 0 when the
             predictions are all equal. Prefixes whose values are all equal do not count.
-        observed: That share at each of `LEVELS`.
+        observed: Share of values below the predicted quantile at each of `LEVELS`.
     """
 
     source: str
@@ -86,14 +86,14 @@ class _Prefix:
 
 
 def score_predictions(
-    histories: Sequence[RealHistory],
+    histories: Sequence[RecordedStudy],
     predictors: Mapping[str, Predictor],
     reference: str,
     *,
     seed: int = 0,
     progress: bool = False,
 ) -> list[PredictionScore]:
-    """Let all predictors answer the same questions.
+    """Let all predictors answer the same queries.
 
     Args:
         histories: What is predicted.
@@ -115,10 +115,10 @@ def score_predictions(
     rng = np.random.default_rng(seed)
     answers: dict[tuple[str, int, str], list[_Prefix]] = {}
     for history in tqdm(histories, unit="history", disable=not progress):
-        for known, question in _questions(history):
-            inside = rng.random(len(question.values))
+        for known, query in _queries(history):
+            inside = rng.random(len(query.values))
             for name, predictor in predictors.items():
-                found = _score(history, known, question, name, predictor, inside)
+                found = _score(history, known, query, name, predictor, inside)
                 answers.setdefault((history.source, known, name), []).append(found)
     if not answers:
         raise StudyError(
@@ -132,27 +132,31 @@ def score_predictions(
     ]
 
 
-def _questions(history: RealHistory) -> Iterator[tuple[int, Question]]:
+def _queries(history: RecordedStudy) -> Iterator[tuple[int, PredictionQuery]]:
     for known in PREFIXES:
-        prefix, asked = history.trials[:known], history.trials[known : known + TARGETS]
-        measured = [(trial.params, trial.value) for trial in asked if trial.value is not None]
+        prefix, ahead = history.trials[:known], history.trials[known : known + TARGETS]
+        measured = [(trial.params, trial.value) for trial in ahead if trial.value is not None]
+        points = [point for point, _ in measured]
         enough = sum(trial.has_value for trial in prefix) >= MIN_KNOWN
         if len(prefix) == known and enough and len(measured) >= MIN_TARGETS:
             values = np.array([value for _, value in measured], dtype=np.float64)
-            yield known, Question(history.config, prefix, [point for point, _ in measured], values)
+            yield (
+                known,
+                PredictionQuery(history.config, prefix, points, values),
+            )
 
 
 def _score(
-    history: RealHistory,
+    history: RecordedStudy,
     known: int,
-    question: Question,
+    query: PredictionQuery,
     name: str,
     predictor: Predictor,
     inside: Array,
 ) -> _Prefix:
-    answer = predictor(question)
-    place = answer.below + inside * answer.inside  # uniform when the predictions are right
-    gains = history.config.sign * question.values
+    answer = predictor(query)
+    pit = answer.below + inside * answer.inside  # uniform when the predictions are right
+    gains = history.config.sign * query.values
     correlation = np.nan
     if np.ptp(gains) > 0:
         varied = np.ptp(answer.centre) > 0
@@ -164,9 +168,9 @@ def _score(
         predictor=name,
         targets=len(gains),
         nll=float(-np.log(answer.inside).mean()),
-        coverage_50=float((np.abs(place - 0.5) <= 0.25).mean()),
-        coverage_90=float((np.abs(place - 0.5) <= 0.45).mean()),
-        observed=(place[:, None] <= LEVELS).mean(axis=0),
+        coverage_50=float((np.abs(pit - 0.5) <= 0.25).mean()),
+        coverage_90=float((np.abs(pit - 0.5) <= 0.45).mean()),
+        observed=(pit[:, None] <= LEVELS).mean(axis=0),
         rank_correlation=correlation,
     )
 

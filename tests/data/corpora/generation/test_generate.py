@@ -137,14 +137,16 @@ def test_manifest__of_a_folder__says_what_it_holds(reference: Path) -> None:
 
 def test_load_histories__of_a_folder__gives_studies_as_they_were_played(reference: Path) -> None:
     histories = list(load_histories(reference))
-    assert [history.key.name for history in histories] == [
+    assert [history.name for history in histories] == [
         f"{objective}/{method}/0"
         for objective in ("naive-bayes-iris", "splines-phase")
         for method in METHODS
     ]
     history = histories[1]
     assert history.config == sources.load_objective("naive-bayes-iris").config
-    played = [trial for trial, _ in play(history.key, 4)]
+    assert (history.task, history.method) == ("naive-bayes-iris", METHODS[1])
+    key = StudyKey("naive-bayes-iris", METHODS[1], 0)
+    played = [trial for trial, _ in play(key, 4)]
     assert [(t.number, t.params, t.value) for t in history.trials] == [
         (t.number, t.params, t.value) for t in played
     ]

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from optformer.data.studies.errors import ConfigError, DatasetError, SearchSpaceError
+from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.study_config import Goal
-from optformer.training.evaluation.predictions.histories import RealHistory, load_histories
+from optformer.training.evaluation.predictions.histories import load_histories
 
 SPACE = """\
 lr: {type: float, low: 0.001, high: 0.1, log: true}
@@ -43,7 +44,7 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "logs.parquet"
 
 
-def _load(path: Path, count: int = 9, goal: Goal | None = "maximize") -> list[RealHistory]:
+def _load(path: Path, count: int = 9, goal: Goal | None = "maximize") -> list[RecordedStudy]:
     return load_histories(path, count, np.random.default_rng(0), metric="acc", goal=goal)
 
 

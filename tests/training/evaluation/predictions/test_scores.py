@@ -11,18 +11,18 @@ from scipy.stats import norm
 
 from optformer.data.studies.errors import ConfigError, MissingExtraError, StudyError
 from optformer.data.studies.parameters import Categorical, Float
+from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
 from optformer.model.checkpoint import load_checkpoint
 from optformer.tokenization.symbols import NUM_BINS
 from optformer.training.evaluation.evaluate import binned_normal
-from optformer.training.evaluation.predictions.histories import RealHistory
 from optformer.training.evaluation.predictions.predictors import (
     Answer,
     CheckpointPredictor,
     GaussianProcessPredictor,
-    Question,
+    PredictionQuery,
 )
 from optformer.training.evaluation.predictions.scores import score_predictions
 
@@ -31,7 +31,7 @@ CONFIG = StudyConfig(
 )
 
 
-def _history(task: str, seed: int, trials: int = 60, failing: bool = False) -> RealHistory:
+def _history(task: str, seed: int, trials: int = 60, failing: bool = False) -> RecordedStudy:
     """Values that are normal whatever the point."""
     rng = np.random.default_rng(seed)
     found = []
@@ -39,7 +39,7 @@ def _history(task: str, seed: int, trials: int = 60, failing: bool = False) -> R
         trial = Trial(number, CONFIG.space.sample(rng))
         value = float(rng.normal())
         found.append(trial.fail("no") if failing else trial.finish(value))
-    return RealHistory("made up", task, CONFIG, tuple(found))
+    return RecordedStudy(f"{task} {seed}", CONFIG, tuple(found), "made up", task)
 
 
 class Truth:
@@ -49,10 +49,10 @@ class Truth:
         self.deviation = deviation
         self.rng = np.random.default_rng(1)
 
-    def __call__(self, question: Question) -> Answer:
-        mean = torch.zeros(len(question.values), dtype=torch.float64)
+    def __call__(self, query: PredictionQuery) -> Answer:
+        mean = torch.zeros(len(query.values), dtype=torch.float64)
         below, inside = binned_normal(
-            question.scale, mean, torch.full_like(mean, self.deviation), question.bins
+            query.scale, mean, torch.full_like(mean, self.deviation), query.bins
         )
         return Answer(below.numpy(), inside.numpy(), self.rng.random(len(mean)))
 
@@ -60,9 +60,9 @@ class Truth:
 class Oracle(Truth):
     """Ranks perfectly."""
 
-    def __call__(self, question: Question) -> Answer:
-        answer = super().__call__(question)
-        return Answer(answer.below, answer.inside, -question.values)  # the loss is minimized
+    def __call__(self, query: PredictionQuery) -> Answer:
+        answer = super().__call__(query)
+        return Answer(answer.below, answer.inside, -query.values)  # the loss is minimized
 
 
 def test_score_predictions__true_distribution__is_calibrated() -> None:
@@ -103,7 +103,7 @@ def test_score_predictions__nothing_to_ask__is_refused() -> None:
         score_predictions([], {"truth": Truth()}, "gp")
 
 
-def _smooth(known: int, asked: int) -> Question:
+def _smooth(known: int, asked: int) -> PredictionQuery:
     rng = np.random.default_rng(3)
     trials = []
     for number in range(known + asked):
@@ -113,13 +113,13 @@ def _smooth(known: int, asked: int) -> Question:
     trials[2] = Trial(2, trials[2].params).fail("no")
     later = trials[known:]
     values = np.array([trial.value for trial in later], dtype=np.float64)
-    return Question(CONFIG, trials[:known], [trial.params for trial in later], values)
+    return PredictionQuery(CONFIG, trials[:known], [trial.params for trial in later], values)
 
 
 def test_checkpoint_predictor__smooth_loss__orders_points_and_sums_to_one() -> None:
-    question = _smooth(30, 20)
-    answer = CheckpointPredictor(load_checkpoint(None))(question)
-    assert np.corrcoef(answer.centre, question.values)[0, 1] < -0.8  # larger is better inside
+    query = _smooth(30, 20)
+    answer = CheckpointPredictor(load_checkpoint(None))(query)
+    assert np.corrcoef(answer.centre, query.values)[0, 1] < -0.8  # larger is better inside
     assert (answer.inside > 0).all()
     assert (answer.below >= 0).all()
     assert (answer.below + answer.inside <= 1 + 1e-9).all()
@@ -128,12 +128,12 @@ def test_checkpoint_predictor__smooth_loss__orders_points_and_sums_to_one() -> N
 
 def test_gaussian_process_predictor__smooth_loss__is_nearly_exact() -> None:
     pytest.importorskip("botorch")
-    question = _smooth(20, 10)
+    query = _smooth(20, 10)
     predictor = GaussianProcessPredictor()
-    answer = predictor(question)
-    assert np.corrcoef(answer.centre, -question.values)[0, 1] > 0.99
+    answer = predictor(query)
+    assert np.corrcoef(answer.centre, -query.values)[0, 1] > 0.99
     assert -np.log(answer.inside).mean() < math.log(NUM_BINS) - 2
-    assert np.array_equal(predictor(question).inside, answer.inside)
+    assert np.array_equal(predictor(query).inside, answer.inside)
 
 
 def test_gaussian_process_predictor__botorch_missing__names_the_extra(
