@@ -594,7 +594,7 @@ def test_guide__its_example__runs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    guide = Path(__file__).parents[3] / "docs" / "transformers.md"
+    guide = Path(__file__).parents[3] / "docs" / "how-to" / "use-with-transformers.md"
     code = guide.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     monkeypatch.setattr("optformer.model.checkpoint.SHIPPED", directory)
     monkeypatch.chdir(tmp_path)
