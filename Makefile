@@ -7,7 +7,7 @@ PACKAGES := data tokenization optformer training serving
 SOURCES := $(shell find $(PACKAGES) -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format types unit wheel demo clean
+.PHONY: help install test lint format types unit wheel docs pictures demo clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,15 +36,27 @@ unit: $(VENV)/.installed  ## Run the tests but the slow ones
 wheel: $(VENV)/.wheel  ## Check that the built wheel stands on its own
 	cd $(VENV) && PYTHONPATH=wheel bin/python -P ../tests/wheel_check.py
 
+# The pages are read from the wheel, too, and nothing is fetched. A broken link ends it.
+docs: $(VENV)/.docs $(VENV)/.wheel  ## Build the pages into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "open site/index.html"
+
+pictures: $(VENV)/.installed  ## Draw the pictures of the pages again
+	$(BIN)/python -P docs/assets/pictures.py
+
 demo: $(VENV)/.installed  ## Tune a neural network on digits and write what happened to demo-output
 	$(BIN)/optformer demo --out demo-output
 
 clean:  ## Remove .venv and everything that was built
-	rm -rf $(VENV) build dist *.egg-info demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,benchmark]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	@touch $@
 
 $(VENV)/.wheel: $(VENV)/.installed $(SOURCES)

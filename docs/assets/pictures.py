@@ -2,8 +2,8 @@
 
     python -P docs/assets/pictures.py
 
-`regret.png` shows the table of all suites in docs/results/report.md. `response.png` is what the first
-tutorial draws.
+`regret.png` shows the table of all suites in docs/results/report.md. `response.png` is what the
+first tutorial draws.
 """
 
 from __future__ import annotations

@@ -23,22 +23,28 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import optformer
+from optformer.data.studies import errors
 from optformer.serving.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+LAYERS = ("data", "tokenization", "optformer", "training", "serving")
 HOOK = runpy.run_path(str(DOCS / "hooks" / "command_line.py"))
+LONG = ("benchmark.md", "generate.md", "use-with-transformers.md")  # minutes; the last in its test
 RUN = [
-    page
-    for page in PAGES
-    if page.parent.name in ("tutorials", "how-to")
-    or page in (ROOT / "README.md", DOCS / "index.md")
+    ROOT / "README.md",
+    DOCS / "index.md",
+    *sorted((DOCS / "tutorials").glob("*.md")),
+    *(page for page in sorted((DOCS / "how-to").glob("*.md")) if page.name not in LONG),
 ]
 
 _BLOCK = re.compile(
@@ -152,3 +158,71 @@ def test_options_table__a_command__has_a_row_for_each_option() -> None:
     table = HOOK["options_table"]("tune")
     assert "| `--goal maximize\\|minimize` | Required. |" in table.splitlines()
     assert table.count("\n| `--") == len(HOOK["command_parser"]("tune")._actions) - 1
+
+
+def test_errors__every_class__is_listed() -> None:
+    page = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+    raised = [
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.OptFormerError)
+    ]
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert sorted(listed) == sorted(set(raised) - {"OptFormerError"})
+
+
+def test_api__every_public_name__is_described() -> None:
+    page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
+    described = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)$", page, re.MULTILINE)}
+    assert set(optformer.__all__) - {"__version__"} <= described
+
+
+def test_configuration__every_packaged_file__is_listed() -> None:
+    page = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\S+\.yaml)` \|", page, re.MULTILINE)
+    packaged = [file.name for file in (ROOT / "training" / "configs").glob("*.yaml")]
+    assert sorted(listed) == sorted(packaged)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=title)
+def test_page__dotted_names_in_it__are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    names = re.findall(r"(?:`|^::: )(optformer(?:\.\w+)+)(?=`|$)", text, re.MULTILINE)
+    missing = [name for name in names if not exists(name)]
+    assert [name for name in missing if name != "optformer.benchmark.format"] == []  # no module
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, or something in one."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found = import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        try:
+            reduce(getattr, parts[end:], found)
+        except AttributeError:
+            return False
+        return True
+    return False
+
+
+def test_contributing__its_tree__is_the_tree() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawn = [ROOT]
+    above = [ROOT]
+    for line in page.split("## The tree")[1].split("```")[1].strip().splitlines():
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        above = [*above[: depth + 1], above[depth] / name.rstrip("/")]
+        drawn.append(above[-1])
+    assert [path for path in drawn if not path.is_dir()] == []
+    packages = {path.parent for layer in LAYERS for path in (ROOT / layer).rglob("__init__.py")}
+    assert packages - set(drawn) == set()
+
+
+def test_contributing__every_path_it_names__is_there() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:\w+/)+[\w.-]*)`", page)
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
