@@ -14,7 +14,7 @@ help:  ## Show this list
 
 install: $(VENV)/.installed  ## Make .venv with the project (editable) and its development tools
 
-test: lint types wheel unit  ## Everything that must pass before a merge
+test: lint types wheel unit docs  ## Everything that must pass before a merge
 
 lint: $(VENV)/.installed  ## Check style and formatting
 	$(BIN)/ruff check .

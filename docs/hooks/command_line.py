@@ -52,16 +52,16 @@ def _usage(action: argparse.Action) -> str:
     if action.nargs == 0:
         return f"`{flag}`"
     default = action.dest.upper().replace("_", "-")
-    names = action.metavar or ("|".join(map(str, action.choices)) if action.choices else default)
+    choices = ",".join(map(str, action.choices or ()))
+    names = action.metavar or (f"{{{choices}}}" if choices else default)
     value = " ".join(names) if isinstance(names, tuple) else str(names)
     more = " ..." if action.nargs in ("+", "*") else ""
-    return f"`{flag} {value}{more}`".replace("|", "\\|")
+    return f"`{flag} {value}{more}`"
 
 
 def _meaning(action: argparse.Action) -> str:
     text = " ".join((action.help or "").replace("%%", "%").split())
     text = text.replace("|", "\\|").replace("{", "&#123;").replace("<", "&lt;")
-    text = text[:1].upper() + text[1:]
     if action.required:
         text = f"{text}. Required." if text else "Required."
     return text
