@@ -193,7 +193,7 @@ def _loss(checkpoint: Checkpoint, study: RecordedStudy) -> float:
             break
         read = encoder.encode(study.trials[:given])
         ahead = slice(given, given + AHEAD)
-        logits = read.metric_logits(space.points(points[ahead]))
+        logits = read.predict(space.points(points[ahead])).logits
         target = metric_targets(read.scale, gain[None, ahead])
         losses.append(float(negative_log_likelihood(logits[None], target)))
     return sum(losses) / len(losses)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from optformer.model.network import OptFormerModel
 from optformer.model.tensors import PointTensors
-from optformer.planning.acquisition import acquisition
+from optformer.planning.distribution import BinnedDistribution
 from optformer.tokenization.history import MetricKind
 from optformer.training.mixtures.batch import Queries, StudyBatch
 
@@ -39,7 +39,7 @@ def mine(model: OptFormerModel, batch: StudyBatch, count: int) -> StudyBatch:
     logits = model.metric_logits(memory, cache, spare.points)  # (B, E, Q + 1)
     measured = given.metric_kinds == MetricKind.VALUE
     best = given.metric.masked_fill(~measured, 0.0).amax(-1, keepdim=True)  # (B, 1)
-    score = acquisition("ei")(logits, best[..., None], torch.Generator())
+    score = BinnedDistribution(logits).log_ei(best[..., None])
     top = score.topk(count, -1).indices  # (B, count)
 
     def taken(tensor: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from optformer.data.runtime.threads import one_torch_thread
 from optformer.data.studies.errors import ConfigError, SpaceExhaustedError, StudyError
@@ -21,14 +20,7 @@ from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.model.checkpoint import Checkpoint, load_checkpoint
-from optformer.planning.acquisition import (
-    ACQUISITIONS,
-    SCREENS,
-    acquisition,
-    failure_penalty,
-    moments,
-    thompson_sample,
-)
+from optformer.planning.acquisition import ACQUISITIONS, check_strategy
 from optformer.planning.candidates import (
     MAX_LISTED,
     Candidates,
@@ -42,24 +34,14 @@ from optformer.planning.candidates import (
     untried,
     untried_or_new,
 )
+from optformer.planning.distribution import BinnedDistribution
 from optformer.planning.prediction import Explanation, Prediction, predictions
 from optformer.planning.space_transform import SpaceTransform
-from optformer.planning.state import EARLY, PlannerState, Scored
+from optformer.planning.state import PlannerState, PredictedCandidates
 from optformer.planning.study_encoder import StudyEncoder
 
-STRATEGIES = (*ACQUISITIONS, "policy")
 ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
 BatchMode = Literal["placeholder", "mean", "sample"]
-
-LOCAL_CENTRES = 8
-POLICY_CANDIDATES = 8
-LOCAL_SCALES = (0.002, 0.1)
-PLATEAU = 8  # trials that only equal the best, after which every second one looks elsewhere
-ELSEWHERE = 64  # candidates there
-PARENTS = 5  # best trials that are mutated
-NEAREST = 3  # past trials named in an explanation
-
-_TURN = threading.Lock()  # planners take turns, because the number of threads is the process's
 
 
 class _Counts(NamedTuple):
@@ -70,8 +52,18 @@ class _Counts(NamedTuple):
     local: int
 
 
-_ALL_ASKED = _Counts(32, 64, 48)  # the model is asked about all of them
-_SCREENED, _KEPT, _KEPT_LOCAL = _Counts(64, 192, 128), 32, 24  # about the most promising ones
+# Four times as many candidates were no better on average, and take twice as long.
+_PREDICTED = _Counts(32, 64, 48)  # when the model predicts all of them
+_PRESCREENED, _KEPT, _KEPT_LOCAL = _Counts(64, 192, 128), 32, 24  # when it predicts those kept
+_POLICY_CANDIDATES = 8  # a draw costs as much as a prediction for each parameter
+_PARENTS = 5  # best trials that are mutated
+_LOCAL_CENTERS = 8  # best candidates that are mutated in the local round
+_LOCAL_SCALES = (0.002, 0.1)  # steps of these mutations, finer than those of the first round
+_PLATEAU = 8  # ties with the best at which every second trial leaves the plateau
+_ESCAPE_CANDIDATES = 64
+_NEAREST = 3  # past trials named in an explanation
+
+_TURN = threading.Lock()  # planners take turns, because the number of threads is the process's
 
 
 @dataclass(frozen=True)
@@ -92,11 +84,11 @@ class Planner:
 
     Args:
         checkpoint: The model.
-        strategy: "ei", "pi", "ucb" or "ts" rank candidates; "policy" imitates without ranking.
-        batch_mode: What the model is told of pending trials, earlier members of a batch among them:
-            its own prediction as if it were measured (its "mean" or a "sample"), which moves a
-            ranking elsewhere; or the pending "placeholder", from which only a policy learns, so
-            that a ranking keeps away by local penalization (Gonzalez et al. 2016).
+        strategy: How trials are chosen, a name of `STRATEGIES`.
+        batch_mode: What the model reads of pending trials, earlier members of a batch among them.
+            With "mean" or "sample" it reads the mean or a sample of its own prediction, as if it
+            were measured. With "placeholder" it reads that they are pending; only the policy learns
+            from that, so rankings keep away by local penalization (Gonzalez et al. 2016).
 
     Raises:
         ConfigError: The strategy or batch mode is unknown.
@@ -109,8 +101,7 @@ class Planner:
         strategy: str = "ei",
         batch_mode: BatchMode = "mean",
     ):
-        if strategy not in STRATEGIES:
-            raise ConfigError(f"unknown strategy {strategy!r}; known are {sorted(STRATEGIES)}")
+        check_strategy(strategy)
         if batch_mode not in get_args(BatchMode):
             raise ConfigError(
                 f"unknown batch mode {batch_mode!r}; known are {list(get_args(BatchMode))}"
@@ -149,19 +140,18 @@ class Planner:
             for member in range(count):
                 try:
                     if self.strategy == "policy":
-                        picked = state.ask(self._imitate(state, generator))
+                        picked = state.predict(self._imitate(state, generator))
                     elif state.history and not state.measured:
                         # Knowing no value, the model would put all of a batch in one place.
-                        place = len(history) + member
-                        picked = state.ask(
-                            space_filling(state.space, state.tried, seed, place, rng)
-                        )
-                    elif (ties := state.ties) and rng.random() < ties / (ties + PLATEAU):
+                        index = len(history) + member
+                        filling = space_filling(state.space, state.tried, seed, index, rng)
+                        picked = state.predict(filling)
+                    elif (ties := state.ties) and rng.random() < ties / (ties + _PLATEAU):
                         picked = self._escape_plateau(state, rng, generator)
                     else:
                         if pool is None:
                             pool = self._pool(state, rng, generator)
-                        picked = self._ranked(state, pool, rng, generator)
+                        picked = self._rank(state, pool, rng, generator)
                 except SpaceExhaustedError:
                     if not chosen:
                         raise
@@ -171,7 +161,7 @@ class Planner:
                     ) from None
                 chosen.append(_explain(state, picked, len(history)))
                 if member + 1 < count:
-                    state = state.with_pending(picked, self._assumed(picked.logits, generator))
+                    state = state.with_pending(picked, self._assume(picked.prediction, generator))
         return chosen
 
     def predict(
@@ -198,11 +188,11 @@ class Planner:
         values = space.encode([config.space.validate(point) for point in points])
         with _TURN, one_torch_thread(), torch.inference_mode():
             study = self._encoder(config).encode(history)
-            logits = study.metric_logits(space.points(values))
-            return predictions(logits, study.scale, study.best, config.sign)
+            predicted = study.predict(space.points(values))
+            return predictions(predicted, study.scale, study.best, config.sign)
 
     def _encoder(self, config: StudyConfig) -> StudyEncoder:
-        """The study's encoder, that of the last call when it is the same study."""
+        """The encoder of a study; that of the last call when it is the same study."""
         if self._last_encoder is None or self._last_encoder.config is not config:
             self._last_encoder = StudyEncoder(self.checkpoint, config, ALGORITHM)
         return self._last_encoder
@@ -214,7 +204,7 @@ class Planner:
         fixed: Mapping[str, Value],
         generator: torch.Generator,
     ) -> PlannerState:
-        """The study, with its pending trials told the way of the batch mode."""
+        """The state of a study: settled trials are encoded, pending ones follow the batch mode."""
         space = SpaceTransform(config.space, fixed)
         settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
         pending = [trial.params for trial in history if trial.status is TrialStatus.PENDING]
@@ -223,8 +213,8 @@ class Planner:
         tried = space.encode([trial.params for trial in settled])
         state = PlannerState(encoder, tuple(settled), space, tried, study, study)
         for values in space.encode(pending):
-            asked = state.ask(Candidates(values[None], np.array(["pending"])))
-            state = state.with_pending(asked, self._assumed(asked.logits, generator))
+            predicted = state.predict(Candidates(values[None], np.array(["pending"])))
+            state = state.with_pending(predicted, self._assume(predicted.prediction, generator))
         return state
 
     def _imitate(self, state: PlannerState, generator: torch.Generator) -> Candidates:
@@ -241,79 +231,68 @@ class Planner:
     def _pool(
         self, state: PlannerState, rng: np.random.Generator, generator: torch.Generator
     ) -> Candidates:
-        """The first round's candidates, shared by all members of a batch."""
+        """Candidates of the first round, shared by all members of a batch."""
         space = state.space
         if _listed(space):
             return all_untried(space, state.tried)
-        measured = [i for i, trial in enumerate(state.history) if trial.has_value]
-        values = [state.encoder.config.sign * (state.history[i].value or 0.0) for i in measured]
-        best = np.argsort(-np.array(values), kind="stable")[:PARENTS]
-        parents = space.project(state.tried[measured][best])
-        counts = _SCREENED if _screens(state) else _ALL_ASKED
+        parents = state.best_points(_PARENTS)
+        counts = _PRESCREENED if _prescreens(state) else _PREDICTED
         parts = [from_space(space, counts.space, rng)]
         parts.append(near(space, parents, counts.mutations if len(parents) else 0, rng))
-        if len(state.history) < EARLY:
-            parts.append(from_policy(state.policy, space, POLICY_CANDIDATES, generator))
+        if state.early:
+            parts.append(from_policy(state.policy, space, _POLICY_CANDIDATES, generator))
         return untried(space, join(*parts), state.tried)
 
-    def _ranked(
+    def _rank(
         self,
         state: PlannerState,
         pool: Candidates,
         rng: np.random.Generator,
         generator: torch.Generator,
-    ) -> Scored:
+    ) -> PredictedCandidates:
         """The best candidate: of the pool, or of a local round around its best."""
-        rank, space, best = acquisition(self.strategy), state.space, state.ranking.best
-        screen = SCREENS[self.strategy] if _screens(state) else None
+        acquisition, space = ACQUISITIONS[self.strategy], state.space
+        prescreens = _prescreens(state)
         pool = untried_or_new(space, pool, state.tried, rng)
-        if screen:
-            pool = state.screened(pool, _KEPT, screen, generator)
-        asked = state.ask(pool)
-        slope = state.slope(asked)
-
-        def scored(answered: Scored) -> Tensor:
-            score = rank(answered.logits, best, generator)
-            score = score + state.preference(answered.candidates, slope)
-            return score + failure_penalty(answered.logits) if state.failed else score
-
-        score = scored(asked)
+        if prescreens:
+            pool = state.prescreen(pool, _KEPT, acquisition, generator)
+        predicted = state.predict(pool)
+        slope = state.slope(pool, predicted.prediction)
+        score = state.score(predicted, acquisition, slope, generator)
         if not _listed(space):
-            centres = pool.values[score.topk(min(LOCAL_CENTRES, len(pool))).indices.numpy()]
-            count = (_SCREENED if screen else _ALL_ASKED).local
-            local = near(space, centres, count, rng, "local", LOCAL_SCALES)
+            centers = pool.values[score.topk(min(_LOCAL_CENTERS, len(pool))).indices.numpy()]
+            count = (_PRESCREENED if prescreens else _PREDICTED).local
+            local = near(space, centers, count, rng, "local", _LOCAL_SCALES)
             local = untried(space, local, state.tried)
-            if screen:
-                local = state.screened(local, _KEPT_LOCAL, screen, generator)
+            if prescreens:
+                local = state.prescreen(local, _KEPT_LOCAL, acquisition, generator)
             if len(local):
-                answered = state.ask(local)
-                asked = asked.join(answered)
-                score = torch.cat([score, scored(answered)])
-        return asked.select(int(score.argmax()))
+                nearby = state.predict(local)
+                predicted = predicted.join(nearby)
+                score = torch.cat([score, state.score(nearby, acquisition, slope, generator)])
+        return predicted.select(int(score.argmax()))
 
     def _escape_plateau(
         self, state: PlannerState, rng: np.random.Generator, generator: torch.Generator
-    ) -> Scored:
-        """Of points anywhere in the space, the best by a sample of each one's value.
+    ) -> PredictedCandidates:
+        """Of points anywhere in the space, the best by a sample of each one's y.
 
-        Trials that only equal the best say that the search stands on a plateau above others, where
-        the little that the model expects of noise nearby outweighs the little chance that all is
-        different elsewhere.
+        Trials that only equal the best say that the search stands on a plateau above others. There
+        the improvement that the model expects of noise nearby outweighs the small probability that
+        all is different elsewhere.
         """
-        anywhere = from_space(state.space, ELSEWHERE, rng)
-        asked = state.ask(untried_or_new(state.space, anywhere, state.tried, rng))
-        value = thompson_sample(asked.logits, state.ranking.best, generator)
-        return asked.select(int(value.argmax()))
+        anywhere = from_space(state.space, _ESCAPE_CANDIDATES, rng)
+        predicted = state.predict(untried_or_new(state.space, anywhere, state.tried, rng))
+        score = ACQUISITIONS["ts"].score(predicted.prediction, state.best, generator)
+        return predicted.select(int(score.argmax()))
 
-    def _assumed(self, logits: Tensor, generator: torch.Generator) -> float | None:
-        """The scaled value a pending trial is told to have, None for the placeholder."""
+    def _assume(self, prediction: BinnedDistribution, generator: torch.Generator) -> float | None:
+        """The y to assume for a pending trial, None for the placeholder."""
         if self.batch_mode == "placeholder":
             return None
         if self.batch_mode == "mean":
-            return float(moments(logits)[0])
-        chances = logits[0, :-1].softmax(-1)
-        drawn = float(torch.multinomial(chances, 1, generator=generator))
-        return (drawn + 0.5) / chances.shape[-1]
+            return float(prediction.mean)
+        return float(prediction.sample_center(generator))
 
 
 def _listed(space: SpaceTransform) -> bool:
@@ -321,24 +300,24 @@ def _listed(space: SpaceTransform) -> bool:
     return space.size is not None and space.size <= MAX_LISTED
 
 
-def _screens(state: PlannerState) -> bool:
-    """Whether the processes choose which candidates the model is asked about.
+def _prescreens(state: PlannerState) -> bool:
+    """Whether the Gaussian processes choose which candidates the model predicts.
 
     They know enough after some trials, but nothing of failures.
     """
-    return len(state.history) >= EARLY and not state.failed and not _listed(state.space)
+    return not (state.early or state.failed or _listed(state.space))
 
 
-def _explain(state: PlannerState, picked: Scored, past: int) -> Suggestion:
+def _explain(state: PlannerState, picked: PredictedCandidates, past: int) -> Suggestion:
     """The suggestion of a picked candidate; only the first, past trials can be its neighbours."""
     values, source = picked.candidates.values, picked.candidates.source
     prediction = None
     if state.measured:
         study, sign = state.ranking, state.encoder.config.sign
-        prediction = predictions(picked.logits, study.scale, study.best, sign)[0]
+        (prediction,) = predictions(picked.prediction, study.scale, study.best, sign)
     distances = state.space.distances(state.tried[:past], values)[:, 0]
     order = np.argsort(distances, kind="stable")
-    nearest = tuple(state.history[i].number for i in order[:NEAREST])
+    nearest = tuple(state.history[i].number for i in order[:_NEAREST])
     return Suggestion(
         state.space.decode(values[0]), Explanation(prediction, nearest, str(source[0]))
     )

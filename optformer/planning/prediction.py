@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from optformer.planning.acquisition import bin_centres, quantile
+from optformer.planning.distribution import BinnedDistribution
 from optformer.tokenization.objective_scale import ObjectiveScale
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -18,11 +18,12 @@ class Prediction:
     """What the model expects of one point.
 
     Attributes:
-        mean: Expected metric given that the trial does not fail, in the metric's units and sign.
-        std: Its standard deviation.
-        quantiles: Quantiles of the metric at 0.05, 0.25, 0.5, 0.75 and 0.95.
-        probability_of_improvement: Chance of a value better than the best so far, in [0, 1].
-        probability_of_failure: Chance that the trial fails, in [0, 1].
+        mean: Expected metric if the trial does not fail, in the metric's units and sign.
+        std: Standard deviation of the metric if the trial does not fail, in the metric's units.
+        quantiles: Quantiles of the metric if the trial does not fail, by their levels 0.05, 0.25,
+            0.5, 0.75 and 0.95.
+        probability_of_improvement: Probability of a value better than the best so far, in [0, 1].
+        probability_of_failure: Probability that the trial fails, in [0, 1].
     """
 
     mean: float
@@ -49,31 +50,29 @@ class Explanation:
 
 
 def predictions(
-    logits: Tensor, scale: ObjectiveScale, best: Tensor, sign: float
+    distribution: BinnedDistribution, scale: ObjectiveScale, best: Tensor, sign: float
 ) -> list[Prediction]:
-    """Read predictions off the logits.
+    """Predictions in the user's units.
 
     Args:
-        logits: Over the bins and `failed`, (N, Q + 1).
+        distribution: What is predicted of the scaled metric of N points.
         scale: The study's scale.
-        best: Best scaled value, scalar.
+        best: Best scaled metric, scalar.
         sign: 1.0 when the metric is maximized, -1.0 when it is minimized.
     """
-    logits = logits.double()
-    chances = logits.softmax(-1)
-    failure = chances[:, -1]
-    alive = logits[:, :-1].softmax(-1)
-    centres = bin_centres(alive.shape[-1], alive).double()
-    values = sign * scale.from_unit(centres)
+    distribution = distribution.double()
+    probabilities = distribution.probabilities
+    values = sign * scale.from_unit(distribution.centers)
     # About the middle: a metric of 1e9 + 1e-3 keeps its small part.
     middle = values[len(values) // 2]
-    shift = alive @ (values - middle)
-    spread = values - middle - shift[:, None]
-    mean, std = middle + shift, (alive * spread.square()).sum(-1).sqrt()
-    improvement = chances[:, :-1] @ (centres > best).to(chances.dtype)
-    # Of a minimized metric the low quantiles are the high ones of the scaled value.
+    shift = probabilities @ (values - middle)
+    deviation = values - middle - shift[:, None]
+    mean, std = middle + shift, (probabilities * deviation.square()).sum(-1).sqrt()
+    improvement = distribution.pi(best)
+    failure = distribution.outcome_probabilities[:, -1]
+    # The low quantiles of a minimized metric are the high ones of the scaled metric.
     quantiles = {
-        level: sign * scale.from_unit(quantile(logits, level if sign > 0 else 1 - level).double())
+        level: sign * scale.from_unit(distribution.quantile(level if sign > 0 else 1 - level))
         for level in LEVELS
     }
     return [

@@ -1,4 +1,4 @@
-"""A study as the planner sees it: told of its pending trials, and asked about candidates."""
+"""What the planner knows of a study: its trials, pending ones among them, and the model on them."""
 
 from __future__ import annotations
 
@@ -10,49 +10,58 @@ import torch
 from torch import Tensor
 
 from optformer.data.studies.trials import Trial, TrialStatus
-from optformer.planning.acquisition import Screen, local_penalty, moments, steepest_slope
+from optformer.planning.acquisition import Acquisition
 from optformer.planning.candidates import Candidates, join
+from optformer.planning.distribution import BinnedDistribution, PredictiveDistribution
+from optformer.planning.penalties import (
+    center_prior,
+    failure_penalty,
+    local_penalty,
+    steepest_slope,
+)
 from optformer.planning.space_transform import Array, SpaceTransform
 from optformer.planning.study_encoder import EncodedStudy, StudyEncoder
 
-SLOPE_CANDIDATES = 256  # compared with each other
-EARLY = 20  # trials; later a prior says nothing, nor the policy what mutations do not find
-CENTER_PRIOR_WEIGHT = (
-    2.0  # weight of the prior that the best lies inside unknown ranges, before any trial
-)
-FAMILIAR = 0.2  # metadata_signal that halves it
+# Trials. After them the center prior has no effect that could be measured, the policy proposes
+# nothing that mutations do not find, and the Gaussian processes know enough to pre-screen.
+EARLY = 20
+_SLOPE_CANDIDATES = 256  # compared with each other for the steepest slope; the cost is quadratic
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Candidates with the model's answer, logits over bins and `failed`, (N, Q + 1)."""
+class PredictedCandidates:
+    """Candidates with the model's prediction of each."""
 
     candidates: Candidates
-    logits: Tensor
+    prediction: BinnedDistribution
 
-    def join(self, other: Scored) -> Scored:
+    def join(self, later: PredictedCandidates) -> PredictedCandidates:
         """These candidates, then others."""
-        return Scored(
-            join(self.candidates, other.candidates), torch.cat([self.logits, other.logits])
+        return PredictedCandidates(
+            join(self.candidates, later.candidates),
+            BinnedDistribution.join([self.prediction, later.prediction]),
         )
 
-    def select(self, index: int) -> Scored:
+    def select(self, index: int) -> PredictedCandidates:
         """One of the candidates."""
-        return Scored(self.candidates.select([index]), self.logits[[index]])
+        return PredictedCandidates(self.candidates.select([index]), self.prediction.select([index]))
 
 
 @dataclass(frozen=True)
 class PlannerState:
-    """A study, with its pending trials told in one way or another.
+    """A study in the course of a suggestion.
+
+    A pending trial either has an assumed y, on which both `policy` and `ranking` are conditioned,
+    or it is a placeholder to `policy`, unknown to `ranking`, and avoided.
 
     Attributes:
         encoder: Encodes histories of the study.
-        history: Its trials; earlier members of a batch are pending ones at the end.
-        space: Its space, with what is fixed.
-        tried: Values of the trials, (T, P).
-        policy: What proposes candidates.
-        ranking: What scores them.
-        avoided: Pending trials that the ranking does not read, as it predicted them.
+        history: Trials of the study; earlier members of a batch are pending ones at the end.
+        space: Space of the study, with what is fixed.
+        tried: Points of the trials, (T, P), as in `SpaceTransform`.
+        policy: Conditioned study that proposes candidates.
+        ranking: Conditioned study that predicts candidates.
+        avoided: Pending trials that candidates keep away from, with the prediction of each.
     """
 
     encoder: StudyEncoder
@@ -61,17 +70,27 @@ class PlannerState:
     tried: Array
     policy: EncodedStudy
     ranking: EncodedStudy
-    avoided: Scored | None = None
+    avoided: PredictedCandidates | None = None
 
     @property
-    def measured(self) -> bool:
-        """Whether any trial has a value."""
-        return any(trial.has_value for trial in self.history)
+    def early(self) -> bool:
+        """Whether there are few trials yet."""
+        return len(self.history) < EARLY
+
+    @property
+    def measured(self) -> list[int]:
+        """Positions in the history of trials with a value."""
+        return [i for i, trial in enumerate(self.history) if trial.has_value]
 
     @property
     def failed(self) -> bool:
         """Whether any trial has failed."""
         return any(trial.status is TrialStatus.FAILED for trial in self.history)
+
+    @property
+    def best(self) -> Tensor:
+        """Best y so far, scalar."""
+        return self.ranking.best
 
     @property
     def ties(self) -> int:
@@ -83,99 +102,102 @@ class PlannerState:
         points = {tuple(t.params.items()) for t in self.history if t.value == best}
         return len(points) - 1
 
-    def ask(self, candidates: Candidates) -> Scored:
-        """What the ranking predicts of candidates."""
+    def best_points(self, count: int) -> Array:
+        """Points of the best trials, best first, (at most `count`, P)."""
+        measured = self.measured
+        sign = self.encoder.config.sign
+        gains = [sign * (self.history[i].value or 0.0) for i in measured]
+        best = np.argsort(-np.array(gains), kind="stable")[:count]
+        return self.space.project(self.tried[measured][best])
+
+    def predict(self, candidates: Candidates) -> PredictedCandidates:
+        """Predict candidates with the model."""
         points = self.space.points(candidates.values)
-        return Scored(candidates, self.ranking.metric_logits(points))
+        return PredictedCandidates(candidates, self.ranking.predict(points))
 
-    def center_prior(self, candidates: Candidates) -> Tensor | float:
-        """What keeps the first trials inside their ranges, (N,), at most 0.
+    def prescreen(
+        self,
+        candidates: Candidates,
+        count: int,
+        acquisition: Acquisition,
+        generator: torch.Generator,
+    ) -> Candidates:
+        """Keep the candidates that the Gaussian processes alone rank highest, in their order.
 
-        Knowing next to nothing, a ranking goes where it is least certain, which is at the ends, and
-        seldom right: who chose the ranges put them around what is good. The score is weighted by a
-        prior of where the best lies that fades with measured trials (Hvarfner et al. 2022,
-        "piBO"), and is weaker the more the metadata tell.
+        Args:
+            candidates: All candidates.
+            count: How many to keep.
+            acquisition: Ranks them.
+            generator: Source of the acquisition's randomness.
         """
-        measured = sum(trial.has_value for trial in self.history)
-        if measured >= EARLY:
-            return 0.0
-        weight = (
-            CENTER_PRIOR_WEIGHT
-            / (1 + measured)
-            / (1 + (self.encoder.metadata_signal / FAMILIAR) ** 4)
-        )
-        return torch.from_numpy(weight * self.space.centrality(candidates.values)).float()
+        prediction = self.ranking.predict_by_gp(self.space.points(candidates.values))
+        score = acquisition.score(prediction, self.best, generator)
+        score = score + self.preference(candidates, self.slope(candidates, prediction))
+        kept = score.topk(min(count, len(candidates))).indices.sort().values
+        return candidates.select(kept.numpy())
 
-    def with_pending(self, pending: Scored, assumed: float | None) -> PlannerState:
-        """The state with one more pending trial in its history.
+    def score(
+        self,
+        predicted: PredictedCandidates,
+        acquisition: Acquisition,
+        slope: float,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Score predicted candidates, larger is better, (N,).
+
+        Args:
+            predicted: The candidates.
+            acquisition: Ranks them.
+            slope: Steepest slope of y, see `slope`.
+            generator: Source of the acquisition's randomness.
+        """
+        score = acquisition.score(predicted.prediction, self.best, generator)
+        score = score + self.preference(predicted.candidates, slope)
+        return score + failure_penalty(predicted.prediction) if self.failed else score
+
+    def preference(self, candidates: Candidates, slope: float) -> Tensor | float:
+        """What is added to scores whatever is predicted, (N,).
+
+        Args:
+            candidates: All candidates.
+            slope: Steepest slope of y, see `slope`.
+        """
+        total: Tensor | float = 0.0
+        measured = len(self.measured)
+        if measured < EARLY:
+            signal = self.encoder.metadata_signal
+            total = center_prior(self.space, candidates.values, measured, signal)
+        if self.avoided is not None:
+            apart = self.space.distances(candidates.values, self.avoided.candidates.values)
+            total = total + local_penalty(self.avoided.prediction, apart, self.best, slope)
+        return total
+
+    def slope(self, candidates: Candidates, prediction: PredictiveDistribution) -> float:
+        """Steepest slope of the means predicted for candidates; 0 when no trial is avoided."""
+        if self.avoided is None:
+            return 0.0
+        some = slice(None, None, math.ceil(len(candidates) / _SLOPE_CANDIDATES))
+        values = candidates.values[some]
+        return steepest_slope(prediction.mean[some], self.space.distances(values, values))
+
+    def with_pending(self, pending: PredictedCandidates, y: float | None) -> PlannerState:
+        """The state with one more pending trial.
 
         Args:
             pending: The trial.
-            assumed: Scaled value that the model is told it has; when absent, only the policy is
-                told of it, with a placeholder.
+            y: Value to assume for it; None for a placeholder.
         """
         values = pending.candidates.values
         number = 1 + max((trial.number for trial in self.history), default=-1)
         trial = Trial(number=number, params=self.space.decode(values[0]))
-        told = self.policy.condition_on(self.space.points(values), assumed)
+        conditioned = self.policy.condition_on(self.space.points(values), y)
         state = replace(
             self,
             history=(*self.history, trial),
             tried=np.concatenate([self.tried, values]),
-            policy=told,
+            policy=conditioned,
         )
-        if assumed is None:
-            return replace(state, avoided=_joined(self.avoided, pending))
-        return replace(state, ranking=told)
-
-    def screened(
-        self, candidates: Candidates, count: int, screen: Screen, generator: torch.Generator
-    ) -> Candidates:
-        """The candidates that the processes alone rank highest, in their order.
-
-        Args:
-            candidates: All of them.
-            count: How many to keep.
-            screen: Ranks means and deviations.
-            generator: Its source of randomness.
-        """
-        expected = self.ranking.expected(self.space.points(candidates.values))
-        mean, deviation = (part[0] for part in expected.moments())
-        score = screen(mean, deviation, self.ranking.best, generator)
-        slope = 0.0 if self.avoided is None else _steepest(self.space, candidates, mean)
-        score = score + self.preference(candidates, slope)
-        kept = score.topk(min(count, len(candidates))).indices.sort().values
-        return candidates.select(kept.numpy())
-
-    def slope(self, asked: Scored) -> float:
-        """The steepest predicted mean between candidates, 0 when nothing is avoided."""
-        if self.avoided is None:
-            return 0.0
-        return _steepest(self.space, asked.candidates, moments(asked.logits)[0])
-
-    def preference(self, candidates: Candidates, slope: float) -> Tensor | float:
-        """What is added to the scores of candidates, (N,).
-
-        Args:
-            candidates: All of them.
-            slope: Of the predicted mean, see `slope`.
-        """
-        return self.center_prior(candidates) + self.penalty(candidates, slope)
-
-    def penalty(self, candidates: Candidates, slope: float) -> Tensor | float:
-        """What keeps candidates away from the avoided trials, (N,)."""
-        if self.avoided is None:
-            return 0.0
-        pending = self.avoided
-        gap = self.space.distances(candidates.values, pending.candidates.values)
-        return local_penalty(pending.logits, gap, self.ranking.best, slope)
-
-
-def _steepest(space: SpaceTransform, candidates: Candidates, mean: Tensor) -> float:
-    some = slice(None, None, math.ceil(len(candidates) / SLOPE_CANDIDATES))
-    values = candidates.values[some]
-    return steepest_slope(mean[some], space.distances(values, values))
-
-
-def _joined(first: Scored | None, second: Scored) -> Scored:
-    return second if first is None else first.join(second)
+        if y is not None:
+            return replace(state, ranking=conditioned)
+        avoided = pending if self.avoided is None else self.avoided.join(pending)
+        return replace(state, avoided=avoided)

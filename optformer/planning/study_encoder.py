@@ -1,4 +1,4 @@
-"""The model asked about one study: history encoded once, points scored against it."""
+"""One study as the model reads it: the history is encoded once, then points are predicted."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from torch import Tensor
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.model.checkpoint import Checkpoint
-from optformer.model.gp_mixture import GPMixturePrediction
 from optformer.model.network import EncodedMetadata, KVCache, OptFormerModel
 from optformer.model.tensors import HistoryTensors, history_batch, metadata_batch, points_batch
-from optformer.planning.acquisition import moments
+from optformer.planning.distribution import BinnedDistribution, NormalDistribution
 from optformer.planning.space_transform import SpaceTransform
 from optformer.tokenization.history import (
     MetricKind,
@@ -29,20 +28,20 @@ from optformer.tokenization.legality import legal_values
 from optformer.tokenization.metadata import encode_metadata
 from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
 
-_SPREAD_POINTS = 64
+_SIGNAL_POINTS = 64  # quasi-random; enough for the first digit of a metadata signal
 
 
 @dataclass(frozen=True)
 class EncodedStudy:
-    """A study as the model sees it.
+    """The model, conditioned on the metadata and trials of a study.
 
     Attributes:
         model: The network.
-        memory: Its reading of the metadata.
-        history: The trials that it reads.
-        cache: Its reading of them.
+        memory: Encoded metadata.
+        history: The trials that the model reads, which may be a part of the study's.
+        cache: Encoded trials.
         scale: The objective's scale, fitted on the measured trials.
-        best: Best scaled value measured, scalar; 0 when none is.
+        best: Best y measured, scalar; 0 when none is.
     """
 
     model: OptFormerModel
@@ -52,25 +51,27 @@ class EncodedStudy:
     scale: ObjectiveScale
     best: Tensor
 
-    def metric_logits(self, points: EncodedPoints) -> Tensor:
-        """Logits over bins and `failed` of each point, (N, Q + 1)."""
-        return self.model.metric_logits(self.memory, self.cache, points_batch(points))[0]
+    def predict(self, points: EncodedPoints) -> BinnedDistribution:
+        """The model's prediction of y at N points."""
+        logits = self.model.metric_logits(self.memory, self.cache, points_batch(points))[0]
+        return BinnedDistribution(logits)
 
-    def expected(self, points: EncodedPoints) -> GPMixturePrediction:
-        """What the processes alone expect of each of N points."""
-        return self.cache.processes.predict(points_batch(points))
+    def predict_by_gp(self, points: EncodedPoints) -> NormalDistribution:
+        """The prediction of the Gaussian-process mixture alone, at N points; much cheaper."""
+        mean, stddev = self.cache.processes.predict(points_batch(points)).moments()
+        return NormalDistribution(mean[0], stddev[0])
 
-    def condition_on(self, point: EncodedPoints, metric: float | None) -> EncodedStudy:
-        """The study with one more trial: pending, or with a value assumed as if it were measured.
+    def condition_on(self, point: EncodedPoints, y: float | None) -> EncodedStudy:
+        """Condition on one more trial, which is pending.
 
         Args:
             point: The trial, one row.
-            metric: Scaled value to assume; the pending placeholder when absent.
+            y: Value to assume as if it were measured; the pending placeholder when None.
         """
-        kind = MetricKind.PENDING if metric is None else MetricKind.VALUE
+        kind = MetricKind.PENDING if y is None else MetricKind.VALUE
         trial = HistoryTensors(
             points_batch(point),
-            torch.tensor([[metric or 0.0]]),
+            torch.tensor([[y or 0.0]]),
             torch.tensor([[int(kind)]]),
         )
         history = self.history.join(trial)
@@ -82,7 +83,7 @@ class EncodedStudy:
 
 
 class StudyEncoder:
-    """Encodes histories of one study; its metadata are read once.
+    """Encodes histories of one study; its metadata are encoded once.
 
     Args:
         checkpoint: The model.
@@ -101,15 +102,14 @@ class StudyEncoder:
     def metadata_signal(self) -> float:
         """How much the metadata tell of where the metric is good, at least 0.
 
-        The spread of the predicted means over the space before any trial, in units of the predicted
-        deviation: .02 for parameters that mean nothing, .2 to .5 for models known from training.
+        The standard deviation over the space of the mean predicted before any trial, relative to
+        the predicted standard deviation: .02 for parameters that mean nothing, .2 to .5 for models
+        known from training.
         """
         space = SpaceTransform(self.config.space, {})
-        unit = qmc.Sobol(len(space.names), rng=np.random.default_rng(0)).random(_SPREAD_POINTS)
-        mean, deviation = moments(
-            self.encode([]).metric_logits(space.points(space.from_uniform(unit)))
-        )
-        return float(mean.std() / deviation.mean())
+        unit = qmc.Sobol(len(space.names), rng=np.random.default_rng(0)).random(_SIGNAL_POINTS)
+        prediction = self.encode([]).predict(space.points(space.from_uniform(unit)))
+        return float(prediction.mean.std() / prediction.stddev.mean())
 
     def encode(self, history: Sequence[Trial]) -> EncodedStudy:
         """Encode a history, pending and failed trials too."""
@@ -126,7 +126,7 @@ class StudyEncoder:
 
 
 def subsample_history(history: Sequence[Trial], config: StudyConfig, limit: int) -> list[int]:
-    """Which trials of a long history the model reads, in order.
+    """Choose the trials of a long history that the model reads.
 
     A third are the best, a third the most recent (pending trials among them first), and the rest is
     spread evenly over the others in the order of their values, so that every level of the response
@@ -136,6 +136,9 @@ def subsample_history(history: Sequence[Trial], config: StudyConfig, limit: int)
         history: All trials.
         config: Its goal orders the values.
         limit: Most trials to keep.
+
+    Returns:
+        Positions in the history, ascending.
     """
     if len(history) <= limit:
         return list(range(len(history)))

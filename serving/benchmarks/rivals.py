@@ -22,6 +22,7 @@ from optformer.data.studies.errors import CheckpointError, ConfigError, MissingE
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.planning.acquisition import STRATEGIES
 
 if TYPE_CHECKING:
     from optformer.planning.planner import BatchMode, Planner
@@ -75,18 +76,15 @@ _MODES = {
     "optformer-ignore": _Mode(
         "chooses by expected improvement; pending trials are ignored", sees_pending=False
     ),
-    "optformer-pi": _Mode("chooses by probability of improvement", "pi"),
     "optformer-placeholder": _Mode(
         "chooses by expected improvement, away from pending trials, which have a placeholder",
         batch_mode="placeholder",
     ),
-    "optformer-policy": _Mode("imitates good searches, without ranking", "policy"),
     "optformer-sample": _Mode(
         "chooses by expected improvement; pending trials have a sample of its prediction",
         batch_mode="sample",
     ),
-    "optformer-ts": _Mode("chooses by Thompson samples", "ts"),
-    "optformer-ucb": _Mode("chooses by an upper confidence bound", "ucb"),
+    **{f"optformer-{name}": _Mode(text, name) for name, text in STRATEGIES.items() if name != "ei"},
 }
 _FOREIGN = {
     "cma-es": _Foreign("Optuna's CmaEsSampler", ("optuna", "cmaes")),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optformer.data.studies.errors import ConfigError, StudyError
+from optformer.planning.acquisition import STRATEGIES
 from optformer.serving.cli import console
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--storage", help="storage URL (default sqlite:///OUT/study.db)")
     parser.add_argument("--name", default="tune", help="name of the study (default tune)")
     parser.add_argument("--seed", type=int, help="seed of the suggestions")
-    parser.add_argument("--strategy", help="ei (default), pi, ucb, ts or policy")
+    parser.add_argument("--strategy", help=f"{', '.join(STRATEGIES)} (default ei)")
     parser.add_argument("--model", help="checkpoint directory (default: the shipped model)")
     parser.add_argument("--timeout", type=_seconds, help="seconds a trial may take")
     parser.add_argument(

@@ -27,6 +27,7 @@ from optformer.data.studies.parameters import Value, is_whole
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig, Weighted
 from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.planning.acquisition import STRATEGIES
 from optformer.serving.study.outcomes import decide_outcome
 from optformer.serving.study.storage import StorageLike, create_store, open_store
 from optformer.serving.study.trial_store import StudyRecord, TrialStore, unknown_trial
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
 
     from optformer.planning.planner import Suggestion
     from optformer.planning.prediction import Prediction
-
-STRATEGIES = ("ei", "pi", "ucb", "ts", "policy")
-"""Ways to choose among candidates: expected improvement, probability of improvement, upper
-confidence bound, Thompson sampling, and the model's own policy without ranking."""
 
 _FRESH_ATTEMPTS = 3  # plans made at most when other processes keep changing the history meanwhile
 

@@ -113,7 +113,7 @@ def test_prediction_losses__study__is_that_of_the_bins_after_each_context(
     for told in (1, 5):
         read = encoder.encode(trials[:told])
         points = space.points(space.encode([trial.params for trial in trials[told:]]))
-        chances = read.metric_logits(points).log_softmax(-1)
+        chances = read.predict(points).logits.log_softmax(-1)
         values = torch.tensor([-(trial.value or 0.0) for trial in trials[told:]])
         bins = (read.scale.to_unit(values.double()) * 1000).long().clamp(0, 999)
         expected.append(-float(chances.gather(1, bins[:, None]).mean()))
@@ -131,11 +131,11 @@ def test_prediction_losses__failed_trial__counts_as_failed(tiny_checkpoint: Chec
     both = [given, RecordedStudy("b", given.config, failed)]
     read = StudyEncoder(tiny_checkpoint, given.config, ALGORITHM).encode(given.trials[:5])
     space = SpaceTransform(SPACE, {})
-    chances = read.metric_logits(space.points(space.encode([last.params]))).log_softmax(-1)[0]
+    chances = read.predict(space.points(space.encode([last.params]))).logits.log_softmax(-1)[0]
     bin_of = int((read.scale.to_unit(torch.tensor([-(last.value or 0.0)]).double()) * 1000).long())
     difference = np.diff(prediction_losses(tiny_checkpoint, both))[0]
     read_one = StudyEncoder(tiny_checkpoint, given.config, ALGORITHM).encode(given.trials[:1])
-    first = read_one.metric_logits(space.points(space.encode([last.params]))).log_softmax(-1)[0]
+    first = read_one.predict(space.points(space.encode([last.params]))).logits.log_softmax(-1)[0]
     bin_one = (read_one.scale.to_unit(torch.tensor([-(last.value or 0.0)]).double()) * 1000).long()
     after_five = float(chances[min(max(bin_of, 0), 999)] - chances[1000])
     after_one = float(first[int(bin_one.clamp(0, 999))] - first[1000]) / 5

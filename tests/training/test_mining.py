@@ -9,7 +9,7 @@ import torch
 
 from optformer.data.studies.errors import ConfigError
 from optformer.model.checkpoint import Checkpoint
-from optformer.planning.acquisition import acquisition
+from optformer.planning.distribution import BinnedDistribution
 from optformer.tokenization.history import MetricKind
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import PriorConfig
@@ -43,7 +43,7 @@ def test_mine__spare_queries__adds_those_of_highest_expected_improvement(
         given = batch.history.first(batch.prefix)
         known = given.metric_kinds[study] == MetricKind.VALUE
         best = given.metric[study][known].amax() if known.any() else torch.tensor(0.0)
-        score = acquisition("ei")(logits[study], best, torch.Generator())
+        score = BinnedDistribution(logits[study]).log_ei(best)
         top = score.topk(3).indices
         taken = mined.metrics.points.values[study, asked:]
         torch.testing.assert_close(taken, batch.spare.points.values[study][top])

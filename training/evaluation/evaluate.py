@@ -13,6 +13,7 @@ from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.model.checkpoint import Checkpoint
 from optformer.model.tensors import HistoryTensors, MetadataTensors, PointTensors, metadata_batch
+from optformer.planning.distribution import BinnedDistribution
 from optformer.tokenization.history import MetricKind, ValueKind
 from optformer.tokenization.legality import legal_values
 from optformer.tokenization.metadata import encode_metadata
@@ -256,8 +257,7 @@ def _model(checkpoint: Checkpoint, samples: GPSamples) -> Tensor:
     )
     cache = model.encode_history(memory, history)
     logits = model.metric_logits(memory, cache, _points(samples.target_points))
-    log_probabilities = logits.double().log_softmax(-1)
-    return -torch.gather(log_probabilities, -1, target[..., None])[..., 0].mean(-1)
+    return -BinnedDistribution(logits).double().log_prob(target).mean(-1)
 
 
 def _metadata(checkpoint: Checkpoint, count: int) -> MetadataTensors:

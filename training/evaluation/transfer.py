@@ -284,7 +284,8 @@ def _losses(
             study = encoder.encode(trials[:length])
             target = gain_bins(study.scale, torch.from_numpy(values[max(CONTEXTS) :]))
             with torch.no_grad():
-                loss = negative_log_likelihood(study.metric_logits(queried)[None], target[None])
+                logits = study.predict(queried).logits
+                loss = negative_log_likelihood(logits[None], target[None])
             losses[draw, i] = float(loss)
     averages: NDArray[np.float64] = losses.mean(0)
     return averages

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import optformer.planning.planner as planner_module
+import optformer.planning.state as state_module
 from optformer.data.studies.errors import (
     CheckpointError,
     ConfigError,
@@ -26,16 +26,12 @@ from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
 from optformer.model.checkpoint import Checkpoint, save_checkpoint
 from optformer.model.network import OptFormerModel
-from optformer.planning.acquisition import SCREENS, acquisition
+from optformer.planning.acquisition import ACQUISITIONS, STRATEGIES
 from optformer.planning.candidates import Candidates, from_space
-from optformer.planning.planner import (
-    STRATEGIES,
-    Planner,
-    Suggestion,
-    load_planner,
-)
+from optformer.planning.distribution import BinnedDistribution
+from optformer.planning.planner import Planner, Suggestion, load_planner
 from optformer.planning.space_transform import SpaceTransform
-from optformer.planning.state import PlannerState, Scored
+from optformer.planning.state import PlannerState, PredictedCandidates
 from optformer.planning.study_encoder import EncodedStudy, StudyEncoder
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.history import encode_points
@@ -223,10 +219,10 @@ def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
         (found,) = planner.suggest(config, history, 1, seed=seed)
         points = [found.params, *(config.space.sample(rng) for _ in range(60))]
         with torch.no_grad():
-            logits = study.metric_logits(encode_points(config.space, points))
-            score = acquisition(strategy)(logits, study.best, torch.Generator())
+            prediction = study.predict(encode_points(config.space, points))
+            score = ACQUISITIONS[strategy].score(prediction, study.best, torch.Generator())
         values = state.space.encode(points)
-        score += state.center_prior(Candidates(values, np.full(len(values), "any")))
+        score += state.preference(Candidates(values, np.full(len(values), "any")), 0.0)
         better += int((score > score[0]).sum())
     assert better <= 0.05 * 5 * 60  # few: random weights make a rugged function
 
@@ -350,7 +346,7 @@ def test_state__pending_trials__are_told_the_way_of_the_batch_mode(
         waiting = waiting.condition_on(state.space.points(state.space.encode([trial.params])), None)
 
     def same(first: EncodedStudy, second: EncodedStudy) -> bool:
-        return torch.allclose(first.metric_logits(probe), second.metric_logits(probe), atol=1e-5)
+        return torch.allclose(first.predict(probe).logits, second.predict(probe).logits, atol=1e-5)
 
     assert [t.params for t in state.history] == [pytest.approx(t.params) for t in history]
     if mode == "placeholder":
@@ -372,7 +368,7 @@ def test_suggest__placeholders__keep_a_ranking_away_from_pending_trials(
     history = [Trial(i, {"x": x}).finish(-((x - 1) ** 2)) for i, x in enumerate((-4.0, -1.0, 3.5))]
     planner = load_planner(batch_mode="placeholder")  # a trained one, for a slope that tells
     found = planner.suggest(config, history, 4, seed=3)
-    monkeypatch.setattr(PlannerState, "penalty", lambda *_: 0.0)
+    monkeypatch.setattr(state_module, "local_penalty", lambda *_: 0.0)
     unaware = planner.suggest(config, history, 4, seed=3)
 
     def closest(suggestions: list[Suggestion]) -> float:
@@ -384,41 +380,41 @@ def test_suggest__placeholders__keep_a_ranking_away_from_pending_trials(
     assert closest(found) > 2 * closest(unaware)
 
 
-@pytest.mark.parametrize(("count", "failed", "asked"), [(8, 0, 152), (30, 0, 56), (30, 1, 144)])
-def test_suggest__many_trials_none_failed__asks_the_model_about_screened_candidates(
-    planner: Planner, monkeypatch: pytest.MonkeyPatch, count: int, failed: int, asked: int
+@pytest.mark.parametrize(("count", "failed", "predicted"), [(8, 0, 152), (30, 0, 56), (30, 1, 144)])
+def test_suggest__many_trials_none_failed__predicts_prescreened_candidates(
+    planner: Planner, monkeypatch: pytest.MonkeyPatch, count: int, failed: int, predicted: int
 ) -> None:
     config = _config("one float")
     counts = []
-    ask = PlannerState.ask
+    predict = PlannerState.predict
 
-    def counting(self: PlannerState, candidates: Candidates) -> Scored:
+    def counting(self: PlannerState, candidates: Candidates) -> PredictedCandidates:
         counts.append(len(candidates))
-        return ask(self, candidates)
+        return predict(self, candidates)
 
-    monkeypatch.setattr(PlannerState, "ask", counting)
+    monkeypatch.setattr(PlannerState, "predict", counting)
     planner.suggest(config, _history(config, count, pending=0, failed=failed), 1, seed=0)
     assert len(counts) == 2
-    assert 0.75 * asked <= sum(counts) <= asked  # repeats are not asked about
+    assert 0.75 * predicted <= sum(counts) <= predicted  # repeats are left out
 
 
-@pytest.mark.parametrize("strategy", sorted(SCREENS))
-def test_screened__many_candidates__keeps_those_the_processes_rank_highest(
+@pytest.mark.parametrize("strategy", ACQUISITIONS)
+def test_prescreen__many_candidates__keeps_those_the_processes_rank_highest(
     planner: Planner, strategy: str
 ) -> None:
     config = _config("conditional")
     history = _history(config, 30, pending=0, failed=0)
     state = planner._state(config, history, {}, torch.Generator())
     pool = from_space(state.space, 128, np.random.default_rng(0))
-    kept = state.screened(pool, 16, SCREENS[strategy], torch.Generator().manual_seed(0))
-    expected = state.ranking.expected(state.space.points(pool.values))
-    mean, deviation = (part[0] for part in expected.moments())
-    best, generator = state.ranking.best, torch.Generator().manual_seed(0)
-    score = SCREENS[strategy](mean, deviation, best, generator) + state.center_prior(pool)
+    acquisition, generator = ACQUISITIONS[strategy], torch.Generator()
+    kept = state.prescreen(pool, 16, acquisition, generator.manual_seed(0))
+    prediction = state.ranking.predict_by_gp(state.space.points(pool.values))
+    score = acquisition.score(prediction, state.best, generator.manual_seed(0))
+    score = score + state.preference(pool, 0.0)
     found = {row.tobytes() for row in kept.values}
     top = score.sort(descending=True).indices[:16]
     assert found == {row.tobytes() for row in pool.values[top.numpy()]}
-    few = state.screened(kept, 100, SCREENS[strategy], generator)
+    few = state.prescreen(kept, 100, acquisition, generator)
     np.testing.assert_array_equal(few.values, kept.values)
 
 
@@ -445,28 +441,27 @@ def test_suggest__batches_before_any_value__are_made(mode: Any) -> None:
         assert len({repr(s.params) for s in found}) == 8
 
 
-def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
+def test_assume__batch_modes__are_the_predicted_mean_or_a_sample(
     tiny_checkpoint: Checkpoint,
 ) -> None:
     config = _config("one float")
     space = SpaceTransform(config.space, {})
     study = StudyEncoder(tiny_checkpoint, config).encode(_history(config))
-    logits = study.metric_logits(space.points(np.array([[0.3]])))
-    chances = logits[0, :-1].softmax(-1).double()
-    centres = (torch.arange(len(chances)) + 0.5) / len(chances)
+    prediction = study.predict(space.points(np.array([[0.3]])))
+    probabilities = prediction.double().probabilities[0]
+    centers = (torch.arange(len(probabilities)).double() + 0.5) / len(probabilities)
+    mean = float(probabilities @ centers)
     generator = torch.Generator().manual_seed(0)
 
     def assumed(mode: Any) -> float | None:
         planner = Planner(tiny_checkpoint, batch_mode=mode)
-        return planner._assumed(logits, generator)
+        return planner._assume(prediction, generator)
 
     assert assumed("placeholder") is None
-    assert assumed("mean") == pytest.approx(float(chances @ centres.double()), abs=1e-5)
+    assert assumed("mean") == pytest.approx(mean, abs=1e-5)
     draws = torch.tensor([assumed("sample") for _ in range(200)])
-    deviation = float(
-        (chances @ centres.double().square() - (chances @ centres.double()) ** 2) ** 0.5
-    )
-    assert float(draws.mean()) == pytest.approx(assumed("mean"), abs=5 * deviation / 200**0.5)
+    deviation = (float(probabilities @ centers.square()) - mean**2) ** 0.5
+    assert float(draws.mean()) == pytest.approx(mean, abs=5 * deviation / 200**0.5)
     assert len(set(draws.tolist())) > 50
 
 
@@ -474,16 +469,17 @@ def test_assumed__batch_modes__are_the_predicted_mean_or_a_sample(
 def test_suggest__a_trial_has_failed__candidates_that_may_fail_are_kept_away_from(
     planner: Planner, monkeypatch: pytest.MonkeyPatch, failed: int
 ) -> None:
-    asked: list[int] = []
+    penalized: list[int] = []
 
-    def cautious(logits: Tensor) -> Tensor:
-        asked.append(len(logits))
-        return torch.where(torch.arange(len(logits)) == len(logits) - 1, 0.0, -1e6)
+    def all_but_the_last(prediction: BinnedDistribution) -> Tensor:
+        count = len(prediction.logits)
+        penalized.append(count)
+        return torch.where(torch.arange(count) == count - 1, 0.0, -1e6)
 
-    monkeypatch.setattr(planner_module, "failure_penalty", cautious)
+    monkeypatch.setattr(state_module, "failure_penalty", all_but_the_last)
     config = _config("one float")
     (found,) = planner.suggest(config, _history(config, 8, failed=failed), 1, seed=0)
-    assert bool(asked) == bool(failed)
+    assert bool(penalized) == bool(failed)
     assert found.explanation.source == "local" or not failed
 
 
@@ -503,7 +499,7 @@ def _of_values(config: StudyConfig, values: list[float]) -> list[Trial]:
     ],
     ids=["plateau", "one tie", "no tie", "all equal"],
 )
-def test_suggest__trials_only_equal_the_best__looks_elsewhere_as_often_as_that_says(
+def test_suggest__trials_only_equal_the_best__escapes_as_often_as_that_says(
     planner: Planner,
     monkeypatch: pytest.MonkeyPatch,
     goal: Any,
@@ -512,13 +508,13 @@ def test_suggest__trials_only_equal_the_best__looks_elsewhere_as_often_as_that_s
 ) -> None:
     config = _config("one float", goal=goal)
     history = _of_values(config, [v if goal == "maximize" else -v for v in values])
-    calls: list[Scored] = []
+    calls: list[PredictedCandidates] = []
 
-    def counted(self: Planner, *args: Any) -> Scored:
-        calls.append(elsewhere(self, *args))
+    def counted(self: Planner, *args: Any) -> PredictedCandidates:
+        calls.append(escape(self, *args))
         return calls[-1]
 
-    elsewhere = Planner._escape_plateau
+    escape = Planner._escape_plateau
     monkeypatch.setattr(Planner, "_escape_plateau", counted)
     found = [s for seed in range(4) for s in planner.suggest(config, history, 16, seed=seed)]
     assert len(calls) / len(found) == pytest.approx(explored, abs=0.1 if explored else 0.0)

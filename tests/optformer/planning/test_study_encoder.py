@@ -98,7 +98,7 @@ def test_condition_on__pending_trial__equals_reading_it_with_the_others(
     pending, assumed = study.condition_on(point, None), study.condition_on(point, 0.8)
     assert study.cache.length == 1
     assert pending.cache.length == assumed.cache.length == 2
-    first, second, third = (s.metric_logits(asked) for s in (study, pending, assumed))
+    first, second, third = (s.predict(asked).logits for s in (study, pending, assumed))
     assert (first - second).abs().max() > 1e-3
     assert (second - third).abs().max() > 1e-3
 

@@ -19,9 +19,10 @@ from optformer.data.studies.parameters import Float, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig, Weighted
 from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.planning.acquisition import STRATEGIES
 from optformer.serving.study.memory_store import MemoryStore
 from optformer.serving.study.outcomes import decide_outcome
-from optformer.serving.study.study import STRATEGIES, Study, create_study, load_study
+from optformer.serving.study.study import Study, create_study, load_study
 from optformer.serving.study.trial_store import StudyRecord
 
 PENDING = Trial(number=0, params={"x": 0.5}, study="s")
@@ -368,9 +369,3 @@ def test_study__planner_without_planning__is_not_loaded(point: dict[str, Value])
     study = Study(StudyRecord(config=config, seed=0), MemoryStore(), name="s")
     assert study.observe({"x": 0.5}, 1.0).number == 0
     assert study.best_trial.value == 1.0
-
-
-def test_strategies__of_studies__are_those_of_the_planner() -> None:
-    from optformer.planning.planner import STRATEGIES as PLANNED
-
-    assert set(STRATEGIES) == set(PLANNED)

@@ -21,7 +21,6 @@ from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
 from optformer.model.checkpoint import Checkpoint
-from optformer.planning.acquisition import bin_centres
 from optformer.planning.planner import ALGORITHM
 from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.study_encoder import StudyEncoder
@@ -93,12 +92,11 @@ class CheckpointPredictor:
         """See `Predictor`."""
         space = SpaceTransform(query.config.space, {})
         study = StudyEncoder(self._checkpoint, query.config, ALGORITHM).encode(query.prefix)
-        logits = study.metric_logits(space.points(space.encode(query.points)))
-        probability = logits[:, :-1].double().softmax(-1)  # (N, Q)
-        inside = probability.gather(-1, query.bins[:, None])
-        below = probability.cumsum(-1).gather(-1, query.bins[:, None]) - inside
-        centre = probability @ bin_centres(probability.shape[-1], probability).double()
-        return Answer(below[:, 0].numpy(), inside[:, 0].numpy(), centre.numpy())
+        prediction = study.predict(space.points(space.encode(query.points))).double()
+        probabilities = prediction.probabilities
+        inside = probabilities.gather(-1, query.bins[:, None])
+        below = probabilities.cumsum(-1).gather(-1, query.bins[:, None]) - inside
+        return Answer(below[:, 0].numpy(), inside[:, 0].numpy(), prediction.mean.numpy())
 
 
 class GaussianProcessPredictor:
