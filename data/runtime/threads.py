@@ -6,6 +6,7 @@ busy machine for seconds; and sums round alike everywhere when one thread adds t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,3 +38,12 @@ def one_thread() -> Iterator[None]:
 
     with one_torch_thread(), threadpool_limits(1):
         yield
+
+
+def limit_to_one_thread() -> None:
+    """Give this process one thread for good, in libraries that are loaded later, too."""
+    from threadpoolctl import threadpool_limits
+
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+    threadpool_limits(1)
