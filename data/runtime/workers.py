@@ -31,14 +31,10 @@ class WorkerPool(Executor):
         processes: How many calls are made at a time, at least 1.
         attempts: How many processes may die over a call, at least 1, before its future raises
             `concurrent.futures.process.BrokenProcessPool`.
-        prepare: Called once in each process before its first call.
     """
 
-    def __init__(
-        self, processes: int, *, attempts: int = 3, prepare: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, processes: int, *, attempts: int = 3) -> None:
         self._attempts = attempts
-        self._prepare = prepare
         self._threads = ThreadPoolExecutor(processes)
         # A thread hands its calls to a process of its own: a pool of one breaks alone.
         self._processes: dict[int, ProcessPoolExecutor] = {}
@@ -87,21 +83,17 @@ class WorkerPool(Executor):
         thread = threading.get_ident()
         if thread not in self._processes:
             context = multiprocessing.get_context("spawn")  # forking a process with threads hangs
-            self._processes[thread] = ProcessPoolExecutor(
-                1, mp_context=context, initializer=_begin, initargs=(self._prepare,)
-            )
+            self._processes[thread] = ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
         return self._processes[thread]
 
     def _drop_process(self) -> None:
         self._processes.pop(threading.get_ident()).shutdown()
 
 
-def _begin(prepare: Callable[[], None] | None) -> None:
+def _begin() -> None:
     """Start the life of a worker process."""
     limit_to_one_thread()  # processes do not fight over cores, and sums do not depend on them
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if prepare is not None:
-        prepare()
 
 
 def _end_with_parent() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 from tqdm import tqdm
 
 from optformer.data.corpora.generation import shards
-from optformer.data.corpora.generation.processes import run_jobs
 from optformer.data.corpora.generation.sources import (
     licence,
     load_objective,
@@ -22,6 +21,7 @@ from optformer.data.corpora.generation.sources import (
 )
 from optformer.data.corpora.generation.studies import StudyKey, play
 from optformer.data.methods import create, names
+from optformer.data.runtime.workers import WorkerPool
 from optformer.data.studies.errors import ConfigError
 
 _PACKAGES = ("optformer", "scikit-learn", "numpy", "scipy", "torch", "optuna", "cmaes")
@@ -119,12 +119,13 @@ def generate(config: GenerationConfig, *, progress: bool = False) -> GenerationS
     ]
     jobs = [key for key in keys if not shards.shard_path(config.out, key).exists()]
     failed: dict[str, str] = {}
-    run = partial(_run_study, config.out, config.trials)
-    with tqdm(total=len(jobs), unit="study", disable=not progress) as bar:
-        for key, error in run_jobs(run, jobs, config.workers):
-            bar.update()
+    with WorkerPool(config.workers, attempts=2) as pool:
+        running = {pool.submit(_run_study, config.out, config.trials, key): key for key in jobs}
+        done = as_completed(running)
+        for future in tqdm(done, total=len(jobs), unit="study", disable=not progress):
+            error = future.exception()
             if error is not None:
-                failed[key.name] = f"{type(error).__name__}: {error}"
+                failed[running[future].name] = f"{type(error).__name__}: {error}"
     _describe(config, versions)
     return GenerationSummary(len(jobs) - len(failed), len(keys) - len(jobs), failed, left_out)
 

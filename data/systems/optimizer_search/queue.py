@@ -7,20 +7,15 @@ training is deterministic.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from types import TracebackType
 
-import torch
-
+from optformer.data.runtime.workers import WorkerPool
 from optformer.data.studies.errors import ConfigError, ObjectiveError
 from optformer.data.systems.optimizer_search.children import NetworkTask, Training, train
 from optformer.data.systems.optimizer_search.language import Rule
-
-_ATTEMPTS = 3  # times a string is handed out before a dying worker is taken to be its fault
 
 
 class TrainingQueue:
@@ -40,8 +35,7 @@ class TrainingQueue:
         if workers < 0:
             raise ConfigError(f"workers must be at least 0, got {workers}")
         self.task = task
-        self._workers = workers
-        self._pool = self._start() if workers else None
+        self._pool = WorkerPool(workers) if workers else None
         self._known: dict[Rule, float] = {}
         self._running: dict[Rule, Future[Training]] = {}
 
@@ -59,57 +53,30 @@ class TrainingQueue:
 
     def put(self, rules: Iterable[Rule]) -> None:
         """Let workers start on rules that `accuracies` will be asked for later."""
-        with suppress(BrokenProcessPool):  # `accuracies` starts new workers and queues them again
-            self._submit(rules)
-
-    def accuracies(self, rules: Sequence[Rule]) -> list[float]:
-        """Validation accuracy that each rule reaches, 0 when its training diverged.
-
-        A worker that dies takes nothing with it: what it had not answered is queued again.
-
-        Raises:
-            ObjectiveError: Workers died several times in a row.
-        """
-        for attempt in range(_ATTEMPTS):
-            new = [rule for rule in dict.fromkeys(rules) if rule not in self._known]
-            try:
-                self._train(new)
-                break
-            except BrokenProcessPool as error:
-                self._replace_workers()
-                if attempt == _ATTEMPTS - 1:
-                    raise ObjectiveError(
-                        f"workers died {_ATTEMPTS} times while training with {len(new)} rules; "
-                        "see their output, or train in this process with workers=0"
-                    ) from error
-        return [self._known[rule] for rule in rules]
-
-    def _train(self, rules: Sequence[Rule]) -> None:
-        if self._pool is None:
-            for rule in rules:
-                self._known[rule] = train(self.task, rule).accuracy
-            return
-        self._submit(rules)
-        for rule in rules:
-            self._known[rule] = self._running[rule].result().accuracy
-            del self._running[rule]
-
-    def _submit(self, rules: Iterable[Rule]) -> None:
-        """Queue those that are new; without workers, nothing."""
         if self._pool is not None:
             for rule in rules:
                 if rule not in self._known and rule not in self._running:
                     self._running[rule] = self._pool.submit(train, self.task, rule)
 
-    def _replace_workers(self) -> None:
-        """Start new workers and forget what the dead ones had not answered."""
-        self._pool = self._start()
-        self._running = {
-            rule: future for rule, future in self._running.items() if future.exception() is None
-        }
+    def accuracies(self, rules: Sequence[Rule]) -> list[float]:
+        """Validation accuracy that each rule reaches, 0 when its training diverged.
 
-    def _start(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(
-            self._workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-        )
+        Raises:
+            ObjectiveError: Workers kept dying over a rule.
+        """
+        self.put(rules)
+        for rule in rules:
+            if rule not in self._known:
+                self._known[rule] = self._train(rule).accuracy
+        return [self._known[rule] for rule in rules]
+
+    def _train(self, rule: Rule) -> Training:
+        if self._pool is None:
+            return train(self.task, rule)
+        try:
+            return self._running.pop(rule).result()
+        except BrokenProcessPool as error:
+            raise ObjectiveError(
+                f"{error} to train with the rule {rule}; see their output, or train in this "
+                "process with workers=0"
+            ) from error

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import pickle
-import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 from types import TracebackType
 from typing import Self
 
+from optformer.data.runtime.workers import WorkerPool
 from optformer.data.studies.errors import ConfigError, StudyError
 from optformer.data.systems.populations.base import (
     Outcome,
@@ -24,11 +21,6 @@ from optformer.data.systems.populations.base import (
     TrainableFactory,
     train_session,
 )
-
-ATTEMPTS = 3
-"""A session fails when this many workers died over it."""
-
-_FAREWELL = 5.0  # seconds that a process which hung up may take to end
 
 
 class Workers(ABC):
@@ -50,7 +42,7 @@ class Workers(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Stop the workers; sessions under way are lost."""
+        """Stop the workers; sessions that have not begun are dropped."""
 
     def train_all(self, sessions: Iterable[Session]) -> list[Outcome]:
         """Train sessions and wait for all of them; the outcomes are in their order."""
@@ -123,129 +115,39 @@ class WorkerProcesses(Workers):
     """
 
     def __init__(self, make: TrainableFactory, count: int):
-        self._make = make
-        self._count = count
-        self._queue: deque[_Job] = deque()
-        self._workers: list[_Worker] = []
+        self._pool = WorkerPool(count)
+        self._make = pickle.dumps(make)
+        self._running: dict[Future[Outcome], int] = {}
 
     def submit(self, key: int, session: Session) -> None:
         """See `Workers.submit`."""
-        self._queue.append(_Job(key, session))
-        self._hand_out()
+        self._running[self._pool.submit(_train, self._make, session)] = key
 
     def next(self) -> tuple[int, Outcome]:
         """See `Workers.next`."""
-        while True:
-            busy = [(worker, worker.job) for worker in self._workers if worker.job]
-            if not busy:
-                raise StudyError("no session is under way; submit one first")
-            ready = wait([worker.connection for worker, _ in busy])
-            ended = self._ended(*next(pair for pair in busy if pair[0].connection in ready))
-            self._hand_out()
-            if ended is not None:
-                return ended
+        if not self._running:
+            raise StudyError("no session is under way; submit one first")
+        wait(self._running, return_when=FIRST_COMPLETED)
+        ended = next(future for future in self._running if future.done())
+        key = self._running.pop(ended)
+        try:
+            return key, ended.result()
+        except BrokenProcessPool as error:
+            return key, Outcome(reason=str(error))
 
     def close(self) -> None:
         """See `Workers.close`."""
-        for worker in self._workers:
-            worker.stop()
-        self._workers.clear()
-        self._queue.clear()
-
-    def _hand_out(self) -> None:
-        """Give waiting sessions to free workers, and start workers while there are too few."""
-        while self._queue:
-            free = next((worker for worker in self._workers if not worker.job), None)
-            if free is None:
-                if len(self._workers) == self._count:
-                    return
-                free = _Worker(self._make)
-                self._workers.append(free)
-            free.take(self._queue.popleft())
-
-    def _ended(self, worker: _Worker, job: _Job) -> tuple[int, Outcome] | None:
-        """The outcome a worker has sent; None when it died and its session waits for another."""
-        try:
-            outcome: Outcome | Exception = worker.connection.recv()
-        except (EOFError, OSError):
-            worker.process.join(_FAREWELL)  # its own exit status, not that of being stopped
-            worker.stop()
-            self._workers.remove(worker)
-            job.attempts += 1
-            if job.attempts < ATTEMPTS:
-                self._queue.appendleft(job)
-                return None
-            outcome = Outcome(
-                reason=f"{ATTEMPTS} workers died, exit status {worker.process.exitcode}"
-            )
-        worker.job = None
-        if isinstance(outcome, Exception):
-            raise outcome
-        return job.key, outcome
+        self._pool.shutdown(cancel_futures=True)
+        self._running.clear()
 
 
-@dataclass
-class _Job:
-    """A session with its key and the number of workers that died over it."""
-
-    key: int
-    session: Session
-    attempts: int = 0
+def _train(make: bytes, session: Session) -> Outcome:
+    """Train a session in a worker process."""
+    return train_session(_trainable(make), session)
 
 
-class _Worker:
-    """A process and what it is at; `job` is None while it is free."""
-
-    def __init__(self, make: TrainableFactory):
-        context = multiprocessing.get_context("spawn")  # forking would copy torch's threads
-        self.connection, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=_work, args=(theirs,), daemon=True)
-        self.job: _Job | None = None
-        self.process.start()
-        theirs.close()  # so that the worker's death is the end of the connection
-        self._send(make)
-
-    def take(self, job: _Job) -> None:
-        """Hand a session to the free worker."""
-        self.job = job
-        self._send(job.session)
-
-    def stop(self) -> None:
-        """End the process, at once."""
-        self.connection.close()
-        self.process.terminate()
-        self.process.join()
-
-    def _send(self, what: TrainableFactory | Session) -> None:
-        with suppress(OSError):  # a dead worker is found out when its answer is awaited
-            self.connection.send(what)
-
-
-def _work(connection: Connection) -> None:
-    """A worker's life: what is trained comes first, then sessions until the other end closes."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the factory may load torch, which reads it
-    try:
-        make: TrainableFactory = connection.recv()
-        trainable: Trainable | None = None
-        while True:
-            session: Session = connection.recv()
-            try:
-                trainable = trainable or make()
-                outcome = train_session(trainable, session)
-            except Exception as error:  # the user's code, which may raise anything
-                connection.send(_portable(error))
-                raise
-            connection.send(outcome)
-    except (EOFError, KeyboardInterrupt, BrokenPipeError):
-        return
-
-
-def _portable(error: Exception) -> Exception:
-    """An error that can be sent, with where it was raised as a note."""
-    where = "".join(traceback.format_exception(error))
-    try:
-        pickle.loads(pickle.dumps(error))
-    except (pickle.PickleError, AttributeError, TypeError):
-        error = RuntimeError(f"{type(error).__name__}: {error}")
-    error.add_note(f"raised in a worker process:\n{where}")
-    return error
+@cache
+def _trainable(make: bytes) -> Trainable:
+    """What a worker process trains, made for its first session."""
+    made: Trainable = pickle.loads(make)()
+    return made

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -94,13 +93,6 @@ def test_exit__calls_that_have_not_begun__are_dropped(tmp_path: Path) -> None:
 def test_process__threads__are_one() -> None:
     with WorkerPool(1) as pool:
         assert pool.submit(eval, "__import__('torch').get_num_threads()").result() == 1
-
-
-def test_process__prepare__is_called_once_before_its_calls(tmp_path: Path) -> None:
-    prepare = partial(exec, "import builtins\nbuiltins.prepared = [1]", {})
-    with WorkerPool(1, prepare=prepare) as pool:
-        assert pool.submit(eval, "prepared.append(2) or prepared").result() == [1, 2]
-        assert pool.submit(eval, "prepared").result() == [1, 2]
 
 
 def test_process__parent_killed__ends_too(tmp_path: Path) -> None:

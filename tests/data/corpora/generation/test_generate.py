@@ -22,7 +22,6 @@ from optformer.data.corpora.generation import (
     load_histories,
     sources,
 )
-from optformer.data.corpora.generation.processes import run_jobs
 from optformer.data.corpora.generation.shards import find_shards, read_manifest
 from optformer.data.corpora.generation.studies import StudyKey, play
 from optformer.data.methods import registry
@@ -104,14 +103,6 @@ def test_generate__worker_killed_twice__reported_by_name(
     assert list(summary.failed) == ["naive-bayes-iris/random/0"]
     assert "BrokenProcessPool" in summary.failed["naive-bayes-iris/random/0"]
     assert not find_shards(tmp_path)
-
-
-def test_run_jobs__one_raises_and_one_kills_its_process__others_are_done() -> None:
-    jobs = [signal.SIGKILL, 0, -1]
-    done = dict(run_jobs(signal.raise_signal, jobs, processes=1))
-    assert done[0] is None
-    assert type(done[-1]).__name__ in ("ValueError", "OSError")
-    assert type(done[signal.SIGKILL]).__name__ == "BrokenProcessPool"
 
 
 def test_generate__shard_deleted__only_that_one_comes_back(reference: Path, copy: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import numpy as np
@@ -16,9 +14,9 @@ import torch
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.trials import Trial
 from optformer.data.systems.optimizer_search import registry
-from optformer.data.systems.optimizer_search.children import CHILD, NetworkTask, Training
+from optformer.data.systems.optimizer_search.children import CHILD
 from optformer.data.systems.optimizer_search.controller import Controller
-from optformer.data.systems.optimizer_search.language import KNOWN_RULES, Grammar, Rule
+from optformer.data.systems.optimizer_search.language import Grammar, Rule
 from optformer.data.systems.optimizer_search.parameter_server import (
     ParameterServer,
     Replica,
@@ -138,48 +136,3 @@ def test_search__worker_killed_on_the_way__gives_the_trials_of_no_workers() -> N
     with TrainingQueue(QUICK, workers=1) as queue:
         assert search(queue, kill_once) == search(TrainingQueue(QUICK), lambda trial: None)
     assert killed == [0]
-
-
-class MortalPool:
-    """Stands for worker processes: training with a fatal rule ends them, once."""
-
-    def __init__(self, trained: list[Rule], fatal: list[Rule]) -> None:
-        self._trained, self._fatal = trained, fatal
-        self._broken = False
-
-    def submit(
-        self, train: Callable[..., Training], task: NetworkTask, rule: Rule
-    ) -> Future[Training]:
-        if self._broken:
-            raise BrokenProcessPool
-        future: Future[Training] = Future()
-        if rule in self._fatal:
-            self._fatal.remove(rule)
-            self._broken = True
-            future.set_exception(BrokenProcessPool())
-        else:
-            self._trained.append(rule)
-            future.set_result(Training(0.5, 0.1, ()))
-        return future
-
-    def shutdown(self, cancel_futures: bool) -> None:
-        """Nothing to end."""
-
-
-def test_put__worker_dies__loses_only_what_it_had_not_answered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    before, other, fatal, after = (
-        KNOWN_RULES[name] for name in ("sgd", "momentum", "adam", "rmsprop")
-    )
-    trained: list[Rule] = []
-    deaths = [fatal]
-    monkeypatch.setattr(TrainingQueue, "_start", lambda queue: MortalPool(trained, deaths))
-    with TrainingQueue(QUICK, workers=1) as queue:
-        queue.put([before, other])
-        queue.put([fatal, after])
-        assert trained == [before, other]
-        assert queue.accuracies([fatal, after]) == [0.5, 0.5]
-        assert queue.accuracies([before, other]) == [0.5, 0.5]
-    assert trained == [before, other, fatal, after]
-    assert not deaths

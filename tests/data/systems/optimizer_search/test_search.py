@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from optformer.data.runtime.workers import WorkerPool
 from optformer.data.studies.errors import ConfigError, MetricError, ObjectiveError
 from optformer.data.systems.optimizer_search import queue as queue_module
 from optformer.data.systems.optimizer_search import registry
@@ -208,28 +211,40 @@ class TestQueue:
         with TrainingQueue(QUICK, workers=2) as queue, TrainingQueue(QUICK) as here:
             assert queue.accuracies(self.RULES) == here.accuracies(self.RULES)
 
-    def test_accuracies__dying_workers__are_replaced_and_reported_in_the_end(
+    def test_accuracies__workers_that_die_over_a_rule__are_reported(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from concurrent.futures.process import BrokenProcessPool
+        def submit(pool: WorkerPool, *call: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_exception(BrokenProcessPool("a worker process died in each of 3 attempts"))
+            return future
 
-        failures = [2]
-
-        def crash(self: TrainingQueue, rules: Sequence[Rule]) -> None:
-            if failures[0]:
-                failures[0] -= 1
-                raise BrokenProcessPool("a worker died")
-            self._known.update(dict.fromkeys(rules, 0.5))
-
-        monkeypatch.setattr(TrainingQueue, "_train", crash)
-        with TrainingQueue(QUICK, workers=1) as queue:
-            assert queue.accuracies(self.RULES) == [0.5, 0.5, 0.5]
-        failures[0] = 9
+        monkeypatch.setattr(WorkerPool, "submit", submit)
         with (
             TrainingQueue(QUICK, workers=1) as queue,
-            pytest.raises(ObjectiveError, match="workers died 3 times while training with 2 rules"),
+            pytest.raises(ObjectiveError, match="3 attempts to train with the rule g 1 x x left"),
         ):
+            queue.accuracies(self.RULES[1:])
+
+    def test_put__rules_under_way_or_known__are_not_trained_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        submitted: list[Rule] = []
+
+        def submit(pool: WorkerPool, function: Any, task: NetworkTask, rule: Rule) -> Future[Any]:
+            submitted.append(rule)
+            future: Future[Any] = Future()
+            future.set_result(function(task, rule))
+            return future
+
+        monkeypatch.setattr(WorkerPool, "submit", submit)
+        with TrainingQueue(QUICK, workers=1) as queue:
+            queue.put(self.RULES[:1])
+            queue.put(self.RULES)
+            assert submitted == list(self.RULES[:2])
             queue.accuracies(self.RULES)
+            queue.put(self.RULES)
+        assert submitted == list(self.RULES[:2])
 
     def test_queue__negative_workers__is_refused(self) -> None:
         with pytest.raises(ConfigError, match="workers must be at least 0, got -1"):
