@@ -13,9 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +27,6 @@ from optformer.planning.search_method import ModelSearch
 
 def compare(args: argparse.Namespace) -> dict[str, list[list[float]]]:
     """Best value so far of every search, name -> seeds x trials."""
-    start = None
-    if args.workers > 1:
-        start = partial(ProcessPoolExecutor, args.workers, mp_context=get_context("spawn"))
     system = registry.create(args.system)
     searches = {
         args.system: lambda: system.method(system.config, args.trials),
@@ -50,7 +44,6 @@ def compare(args: argparse.Namespace) -> dict[str, list[list[float]]]:
                     args.trials,
                     seed=seed,
                     workers=args.workers,
-                    start=start,
                     report=lambda _: bar.update(),
                 )
                 values = [math.nan if t.value is None else t.value for t in history]
@@ -92,7 +85,9 @@ def main() -> None:
     parser.add_argument("--system", choices=registry.names(), default="regularized-evolution")
     parser.add_argument("--trials", type=int, default=18, help="trials a search")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=1, help="processes that train")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that train; 0 trains in this one"
+    )
     parser.add_argument("--out", type=Path, default=Path("architectures"))
     args = parser.parse_args()
     write_report(args, compare(args))

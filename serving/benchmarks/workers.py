@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+from optformer.data.runtime.workers import WorkerPool
 from optformer.data.studies.errors import MissingExtraError, ObjectiveError
 
 Item = TypeVar("Item")
@@ -23,7 +21,7 @@ _DIED = (
 )
 
 
-class Workers(Protocol):
+class BenchmarkWorkers(Protocol):
     """Something that calls functions."""
 
     def run(
@@ -40,7 +38,7 @@ class Workers(Protocol):
 
 
 @contextmanager
-def open_workers(processes: int, *, ray: bool = False) -> Iterator[Workers]:
+def open_workers(processes: int, *, ray: bool = False) -> Iterator[BenchmarkWorkers]:
     """Start workers and stop them in the end.
 
     Args:
@@ -57,12 +55,8 @@ def open_workers(processes: int, *, ray: bool = False) -> Iterator[Workers]:
     elif processes == 1:
         yield _ThisProcess()
     else:
-        context = multiprocessing.get_context("spawn")  # forking a process with threads hangs
-        pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent)
-        try:
+        with WorkerPool(processes, attempts=1) as pool:
             yield _Processes(pool)
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 class _ThisProcess:
@@ -74,18 +68,19 @@ class _ThisProcess:
 
 
 class _Processes:
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
+    def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool
 
     def run(
         self, function: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[tuple[Item, Result]]:
-        try:
-            waiting = {self._pool.submit(function, item): item for item in items}
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
-        except BrokenProcessPool as error:
-            raise ObjectiveError(_DIED) from error
+        waiting = {self._pool.submit(function, item): item for item in items}
+        for done in as_completed(waiting):
+            try:
+                result = done.result()
+            except BrokenProcessPool as error:
+                raise ObjectiveError(_DIED) from error
+            yield waiting[done], result
 
 
 class _RayCluster:
@@ -110,7 +105,7 @@ class _RayCluster:
 
 
 @contextmanager
-def _ray_cluster() -> Iterator[Workers]:
+def _ray_cluster() -> Iterator[BenchmarkWorkers]:
     try:
         import ray
     except ImportError as error:
@@ -125,15 +120,3 @@ def _ray_cluster() -> Iterator[Workers]:
         yield _RayCluster(ray)
     finally:
         ray.shutdown()
-
-
-def _end_with_parent() -> None:
-    """A killed benchmark leaves no process behind: the pool alone would wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
-
-
-def _exit_after(parent: Any) -> None:
-    parent.join()
-    os._exit(1)

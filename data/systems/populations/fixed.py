@@ -17,7 +17,7 @@ from optformer.data.systems.populations.base import (
     seed_of,
 )
 from optformer.data.systems.populations.members import Member, Record
-from optformer.data.systems.populations.workers import Workers, start_workers
+from optformer.data.systems.populations.workers import SessionWorkers, start_workers
 
 
 class FixedValues:
@@ -79,7 +79,7 @@ class FixedValues:
 
 
 def train_through(
-    pool: Workers,
+    pool: SessionWorkers,
     record: Record,
     schedule: Sequence[Mapping[str, Value]],
     steps: int,

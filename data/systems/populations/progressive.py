@@ -21,7 +21,7 @@ from optformer.data.systems.populations.base import (
 )
 from optformer.data.systems.populations.fixed import train_through
 from optformer.data.systems.populations.members import Record
-from optformer.data.systems.populations.workers import Workers, start_workers
+from optformer.data.systems.populations.workers import SessionWorkers, start_workers
 
 GROWS = ("image_size", "dropout", "augmentation", "mixup")
 """What grows unless told otherwise: input size and three kinds of regularization."""
@@ -130,7 +130,7 @@ class ProgressiveLearning:
 
     def _train(
         self,
-        pool: Workers,
+        pool: SessionWorkers,
         record: Record,
         config: StudyConfig,
         point: Mapping[str, Value],

@@ -23,7 +23,7 @@ from optformer.data.systems.populations.base import (
 )
 
 
-class Workers(ABC):
+class SessionWorkers(ABC):
     """Train sessions in the order they are submitted; a worker keeps nothing between two."""
 
     @abstractmethod
@@ -65,7 +65,7 @@ class Workers(ABC):
         self.close()
 
 
-def start_workers(make: TrainableFactory, count: int) -> Workers:
+def start_workers(make: TrainableFactory, count: int) -> SessionWorkers:
     """Workers for one trainable: this process for a count of 0, or that many processes.
 
     Raises:
@@ -76,7 +76,7 @@ def start_workers(make: TrainableFactory, count: int) -> Workers:
     return WorkerProcesses(make, count) if count else InProcess(make)
 
 
-class InProcess(Workers):
+class InProcess(SessionWorkers):
     """One worker that is this process: sessions end in the order they came.
 
     Args:
@@ -88,22 +88,22 @@ class InProcess(Workers):
         self._queue: deque[tuple[int, Session]] = deque()
 
     def submit(self, key: int, session: Session) -> None:
-        """See `Workers.submit`."""
+        """See `SessionWorkers.submit`."""
         self._queue.append((key, session))
 
     def next(self) -> tuple[int, Outcome]:
-        """See `Workers.next`."""
+        """See `SessionWorkers.next`."""
         if not self._queue:
             raise StudyError("no session is under way; submit one first")
         key, session = self._queue.popleft()
         return key, train_session(self._trainable, session)
 
     def close(self) -> None:
-        """See `Workers.close`."""
+        """See `SessionWorkers.close`."""
         self._queue.clear()
 
 
-class WorkerProcesses(Workers):
+class WorkerProcesses(SessionWorkers):
     """Processes that train, one session each at a time, on one thread.
 
     A worker that dies is replaced and its session handed out again; a session over which three
@@ -120,11 +120,11 @@ class WorkerProcesses(Workers):
         self._running: dict[Future[Outcome], int] = {}
 
     def submit(self, key: int, session: Session) -> None:
-        """See `Workers.submit`."""
+        """See `SessionWorkers.submit`."""
         self._running[self._pool.submit(_train, self._make, session)] = key
 
     def next(self) -> tuple[int, Outcome]:
-        """See `Workers.next`."""
+        """See `SessionWorkers.next`."""
         if not self._running:
             raise StudyError("no session is under way; submit one first")
         wait(self._running, return_when=FIRST_COMPLETED)
@@ -136,7 +136,7 @@ class WorkerProcesses(Workers):
             return key, Outcome(reason=str(error))
 
     def close(self) -> None:
-        """See `Workers.close`."""
+        """See `SessionWorkers.close`."""
         self._pool.shutdown(cancel_futures=True)
         self._running.clear()
 
