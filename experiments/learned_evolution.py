@@ -25,7 +25,7 @@ from tqdm import tqdm
 import optformer as of
 from optformer.data.methods import SearchMethod, create
 from optformer.data.methods.evolution_strategies.ask_tell import LearnedStrategy
-from optformer.data.methods.evolution_strategies.functions import draw_functions
+from optformer.data.methods.evolution_strategies.functions import draw_bowls
 from optformer.data.methods.evolution_strategies.network import random_weights
 from optformer.data.methods.generations import GenerationalMethod, Strategy
 from optformer.planning.search_method import ModelSearch
@@ -55,7 +55,7 @@ class UntrainedEvolution(GenerationalMethod):
 def held_out(dimension: int, seed: int) -> tuple[of.StudyConfig, Callable[..., float]]:
     """A member of the family as a study, and its function."""
     generator = torch.Generator().manual_seed(HELD_OUT + 1000 * dimension + seed)
-    member = draw_functions(1, dimension, generator, torch.float64)
+    member = draw_bowls(1, dimension, generator, torch.float64)
     space = of.SearchSpace({f"x{i}": of.Float(0.0, 1.0) for i in range(dimension)})
 
     def value(params: Mapping[str, Any]) -> float:

@@ -32,7 +32,7 @@ FIRST_FAILURES = 5
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScriptOutcome:
     """What one run of the script gave.
 
     Attributes:
@@ -72,7 +72,7 @@ class Script:
         """Where a trial's files are."""
         return self.out / f"trial-{number:04d}"
 
-    def run(self, trial: Trial, stop: StopRequest) -> Outcome:
+    def run(self, trial: Trial, stop: StopRequest) -> ScriptOutcome:
         """Run one trial.
 
         Raises:
@@ -103,19 +103,19 @@ class Script:
                 stop=stop,
             )
         except OSError as error:
-            return Outcome(None, f"cannot start: {error}", 0.0)
+            return ScriptOutcome(None, f"cannot start: {error}", 0.0)
         reason = _ending_reason(ending, self.timeout, stderr)
         if reason is not None:
-            return Outcome(None, reason, ending.seconds)
+            return ScriptOutcome(None, reason, ending.seconds)
         try:
             metrics = self.reader.read(stdout, number=trial.number, out=out)
             value, _ = self.config.measure(metrics)
         except MetricError as error:
-            return Outcome(None, str(error), ending.seconds)
+            return ScriptOutcome(None, str(error), ending.seconds)
         if not math.isfinite(value):
             shown = ", ".join(f"{name} is {number}" for name, number in metrics.items())
-            return Outcome(None, f"not a finite number: {shown}", ending.seconds)
-        return Outcome(metrics, None, ending.seconds)
+            return ScriptOutcome(None, f"not a finite number: {shown}", ending.seconds)
+        return ScriptOutcome(metrics, None, ending.seconds)
 
 
 def is_finished(trial: Trial) -> bool:
@@ -161,7 +161,7 @@ def tune_script(
     succeeded = any(trial.has_value for trial in study.trials)
     budget = max(trials - sum(is_finished(trial) for trial in study.trials), 0)
     exhausted: SpaceExhaustedError | None = None
-    running: dict[Future[Outcome], Trial] = {}
+    running: dict[Future[ScriptOutcome], Trial] = {}
     with ThreadPoolExecutor(parallel) as pool:
         try:
             while True:
@@ -197,7 +197,7 @@ def tune_script(
         raise exhausted
 
 
-def _observe(study: Study, trial: Trial, outcome: Outcome) -> Trial:
+def _observe(study: Study, trial: Trial, outcome: ScriptOutcome) -> Trial:
     if outcome.metrics is not None:
         return study.observe(trial, outcome.metrics)
     return study.observe(trial, failed=outcome.reason)

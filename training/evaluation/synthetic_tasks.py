@@ -28,7 +28,7 @@ Suggest = Callable[[Sequence[Trial], np.random.Generator], dict[str, Value]]
 """Proposes the next trial's values from the history."""
 
 
-class Task(Protocol):
+class RegretTask(Protocol):
     """A function to be maximized, with the yardstick of its regret.
 
     Attributes:
@@ -65,7 +65,7 @@ def ask_method(name: str, config: StudyConfig) -> Suggest:
 
 @dataclass(frozen=True)
 class SyntheticTask:
-    """One function without noise on one space, a `Task`.
+    """One function without noise on one space, a `RegretTask`.
 
     Attributes:
         config: The study.
@@ -113,7 +113,7 @@ def draw_task(seed: int, number: int, trials: int) -> SyntheticTask:
     return SyntheticTask(config, space, functions, median, top)
 
 
-def search(task: Task, suggest: Suggest, trials: int, seed: Sequence[int]) -> list[Trial]:
+def search(task: RegretTask, suggest: Suggest, trials: int, seed: Sequence[int]) -> list[Trial]:
     """Search a task; each trial has its own stream of the seed."""
     history: list[Trial] = []
     for number in range(trials):
@@ -123,7 +123,7 @@ def search(task: Task, suggest: Suggest, trials: int, seed: Sequence[int]) -> li
     return history
 
 
-def regrets(task: Task, history: Sequence[Trial]) -> Array:
+def regrets(task: RegretTask, history: Sequence[Trial]) -> Array:
     """(top - best so far) / (top - median) after each trial, at most 1, maybe below 0; (T,)."""
     values = [-np.inf if trial.value is None else trial.value for trial in history]
     best = np.maximum.accumulate(np.array(values, dtype=np.float64))

@@ -21,7 +21,7 @@ _TYPICAL_POINTS = 256  # random points a member's scale is estimated from
 
 
 @dataclass(frozen=True)
-class Functions:
+class Bowls:
     """K members of the family in D dimensions, evaluated together.
 
     Attributes:
@@ -65,9 +65,9 @@ class Functions:
         return bowl + self.ripple * waves.sum(-1)
 
 
-def draw_functions(
+def draw_bowls(
     count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-) -> Functions:
+) -> Bowls:
     """Draw members of the family.
 
     Args:
@@ -87,7 +87,7 @@ def draw_functions(
         torch.randn(count, dimension, dimension, generator=generator, dtype=dtype)
     ).Q
     axes = torch.eye(dimension, dtype=dtype).expand_as(rotation)
-    members = Functions(
+    members = Bowls(
         optimum=uniform(0.1, 0.9, count, dimension),
         rotation=torch.where(half()[:, :, None] > 0, rotation, axes),
         curvature=10.0 ** (uniform(0.0, 2.0, count, 1) * uniform(0.0, 1.0, count, dimension)),
@@ -99,4 +99,4 @@ def draw_functions(
     )
     points = uniform(0.0, 1.0, count, _TYPICAL_POINTS, dimension)
     typical = members._raw(points).mean(-1)
-    return Functions(**{**vars(members), "typical": typical})
+    return Bowls(**{**vars(members), "typical": typical})

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.data.methods.evolution_strategies.functions import Functions, draw_functions
+from optformer.data.methods.evolution_strategies.functions import Bowls, draw_bowls
 from optformer.data.methods.evolution_strategies.network import (
     SHIPPED,
     Weights,
@@ -101,7 +101,7 @@ def _final_losses(
         return int(torch.randint(bounds[0], bounds[1] + 1, (), generator=generator))
 
     dimension, population, budget = draw(DIMENSIONS), draw(POPULATIONS), draw(BUDGETS)
-    members: Functions = draw_functions(functions, dimension, generator)
+    members: Bowls = draw_bowls(functions, dimension, generator)
     best = minimize(
         weights,
         members,

@@ -82,7 +82,7 @@ TARGET = NetworkTask(channels=(16, 32), hidden=(64,), epochs=12)
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingResult:
     """What became of a training.
 
     Attributes:
@@ -97,7 +97,7 @@ class Training:
     losses: tuple[float, ...]
 
 
-def train(task: NetworkTask, rule: Rule) -> Training:
+def train(task: NetworkTask, rule: Rule) -> TrainingResult:
     """Choose a learning rate on trainings of one epoch, then train for all epochs.
 
     Args:
@@ -111,7 +111,7 @@ def train(task: NetworkTask, rule: Rule) -> Training:
     return train_with(task, rule, rate, epochs=task.epochs)
 
 
-def train_with(task: NetworkTask, rule: Rule, learning_rate: float, epochs: int) -> Training:
+def train_with(task: NetworkTask, rule: Rule, learning_rate: float, epochs: int) -> TrainingResult:
     """Train with a given learning rate for some epochs."""
     images, classes = _images(task.seed)
     train_x, train_y = images[: task.train_images], classes[: task.train_images]
@@ -133,7 +133,7 @@ def train_with(task: NetworkTask, rule: Rule, learning_rate: float, epochs: int)
             loss = F.cross_entropy(network(train_x[batch]), train_y[batch])
             losses.append(loss.item())
             if not np.isfinite(losses[-1]):
-                return Training(0.0, learning_rate, tuple(losses))
+                return TrainingResult(0.0, learning_rate, tuple(losses))
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -141,9 +141,9 @@ def train_with(task: NetworkTask, rule: Rule, learning_rate: float, epochs: int)
     with torch.no_grad():
         logits = network(images[tested])
     if not bool(logits.isfinite().all()):
-        return Training(0.0, learning_rate, tuple(losses))
+        return TrainingResult(0.0, learning_rate, tuple(losses))
     right = logits.argmax(-1) == classes[tested]
-    return Training(float(right.double().mean()), learning_rate, tuple(losses))
+    return TrainingResult(float(right.double().mean()), learning_rate, tuple(losses))
 
 
 def build(task: NetworkTask, generator: torch.Generator) -> nn.Sequential:

@@ -31,7 +31,7 @@ from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.trials import Trial
 from optformer.data.systems.optimizer_search.controller import Controller
 from optformer.data.systems.optimizer_search.language import Grammar, Rule
-from optformer.data.systems.optimizer_search.policy import PolicyConfig, PolicyGradient
+from optformer.data.systems.optimizer_search.policy import PolicyGradient, PolicyGradientConfig
 from optformer.data.systems.optimizer_search.queue import TrainingQueue
 from optformer.data.systems.optimizer_search.search import ROUND, rounds, train_round
 
@@ -80,7 +80,7 @@ class Replica:
         server: ParameterServer,
         controller: Controller,
         grammar: Grammar,
-        policy: PolicyConfig,
+        policy: PolicyGradientConfig,
     ) -> None:
         self.rules: list[Rule] = []
         self._ids = torch.empty(0, grammar.length, dtype=torch.int64)
@@ -110,7 +110,7 @@ class Replica:
 
 
 def search_with_replicas(
-    policy: PolicyConfig,
+    policy: PolicyGradientConfig,
     replicas: int,
     queue: TrainingQueue,
     grammar: Grammar,

@@ -34,7 +34,7 @@ SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyConfig:
+class PolicyGradientConfig:
     """How the controller learns.
 
     Attributes:
@@ -85,7 +85,7 @@ class PolicyGradient:
         baseline: Moving average of rewards after shaping, None before the first batch.
     """
 
-    def __init__(self, controller: Controller, config: PolicyConfig) -> None:
+    def __init__(self, controller: Controller, config: PolicyGradientConfig) -> None:
         self.baseline: float | None = None
         self._controller = controller
         self._config = config
@@ -144,7 +144,7 @@ class PolicyLearner:
         config: How.
     """
 
-    def __init__(self, controller: Controller, config: PolicyConfig) -> None:
+    def __init__(self, controller: Controller, config: PolicyGradientConfig) -> None:
         self._gradient = PolicyGradient(controller, config)
         self._optimizer = torch.optim.Adam(controller.parameters(), lr=config.learning_rate)
 

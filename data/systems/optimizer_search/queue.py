@@ -14,7 +14,7 @@ from types import TracebackType
 
 from optformer.data.runtime.workers import WorkerPool
 from optformer.data.studies.errors import ConfigError, ObjectiveError
-from optformer.data.systems.optimizer_search.children import NetworkTask, Training, train
+from optformer.data.systems.optimizer_search.children import NetworkTask, TrainingResult, train
 from optformer.data.systems.optimizer_search.language import Rule
 
 
@@ -37,7 +37,7 @@ class TrainingQueue:
         self.task = task
         self._pool = WorkerPool(workers) if workers else None
         self._known: dict[Rule, float] = {}
-        self._running: dict[Rule, Future[Training]] = {}
+        self._running: dict[Rule, Future[TrainingResult]] = {}
 
     def __enter__(self) -> TrainingQueue:
         return self
@@ -70,7 +70,7 @@ class TrainingQueue:
                 self._known[rule] = self._train(rule).accuracy
         return [self._known[rule] for rule in rules]
 
-    def _train(self, rule: Rule) -> Training:
+    def _train(self, rule: Rule) -> TrainingResult:
         if self._pool is None:
             return train(self.task, rule)
         try:

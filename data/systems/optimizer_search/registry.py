@@ -10,7 +10,7 @@ from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.trials import Trial
 from optformer.data.systems.optimizer_search.language import Grammar
 from optformer.data.systems.optimizer_search.parameter_server import REPLICAS, search_with_replicas
-from optformer.data.systems.optimizer_search.policy import PolicyConfig
+from optformer.data.systems.optimizer_search.policy import PolicyGradientConfig
 from optformer.data.systems.optimizer_search.queue import TrainingQueue
 from optformer.data.systems.optimizer_search.search import random_rules, search_rules
 
@@ -19,8 +19,8 @@ RuleSearch: TypeAlias = Callable[
 ]
 """Takes a queue, a grammar, a number of trainings, a seed and a callback; returns the trials."""
 
-_PPO = PolicyConfig()
-_REINFORCE = PolicyConfig(algorithm="reinforce", learning_rate=0.05)
+_PPO = PolicyGradientConfig()
+_REINFORCE = PolicyGradientConfig(algorithm="reinforce", learning_rate=0.05)
 
 _SEARCHES: dict[str, tuple[str, RuleSearch]] = {
     "random-rules": (

@@ -21,7 +21,7 @@ from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.trials import Trial
 from optformer.data.systems.optimizer_search.controller import Controller
 from optformer.data.systems.optimizer_search.language import Grammar, Rule
-from optformer.data.systems.optimizer_search.policy import PolicyConfig, PolicyLearner
+from optformer.data.systems.optimizer_search.policy import PolicyGradientConfig, PolicyLearner
 from optformer.data.systems.optimizer_search.queue import TrainingQueue
 from optformer.data.systems.optimizer_search.space import to_params
 
@@ -30,7 +30,7 @@ ROUND = 16
 
 
 def search_rules(
-    policy: PolicyConfig,
+    policy: PolicyGradientConfig,
     queue: TrainingQueue,
     grammar: Grammar,
     trainings: int,

@@ -136,7 +136,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SessionOutcome:
     """What became of a session: a checkpoint with its value, or the reason why there is none."""
 
     checkpoint: bytes | None = None
@@ -144,7 +144,7 @@ class Outcome:
     reason: str | None = None
 
 
-def train_session(trainable: Trainable, session: Session) -> Outcome:
+def train_session(trainable: Trainable, session: Session) -> SessionOutcome:
     """Train one session; training that diverges is an outcome without a checkpoint."""
     if session.checkpoint is None:
         trainable.init(session.init_seed)
@@ -153,10 +153,10 @@ def train_session(trainable: Trainable, session: Session) -> Outcome:
     try:
         value = float(trainable.train(dict(session.params), session.steps, session.seed))
     except ObjectiveError as error:
-        return Outcome(reason=str(error))
+        return SessionOutcome(reason=str(error))
     if not math.isfinite(value):
-        return Outcome(reason=f"the metric is {value}")
-    return Outcome(trainable.save(), value)
+        return SessionOutcome(reason=f"the metric is {value}")
+    return SessionOutcome(trainable.save(), value)
 
 
 def seed_of(*parts: int) -> int:

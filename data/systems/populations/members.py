@@ -11,10 +11,10 @@ from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
 from optformer.data.systems.populations.base import (
-    Outcome,
     PopulationResult,
     Report,
     Session,
+    SessionOutcome,
     rng_of,
     seed_of,
 )
@@ -93,7 +93,7 @@ class Record:
     def add(
         self,
         member: Member,
-        outcome: Outcome,
+        outcome: SessionOutcome,
         steps: int,
         facts: Mapping[str, float],
         *,

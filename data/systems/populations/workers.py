@@ -15,8 +15,8 @@ from typing import Self
 from optformer.data.runtime.workers import WorkerPool
 from optformer.data.studies.errors import ConfigError, StudyError
 from optformer.data.systems.populations.base import (
-    Outcome,
     Session,
+    SessionOutcome,
     Trainable,
     TrainableFactory,
     train_session,
@@ -31,7 +31,7 @@ class SessionWorkers(ABC):
         """Queue a session; the first free worker takes it. Keys of waiting sessions differ."""
 
     @abstractmethod
-    def next(self) -> tuple[int, Outcome]:
+    def next(self) -> tuple[int, SessionOutcome]:
         """Wait for a session to end, whichever it is; returns its key and what became of it.
 
         What the trainable raises, but for what makes a session fail, is raised here.
@@ -44,7 +44,7 @@ class SessionWorkers(ABC):
     def close(self) -> None:
         """Stop the workers; sessions that have not begun are dropped."""
 
-    def train_all(self, sessions: Iterable[Session]) -> list[Outcome]:
+    def train_all(self, sessions: Iterable[Session]) -> list[SessionOutcome]:
         """Train sessions and wait for all of them; the outcomes are in their order."""
         count = 0
         for key, session in enumerate(sessions):
@@ -91,7 +91,7 @@ class InProcess(SessionWorkers):
         """See `SessionWorkers.submit`."""
         self._queue.append((key, session))
 
-    def next(self) -> tuple[int, Outcome]:
+    def next(self) -> tuple[int, SessionOutcome]:
         """See `SessionWorkers.next`."""
         if not self._queue:
             raise StudyError("no session is under way; submit one first")
@@ -117,13 +117,13 @@ class WorkerProcesses(SessionWorkers):
     def __init__(self, make: TrainableFactory, count: int):
         self._pool = WorkerPool(count)
         self._make = pickle.dumps(make)
-        self._running: dict[Future[Outcome], int] = {}
+        self._running: dict[Future[SessionOutcome], int] = {}
 
     def submit(self, key: int, session: Session) -> None:
         """See `SessionWorkers.submit`."""
         self._running[self._pool.submit(_train, self._make, session)] = key
 
-    def next(self) -> tuple[int, Outcome]:
+    def next(self) -> tuple[int, SessionOutcome]:
         """See `SessionWorkers.next`."""
         if not self._running:
             raise StudyError("no session is under way; submit one first")
@@ -133,7 +133,7 @@ class WorkerProcesses(SessionWorkers):
         try:
             return key, ended.result()
         except BrokenProcessPool as error:
-            return key, Outcome(reason=str(error))
+            return key, SessionOutcome(reason=str(error))
 
     def close(self) -> None:
         """See `SessionWorkers.close`."""
@@ -141,7 +141,7 @@ class WorkerProcesses(SessionWorkers):
         self._running.clear()
 
 
-def _train(make: bytes, session: Session) -> Outcome:
+def _train(make: bytes, session: Session) -> SessionOutcome:
     """Train a session in a worker process."""
     return train_session(_trainable(make), session)
 

@@ -10,7 +10,7 @@ import torch
 from scipy.stats import wilcoxon
 
 from optformer.data.methods.evolution_strategies.ask_tell import LearnedStrategy
-from optformer.data.methods.evolution_strategies.functions import draw_functions
+from optformer.data.methods.evolution_strategies.functions import draw_bowls
 from optformer.data.methods.evolution_strategies.network import (
     NUM_WEIGHTS,
     SHAPES,
@@ -122,7 +122,7 @@ class TestStrategy:
         assert float(points.max()) == 1.0
 
     def test_minimize__many_networks__equal_one_at_a_time(self) -> None:
-        family = draw_functions(3, 2, generator(), torch.float64)
+        family = draw_bowls(3, 2, generator(), torch.float64)
         weights = unflatten(normal(2, NUM_WEIGHTS) / 2)
         together = minimize(weights, family, (2, 3, 2), 4, 6, generator(5))
         for i in range(2):
@@ -131,7 +131,7 @@ class TestStrategy:
             assert torch.allclose(best[0], together[i])
 
     def test_minimize__trained__beats_the_untrained_on_held_out_functions(self) -> None:
-        family = draw_functions(24, 4, generator(987654321), torch.float64)
+        family = draw_bowls(24, 4, generator(987654321), torch.float64)
         trained, untrained = (
             minimize(weights, family, (1, 24, 4), 15, 8, generator(1))[0, :, -1].log10()
             for weights in (load_weights(), random_weights(generator(0)))

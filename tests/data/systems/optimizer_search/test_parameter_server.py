@@ -22,18 +22,20 @@ from optformer.data.systems.optimizer_search.parameter_server import (
     Replica,
     search_with_replicas,
 )
-from optformer.data.systems.optimizer_search.policy import PolicyConfig, PolicyLearner
+from optformer.data.systems.optimizer_search.policy import PolicyGradientConfig, PolicyLearner
 from optformer.data.systems.optimizer_search.queue import TrainingQueue
 from optformer.data.systems.optimizer_search.search import search_rules
 
 QUICK = replace(CHILD, train_images=128, validation_images=64, epochs=1, learning_rates=(0.01,))
-REINFORCE = PolicyConfig(algorithm="reinforce", learning_rate=0.05)
-POLICIES = pytest.mark.parametrize("policy", [PolicyConfig(), REINFORCE], ids=["ppo", "reinforce"])
+REINFORCE = PolicyGradientConfig(algorithm="reinforce", learning_rate=0.05)
+POLICIES = pytest.mark.parametrize(
+    "policy", [PolicyGradientConfig(), REINFORCE], ids=["ppo", "reinforce"]
+)
 
 
 @POLICIES
 def test_search__one_replica__is_the_search_with_a_queue(
-    policy: PolicyConfig, match_queue: TrainingQueue
+    policy: PolicyGradientConfig, match_queue: TrainingQueue
 ) -> None:
     alone = search_with_replicas(policy, 1, match_queue, Grammar(1), 40, seed=3)
     assert alone == search_rules(policy, match_queue, Grammar(1), 40, seed=3)
@@ -41,7 +43,7 @@ def test_search__one_replica__is_the_search_with_a_queue(
 
 @POLICIES
 def test_replica__alone__moves_the_weights_as_a_learner_does(
-    policy: PolicyConfig, match_queue: TrainingQueue
+    policy: PolicyGradientConfig, match_queue: TrainingQueue
 ) -> None:
     grammar = Grammar(1)
     learning = Controller(grammar, torch.Generator().manual_seed(0))

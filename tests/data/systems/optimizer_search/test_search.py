@@ -27,7 +27,7 @@ from optformer.data.systems.optimizer_search.children import (
 )
 from optformer.data.systems.optimizer_search.controller import Controller
 from optformer.data.systems.optimizer_search.language import KNOWN_RULES, Grammar, Rule
-from optformer.data.systems.optimizer_search.policy import PolicyConfig, PolicyLearner
+from optformer.data.systems.optimizer_search.policy import PolicyGradientConfig, PolicyLearner
 from optformer.data.systems.optimizer_search.queue import TrainingQueue
 from optformer.data.systems.optimizer_search.search import random_rules, search_rules
 from optformer.data.systems.optimizer_search.space import (
@@ -137,7 +137,7 @@ class TestPolicy:
     @pytest.mark.parametrize("algorithm", ["ppo", "reinforce"])
     def test_update__rewarded_string__becomes_likelier(self, algorithm: str) -> None:
         controller = Controller(Grammar(1), generator())
-        learner = PolicyLearner(controller, PolicyConfig(algorithm=algorithm))  # type: ignore[arg-type]
+        learner = PolicyLearner(controller, PolicyGradientConfig(algorithm=algorithm))  # type: ignore[arg-type]
         ids = controller.sample(6, generator(1))
 
         def log_probability() -> Tensor:
@@ -152,7 +152,7 @@ class TestPolicy:
 
     def test_baseline__batches__is_their_moving_average(self) -> None:
         controller = Controller(Grammar(1), generator())
-        learner = PolicyLearner(controller, PolicyConfig(baseline_decay=0.75))
+        learner = PolicyLearner(controller, PolicyGradientConfig(baseline_decay=0.75))
         ids = controller.sample(2, generator(1))
         learner.update(ids, [0.2, 0.6])
         assert learner.baseline == pytest.approx(0.4)
@@ -162,13 +162,13 @@ class TestPolicy:
     def test_baseline__shape__applies_to_the_rewards(self) -> None:
         for shape, expected in (("identity", 0.25), ("square", 0.0625), ("cube", 0.015625)):
             controller = Controller(Grammar(1), generator())
-            learner = PolicyLearner(controller, PolicyConfig(shape=shape))
+            learner = PolicyLearner(controller, PolicyGradientConfig(shape=shape))
             learner.update(controller.sample(1, generator(1)), [0.25])
             assert learner.baseline == pytest.approx(expected)
 
     def test_update__metric_out_of_range__is_refused(self) -> None:
         controller = Controller(Grammar(1), generator())
-        learner = PolicyLearner(controller, PolicyConfig())
+        learner = PolicyLearner(controller, PolicyGradientConfig())
         with pytest.raises(MetricError, match=r"a metric in \[0, 1\] for each of 2 strings"):
             learner.update(controller.sample(2, generator()), [0.5, math.nan])
 
@@ -188,7 +188,7 @@ class TestPolicy:
         self, settings: dict[str, object], message: str
     ) -> None:
         with pytest.raises(ConfigError, match=message):
-            PolicyConfig(**settings)  # type: ignore[arg-type]
+            PolicyGradientConfig(**settings)  # type: ignore[arg-type]
 
 
 class TestQueue:
@@ -271,7 +271,7 @@ class TestSearch:
         grammar = Grammar(2)
         space = rule_config(grammar, CHILD).space
         for search in (
-            lambda seed: search_rules(PolicyConfig(), match_queue, grammar, 40, seed),
+            lambda seed: search_rules(PolicyGradientConfig(), match_queue, grammar, 40, seed),
             lambda seed: random_rules(match_queue, grammar, 40, seed),
         ):
             first, again, other = search(0), search(0), search(1)

@@ -13,7 +13,7 @@ import pytest
 from optformer.data.objectives.quadratic import Quadratic
 from optformer.data.studies.errors import ConfigError, StudyError
 from optformer.data.studies.trials import Trial, TrialStatus
-from optformer.data.systems.populations.base import Outcome, Session
+from optformer.data.systems.populations.base import Session, SessionOutcome
 from optformer.data.systems.populations.members import Member
 from optformer.data.systems.populations.sessions import AsynchronousSessions, fitter
 from optformer.data.systems.populations.workers import WorkerProcesses, start_workers
@@ -115,7 +115,10 @@ def test_workers__session_that_kills_every_worker__fails(
 ) -> None:
     one_worker.submit(5, Session(None, 0, {"g": Lethal()}, 10, 1))  # type: ignore[dict-item]
     one_worker.submit(6, SESSION)
-    assert one_worker.next() == (5, Outcome(reason="a worker process died in each of 3 attempts"))
+    assert one_worker.next() == (
+        5,
+        SessionOutcome(reason="a worker process died in each of 3 attempts"),
+    )
     assert one_worker.next()[1].value is not None
 
 
@@ -159,4 +162,4 @@ def test_outcome__value_that_is_not_finite__is_a_failure() -> None:
     with start_workers(lambda: Counter(), 0) as here:
         params = {"rate": float("nan"), "units": 1, "kind": "a"}
         [outcome] = here.train_all([Session(None, 0, params, 10, 1)])
-    assert outcome == Outcome(reason="the metric is nan")
+    assert outcome == SessionOutcome(reason="the metric is nan")
