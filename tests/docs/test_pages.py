@@ -32,6 +32,7 @@ import pytest
 
 import optformer
 from optformer.data.studies import errors
+from optformer.planning.acquisition import STRATEGIES
 from optformer.serving.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -175,6 +176,11 @@ def test_api__every_public_name__is_described() -> None:
     page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
     described = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)$", page, re.MULTILINE)}
     assert set(optformer.__all__) - {"__version__"} <= described
+
+
+def test_strategies__every_one__is_described() -> None:
+    page = (DOCS / "how-to" / "predict-and-plot.md").read_text(encoding="utf-8")
+    assert re.findall(r'^\| `"(\w+)"` \|', page, re.MULTILINE) == list(STRATEGIES)
 
 
 def test_configuration__every_packaged_file__is_listed() -> None:
