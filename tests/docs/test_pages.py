@@ -175,7 +175,8 @@ def test_errors__every_class__is_listed() -> None:
 def test_api__every_public_name__is_described() -> None:
     page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
     described = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)$", page, re.MULTILINE)}
-    assert set(optformer.__all__) - {"__version__"} <= described
+    named = re.findall(r"`of\.(\w+)`", page.split("## Errors")[1].split("##")[0])
+    assert set(optformer.__all__) - {"__version__"} <= {*described, *named}
 
 
 def test_strategies__every_one__is_described() -> None:
