@@ -1,19 +1,33 @@
-"""The model without one of its decisions each, for `ablations.py`."""
+"""The model without one of its decisions each, for `ablations.py`.
+
+An ablated model replaces a piece of the model by one that takes the same weights.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from optformer.model.attention_bias import AttentionBias, TokenKind
 from optformer.model.config import ModelConfig
-from optformer.model.gp_mixture import GPMixture, fit_gp_mixture
-from optformer.model.network import EncodedMetadata, KVCache, OptFormerModel
+from optformer.model.encoded import EncodedHistory, EncodedMetadata, KVCache
+from optformer.model.gp_mixture import fit_gp_mixture
+from optformer.model.history_decoder import HistoryDecoder
+from optformer.model.network import OptFormerModel
 from optformer.model.tensors import UNSET, HistoryTensors, PointTensors
-from optformer.tokenization.history import ValueKind
+from optformer.model.value_binding import ValueBinding
+
+Piece = TypeVar("Piece", bound=nn.Module)
+
+
+def with_weights_of(old: nn.Module, new: Piece) -> Piece:
+    """The new piece, with the weights of the old one."""
+    new.load_state_dict(old.state_dict())
+    return new
 
 
 class BinTable(OptFormerModel):
@@ -21,10 +35,12 @@ class BinTable(OptFormerModel):
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        self.numbers = _BinVectors(config.num_bins, self.numbers.bins)
+        vectors = BinVectors(config.num_bins, self.binding.numbers.bins)
+        for piece in (self.binding, self.tokens, self.metric_head, self.value_head):
+            piece.numbers = vectors
 
 
-class _BinVectors(nn.Module):
+class BinVectors(nn.Module):
     """Takes the place of `NumberFeatures`, as large and as wide."""
 
     def __init__(self, bins: int, features: Tensor):
@@ -34,9 +50,11 @@ class _BinVectors(nn.Module):
 
     @property
     def bins(self) -> Tensor:
+        """Vectors of the bins, (Q, F)."""
         return self.table.weight
 
     def forward(self, unit: Tensor) -> Tensor:
+        """Vectors of the bins that numbers lie in: (...) to (..., F)."""
         count = self.table.num_embeddings
         vectors: Tensor = self.table((unit * count).long().clamp(0, count - 1))
         return vectors
@@ -45,48 +63,60 @@ class _BinVectors(nn.Module):
 class SumPooling(OptFormerModel):
     """A trial is a sum of gelu(value + slot) over its parameters: nothing is multiplied."""
 
-    def _pool_table(self, slots: Tensor, choices: Tensor) -> Tensor:
+    def __init__(self, config: ModelConfig):
+        super().__init__(config)
+        numbers = self.binding.numbers
+        self.binding = with_weights_of(self.binding, SumBinding(config, numbers))
+
+
+class SumBinding(ValueBinding):
+    """Adds values to their parameters' slot vectors."""
+
+    def pooling(self, slots: Tensor, choices: Tensor) -> Tensor:
         """What the features of a value give before the sum, (S, P, F, W)."""
-        shared = torch.cat([self.value_embedding.weight.T, self.absent_embedding.weight])
+        shared = torch.cat([self.number_projection.weight.T, self.absent_embedding.weight])
         return torch.cat([shared.expand(*slots.shape[:2], -1, -1), choices], 2)
 
-    def _pool(self, memory: EncodedMetadata, points: PointTensors) -> Tensor:
-        kinds = points.kinds
-        absent = torch.stack([kinds == ValueKind.INACTIVE, kinds == ValueKind.MISSING], -1)
-        chosen = points.values.long()[..., None] == torch.arange(memory.max_choices)
-        parts = [
-            self.numbers(points.values) * (kinds == ValueKind.NUMBER)[..., None],
-            absent.float(),
-            (chosen & (kinds == ValueKind.CHOICE)[..., None]).float(),
-        ]
-        features = torch.cat(parts, -1)  # (B, N, P, F)
-        spaces, parameters = memory.slots.shape[:2]
-        grouped = features.reshape(spaces, -1, *features.shape[2:])
-        values = torch.einsum("srpf,spfw->srpw", grouped, memory.pool)
-        hidden = F.gelu(values + memory.slots[:, None]).reshape(*kinds.shape, -1)
-        summed = (hidden * (kinds != UNSET)[..., None]).sum(2) / math.sqrt(parameters)
-        pooled: Tensor = self.pool_norm(self.pool_projection(summed))
+    def forward(self, metadata: EncodedMetadata, points: PointTensors) -> Tensor:
+        """See `ValueBinding`."""
+        features = self.features(points, metadata.max_choices)  # (B, N, P, F)
+        spaces, parameters = metadata.slots.shape[:2]
+        by_space = features.reshape(spaces, -1, *features.shape[2:])
+        values = torch.einsum("srpf,spfw->srpw", by_space, metadata.pooling)
+        hidden = F.gelu(values + metadata.slots[:, None]).reshape(*points.kinds.shape, -1)
+        summed = (hidden * (points.kinds != UNSET)[..., None]).sum(2) / math.sqrt(parameters)
+        pooled: Tensor = self.norm(self.projection(summed))
         return pooled
 
 
 class NoDistance(OptFormerModel):
     """Attention knows nothing of distances in search space."""
 
-    def _log_distances(
-        self, memory: EncodedMetadata, points: PointTensors, past: PointTensors
+    def __init__(self, config: ModelConfig):
+        super().__init__(config)
+        self.decoder.bias = with_weights_of(self.decoder.bias, NoDistanceBias(config))
+
+
+class NoDistanceBias(AttentionBias):
+    """All points are at the same distance."""
+
+    def log_distances(
+        self, metadata: EncodedMetadata, points: PointTensors, past: PointTensors
     ) -> Tensor:
+        """Zero, whatever the points."""
         studies, count = points.values.shape[:2]
-        return torch.zeros(studies, self.config.heads, count, past.values.shape[1])
+        heads = metadata.distance_weights.shape[-1]
+        return torch.zeros(studies, heads, count, past.values.shape[1])
 
 
 class CausalHistory(OptFormerModel):
     """Trials of the history see those before them alone."""
 
     def encode_history(
-        self, memory: EncodedMetadata, history: HistoryTensors, prefix: int | None = None
-    ) -> KVCache:
+        self, metadata: EncodedMetadata, history: HistoryTensors, prefix: int | None = None
+    ) -> EncodedHistory:
         """See `OptFormerModel`; the prefix is not used."""
-        return super().encode_history(memory, history, 0)
+        return super().encode_history(metadata, history, 0)
 
 
 class NoMeaning(OptFormerModel):
@@ -94,7 +124,7 @@ class NoMeaning(OptFormerModel):
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        for part in (self.slot_meaning, self.slot_study):
+        for part in (self.binding.slot_meaning, self.binding.slot_study):
             part.requires_grad_(False)  # they are zero
 
 
@@ -103,7 +133,7 @@ class LearnedSlots(NoMeaning):
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        self.slot_metadata.requires_grad_(False)  # it is zero
+        self.binding.slot_metadata.requires_grad_(False)  # it is zero
 
 
 class Alone(OptFormerModel):
@@ -111,7 +141,7 @@ class Alone(OptFormerModel):
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        for part in (self.process_trial, self.process_query, self.process_gate):
+        for part in (self.tokens.gp_trial, self.tokens.gp_query, self.metric_head.gp_gate):
             part.requires_grad_(False)  # they are zero
 
 
@@ -122,12 +152,28 @@ class FullAttention(OptFormerModel):
     later tokens only inside the prefix. `*` and metric tokens keep their pools.
     """
 
+    def __init__(self, config: ModelConfig):
+        super().__init__(config)
+        self.decoder = with_weights_of(self.decoder, TokenDecoder(config))
+        self.decoder.bias = with_weights_of(self.decoder.bias, TokenBias(config))
+
     def encode_history(
-        self, memory: EncodedMetadata, history: HistoryTensors, prefix: int | None = None
-    ) -> KVCache:
+        self, metadata: EncodedMetadata, history: HistoryTensors, prefix: int | None = None
+    ) -> EncodedHistory:
         """See `OptFormerModel`; the cache holds P + 1 tokens a trial."""
-        each = memory.slots.shape[1] + 1
-        points = history.points
+        prefix = history.length if prefix is None else prefix
+        gp = fit_gp_mixture(history.first(prefix))
+        parameters = metadata.slots.shape[1]
+        each, points = parameters + 1, history.points
+        alone = torch.eye(parameters, dtype=torch.bool)
+        single = PointTensors(
+            (points.values[:, :, None] * alone).flatten(1, 2),
+            torch.where(alone, points.kinds[:, :, None], UNSET).flatten(1, 2),
+        )
+        values = self.tokens.parameter + self.tokens.parameter_pool(self.binding(metadata, single))
+        values = values.unflatten(1, (-1, parameters))  # (B, T, P, D)
+        metrics = self.tokens.trials(self.binding(metadata, points), history, gp)[:, :, None]
+        tokens = torch.cat([values, metrics], 2).flatten(1, 2)
         repeated = HistoryTensors(
             PointTensors(
                 points.values.repeat_interleave(each, 1), points.kinds.repeat_interleave(each, 1)
@@ -135,43 +181,36 @@ class FullAttention(OptFormerModel):
             history.metric.repeat_interleave(each, 1),
             history.metric_kinds.repeat_interleave(each, 1),
         )
-        prefix = history.length if prefix is None else prefix
-        processes = fit_gp_mixture(history.first(prefix))
-        return self._encode(memory, repeated, prefix * each, processes)
+        visible, nothing = repeated.visible(prefix * each), KVCache.empty(points)
+        cache, _ = self.decoder.extend(metadata, nothing, tokens, repeated.points, visible)
+        return EncodedHistory(cache, gp)
 
-    def _trials(
-        self, memory: EncodedMetadata, history: HistoryTensors, processes: GPMixture | None = None
-    ) -> Tensor:
-        parameters = memory.slots.shape[1]
-        each = parameters + 1
-        points = PointTensors(history.points.values[:, ::each], history.points.kinds[:, ::each])
-        own = HistoryTensors(points, history.metric[:, ::each], history.metric_kinds[:, ::each])
-        alone = torch.eye(parameters, dtype=torch.bool)
-        single = PointTensors(
-            (points.values[:, :, None] * alone).flatten(1, 2),
-            torch.where(alone, points.kinds[:, :, None], UNSET).flatten(1, 2),
-        )
-        tokens = self.parameter + self.parameter_pool(self._pool(memory, single))
-        tokens = tokens.unflatten(1, (-1, parameters))  # (B, T, P, D)
-        metric = super()._trials(memory, own, processes)[:, :, None]
-        return torch.cat([tokens, metric], 2).flatten(1, 2)
 
-    def _log_distances(
-        self, memory: EncodedMetadata, points: PointTensors, past: PointTensors
-    ) -> Tensor:
-        each = memory.slots.shape[1] + 1
-        trials = replace(past, values=past.values[:, ::each], kinds=past.kinds[:, ::each])
-        return super()._log_distances(memory, points, trials).repeat_interleave(each, -1)
+class TokenDecoder(HistoryDecoder):
+    """Positions count trials, keys are P + 1 a trial."""
 
-    def _query(
+    def query(
         self,
-        memory: EncodedMetadata,
+        metadata: EncodedMetadata,
         cache: KVCache,
+        tokens: Tensor,
         points: PointTensors,
-        x: Tensor,
-        kind: int,
-        position: Tensor | None,
+        kind: TokenKind,
+        position: Tensor | None = None,
     ) -> Tensor:
+        """See `HistoryDecoder`."""
         if position is not None:
-            position = position * (memory.slots.shape[1] + 1)
-        return super()._query(memory, cache, points, x, kind, position)
+            position = position * (metadata.slots.shape[1] + 1)
+        return super().query(metadata, cache, tokens, points, kind, position)
+
+
+class TokenBias(AttentionBias):
+    """All tokens of a trial are at the same distance."""
+
+    def log_distances(
+        self, metadata: EncodedMetadata, points: PointTensors, past: PointTensors
+    ) -> Tensor:
+        """See `AttentionBias`; computed once a trial."""
+        each = metadata.slots.shape[1] + 1
+        trials = PointTensors(past.values[:, ::each], past.kinds[:, ::each])
+        return super().log_distances(metadata, points, trials).repeat_interleave(each, -1)

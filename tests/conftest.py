@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # The same examples everywhere, no files left behind, and no limit that a busy machine would break.
 settings.register_profile("project", database=None, deadline=None, derandomize=True)
 settings.load_profile("project")
+
+Weights = dict[str, Any]
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -30,3 +33,20 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", loopback_only)
+
+
+@pytest.fixture(scope="session")
+def formerly() -> Callable[[Weights], Weights]:
+    """Gives weights the names that they had in checkpoints of format 1 to 3."""
+    from optformer.model.state_keys import RENAMED
+
+    former = {today: name for name, today in RENAMED.items()}
+
+    def renamed(weights: Weights) -> Weights:
+        found = {}
+        for name, weight in weights.items():
+            module = max((m for m in former if f"{name}.".startswith(f"{m}.")), key=len)
+            found[former[module] + name.removeprefix(module)] = weight
+        return found
+
+    return renamed

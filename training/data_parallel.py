@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from optformer.data.studies.errors import ConfigError
 from optformer.model.network import OptFormerModel
+from optformer.model.state_keys import in_order
 from optformer.model.tensors import to_device
 from optformer.training.config import TrainingConfig
 from optformer.training.losses import study_losses
@@ -29,7 +30,7 @@ class Parallel(Protocol):
     place: tuple[int, int]
 
     @property
-    def core(self) -> OptFormerModel:
+    def core(self) -> nn.Module:
         """The network, or the part of it, that this process trains."""
 
     def gradients(self, batches: Sequence[StudyBatch]) -> Tensor:
@@ -105,7 +106,8 @@ class DataParallel:
 
     def clip(self) -> Tensor:
         """See `Parallel`."""
-        return torch.nn.utils.clip_grad_norm_(self.core.parameters(), self.config.clip)
+        weights = [weight for _, weight in in_order(self.core.named_parameters())]
+        return torch.nn.utils.clip_grad_norm_(weights, self.config.clip)
 
     def total(self, work: Tensor) -> Tensor:
         """See `Parallel`."""

@@ -32,11 +32,10 @@ def mine(model: OptFormerModel, batch: StudyBatch, count: int) -> StudyBatch:
     spare = batch.spare
     if spare is None:
         return batch
-    memory = model.encode_metadata(batch.metadata)
-    memory = memory.repeat(batch.history.metric.shape[0] // memory.spaces)
+    metadata = model.encode_metadata(batch.metadata).expand(batch.history.studies)
     given = batch.history.first(batch.prefix)
-    cache = model.encode_history(memory, given)
-    logits = model.metric_logits(memory, cache, spare.points)  # (B, E, Q + 1)
+    past = model.encode_history(metadata, given)
+    logits = model.metric_logits(metadata, past, spare.points)  # (B, E, Q + 1)
     measured = given.metric_kinds == MetricKind.VALUE
     best = given.metric.masked_fill(~measured, 0.0).amax(-1, keepdim=True)  # (B, 1)
     score = BinnedDistribution(logits).log_ei(best[..., None])

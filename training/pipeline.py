@@ -33,7 +33,7 @@ from optformer.training.config import TrainingConfig
 from optformer.training.losses import study_losses
 from optformer.training.mixtures.batch import IGNORED, StudyBatch
 from optformer.training.schedule import make_optimizers, parameter_names
-from optformer.training.stage_model import COPIED, StageModel, joined
+from optformer.training.stage_model import COPIED, StageModel
 
 _Batch = TypeVar("_Batch")
 
@@ -139,15 +139,11 @@ class Pipeline:
     def whole(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Parallel`."""
         parts = gather_object([{name: weight.cpu() for name, weight in weights.items()}])
-        return {
-            name: joined(name, [part[name] for part in parts if name in part])
-            for part in parts
-            for name in part
-        }
+        return {name: weight for part in reversed(parts) for name, weight in part.items()}
 
     def own(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Parallel`."""
-        return {name: self.core.cut(name, weights[name]) for name in self.core.state_dict()}
+        return {name: weights[name] for name in self.core.state_dict()}
 
     def whole_optimizers(self, optimizers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
         """See `Parallel`."""
@@ -162,10 +158,7 @@ class Pipeline:
         for number, (names, optimizer) in enumerate(zip(self.names, optimizers, strict=True)):
             state = {}
             for i, name in enumerate(names):
-                entries = [part[number][name] for part in parts if name in part[number]]
-                state[i] = {
-                    key: joined(name, [entry[key] for entry in entries]) for key in entries[0]
-                }
+                state[i] = next(part[number][name] for part in parts if name in part[number])
             (group,) = optimizer.state_dict()["param_groups"]
             groups = [{**group, "params": list(range(len(names)))}]
             states.append({"state": {i: s for i, s in state.items() if s}, "param_groups": groups})
@@ -177,9 +170,7 @@ class Pipeline:
         for names, whole in zip(self.names, states, strict=True):
             kept = [(i, name) for i, name in enumerate(names) if name in held]
             state = {
-                place: {key: self.core.cut(name, value) for key, value in whole["state"][i].items()}
-                for place, (i, name) in enumerate(kept)
-                if i in whole["state"]
+                place: whole["state"][i] for place, (i, _) in enumerate(kept) if i in whole["state"]
             }
             (group,) = whole["param_groups"]
             groups = [{**group, "params": list(range(len(kept)))}]
@@ -234,8 +225,8 @@ class _Run(nn.Module):
 
     def _loss(self, carried: Sequence[Tensor], part: StudyBatch) -> Tensor:
         """The micro-batch's share of the batch's loss."""
-        answers = self.model.answers(carried, part)
-        found = study_losses(lambda *asked: answers, part, self.metric_share)
+        logits = self.model.logits(carried, part)
+        found = study_losses(lambda *queries: logits, part, self.metric_share)
         metric, value = _answered(part) / self.counted * torch.stack([found.metric, found.value])
         total: Tensor = self.metric_share * metric + (1 - self.metric_share) * value
         self.losses += torch.stack([total, metric, value]).detach()

@@ -12,6 +12,7 @@ import torch
 
 from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import CheckpointError, ConfigError
+from optformer.model.state_keys import rename
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import TrainingConfig
 
@@ -75,4 +76,6 @@ def read_state(directory: Path, config: TrainingConfig, vocabulary: Vocabulary) 
             f"vocabulary_hash of {path} is {known!r}, this run's vocabulary has "
             f"{vocabulary.hash!r}; resume with the vocabulary the run was started with"
         )
+    if "format_version" not in state:  # written before weights were renamed
+        state |= {part: rename(state[part]) for part in ("weights", "average")}
     return state

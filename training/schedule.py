@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from optformer.model.state_keys import in_order
 from optformer.training.config import TrainingConfig
 from optformer.training.muon import Muon
 
@@ -34,8 +35,8 @@ def make_optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.opti
     """
     hidden: list[nn.Parameter] = []
     other: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        in_layer = name.startswith(("layers.", "encoder.")) and parameter.ndim == 2
+    for name, parameter in in_order(model.named_parameters()):
+        in_layer = ".layers." in name and parameter.ndim == 2
         (hidden if in_layer else other).append(parameter)
     return [
         Muon(hidden, lr=config.matrix_learning_rate, weight_decay=config.weight_decay),

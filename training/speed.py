@@ -88,9 +88,7 @@ def training_flops(config: ModelConfig, batch: StudyBatch) -> int:
     spaces, length = batch.metadata.ids.shape
     studies, trials = batch.history.metric.shape
     parameters = batch.history.points.values.shape[-1]
-    described = batch.metadata.choice_parameter
-    choices = described.shape[1]
-    most = int(batch.metadata.choice_index.max()) + 1 if (described >= 0).any() else 0
+    choices, most = batch.metadata.choice_parameter.shape[1], batch.metadata.max_choices
     width, pool, heads = config.width, config.pool_width, config.heads
     narrow, numbers, bins = config.encoder_width, config.number_features, config.num_bins
     features = numbers + 2 + most

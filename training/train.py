@@ -22,6 +22,7 @@ from tqdm import tqdm
 from optformer._version import __version__
 from optformer.data.studies.errors import CheckpointError, ConfigError, DivergedError
 from optformer.model.checkpoint import (
+    FORMAT_VERSION,
     RUN_CHECKPOINT_DIR,
     Checkpoint,
     load_checkpoint,
@@ -82,9 +83,10 @@ class Trainer:
         half = fast_precision(device) == torch.bfloat16
         self.accelerator = Accelerator(mixed_precision="bf16" if half else "no", cpu=there is None)
         device = self.accelerator.device
+        self.architecture = ModelConfig.named(config.model, self.vocabulary.size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            core = OptFormerModel(ModelConfig.named(config.model, self.vocabulary.size))
+            core = OptFormerModel(self.architecture)
         self.parameters = sum(weight.numel() for weight in core.parameters())
         self.parallel: Parallel
         if micro_batches is None:
@@ -174,6 +176,7 @@ class Trainer:
             torch.float16,
         )
         state = {
+            "format_version": FORMAT_VERSION,
             "config": self.config.to_dict(),
             "vocabulary_hash": self.vocabulary.hash,
             "weights": weights,
@@ -213,7 +216,7 @@ class Trainer:
                 f"vocabulary_hash of {checkpoint} is {found.vocabulary.hash!r}, this run's "
                 f"vocabulary has {self.vocabulary.hash!r}; start from weights of this vocabulary"
             )
-        asked, has = self.core.config.to_dict(), found.model.config.to_dict()
+        asked, has = self.architecture.to_dict(), found.model.config.to_dict()
         other = [f"{name}={has[name]}" for name in asked if has[name] != asked[name]]
         if other:
             raise CheckpointError(
@@ -285,7 +288,7 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self._average()
-        work = torch.stack([work_of(self.core.config, batch) for batch in batches]).sum(0)
+        work = torch.stack([work_of(self.architecture, batch) for batch in batches]).sum(0)
         total, metric, value = losses.tolist()
         return {"loss": total, "metric": metric, "value": value, "norm": float(norm)}, (
             self.parallel.total(work)
@@ -309,7 +312,7 @@ class Trainer:
     def _published(self, average: Mapping[str, Tensor]) -> OptFormerModel:
         """The whole model with averaged weights, on the CPU."""
         with torch.random.fork_rng(devices=[]):
-            model = OptFormerModel(self.core.config)
+            model = OptFormerModel(self.architecture)
         model.load_state_dict(average)
         return model.eval().requires_grad_(False)
 

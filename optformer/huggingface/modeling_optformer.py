@@ -1,9 +1,10 @@
 """The model behind the interface of transformers.
 
-Importing this module registers `OptFormerConfig`, `OptFormerForStudies` and the tokenizer with the
-Auto classes, so that `AutoModelForSeq2SeqLM.from_pretrained` and `AutoTokenizer.from_pretrained`
-read a checkpoint directory. Weights have the same names as in `OptFormerModel`, and both loaders
-read the same files. Nothing on the way to a suggestion imports this module.
+Importing this module registers `OptFormerConfig`, `OptFormerForConditionalGeneration` and the
+tokenizer with the Auto classes, so that `AutoModelForSeq2SeqLM.from_pretrained` and
+`AutoTokenizer.from_pretrained` read a checkpoint directory. Weights in files have the names that
+they have in `OptFormerModel`, and both loaders read the same files. Nothing on the way to a
+suggestion imports this module.
 
 Metadata ids go to the encoder as `input_ids`, the start symbol and the ids of trials to the decoder
 as `decoder_input_ids`: `StudyEncoding.ids`, cut before the start symbol.
@@ -12,7 +13,6 @@ as `decoder_input_ids`: `StudyEncoding.ids`, cut before the start symbol.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -25,26 +25,28 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     GenerationConfig,
     GenerationMixin,
-    PretrainedConfig,
     PreTrainedModel,
 )
 from transformers.modeling_outputs import Seq2SeqLMOutput
 from transformers.utils.generic import ModelOutput
 
 from optformer.data.studies.errors import CheckpointError, TokenizationError
+from optformer.huggingface.configuration_optformer import OptFormerConfig
 from optformer.huggingface.token_spaces import TokenSpaces, read_metadata
 from optformer.huggingface.trial_tokens import (
     IGNORED,
     EncodedTrials,
+    TrialTokens,
     encode_trials,
     next_token_logits,
     next_token_loss,
     read_trials,
 )
-from optformer.model.checkpoint import FORMAT_VERSION, RUN
+from optformer.model.checkpoint import RUN
 from optformer.model.config import ModelConfig
 from optformer.model.layers import NumberFeatures
 from optformer.model.network import OptFormerModel
+from optformer.model.state_keys import RENAMED
 from optformer.tokenization import symbols as sym
 from optformer.tokenization import transformers_wrapper as tokenizer_wrapper
 from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
@@ -52,98 +54,59 @@ from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
 _CACHE = next(f.name for f in fields(Seq2SeqLMOutput) if f.name in ("cache", "past_key_values"))
 """What this release of transformers calls what `generate` keeps."""
 
+_KEY_MAPPING = {rf"^{old}(?=$|\.weight$|\.table\.|\.\d)": new for old, new in RENAMED.items()}
+"""Names of weights in checkpoints of format 3, as patterns, and today's."""
+
 _START, _PAD = sym.SYMBOL_IDS[sym.START], sym.SYMBOL_IDS[sym.PAD]
 
 
-class OptFormerConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
-    """What `config.json` of a checkpoint says.
-
-    Args:
-        format_version: Format of the checkpoint.
-        vocabulary_hash: Hash of the vocabulary it was trained with.
-        architecture: Sizes, as `ModelConfig.to_dict` gives them.
-        settings: What transformers itself keeps in a configuration.
-
-    Raises:
-        CheckpointError: The format is not the one this release reads.
-    """
-
-    model_type = "optformer"
-
-    def __init__(
-        self,
-        format_version: int = FORMAT_VERSION,
-        vocabulary_hash: str = "",
-        architecture: dict[str, int] | None = None,
-        **settings: Any,
-    ):
-        if format_version != FORMAT_VERSION:
-            raise CheckpointError(
-                f"the checkpoint has format {format_version!r}, this class reads {FORMAT_VERSION}; "
-                "write an older one anew with load_checkpoint and save_checkpoint"
-            )
-        self.format_version = format_version
-        self.vocabulary_hash = vocabulary_hash
-        self.architecture = dict(architecture or {})
-        # Numbers are embedded in single precision, so the weights are loaded so by default.
-        super().__init__(**{"is_encoder_decoder": True, "dtype": "float32", **settings})
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens V, by the name that transformers asks for."""
-        return self.architecture["vocabulary_size"]
-
-
 @dataclass
-class MetadataOutput(ModelOutput):
-    """Metadata of B rows as the encoder reads it.
+class OptFormerEncoderOutput(ModelOutput):
+    """Encoded metadata of B rows.
 
     Attributes:
         study: Number of the study each row belongs to, int64, (B,).
-        groups: For every number of parameters, the studies that have it and their spaces.
+        spaces: Encoded spaces, those with the same number of parameters together.
     """
 
     study: Tensor | None = None
-    groups: tuple[tuple[list[int], TokenSpaces], ...] | None = None
+    spaces: tuple[TokenSpaces, ...] | None = None
 
 
-class MetadataEncoder(nn.Module):
-    """The encoder of a model as a module of its own; it shares the model's weights."""
+class OptFormerEncoder(nn.Module):
+    """What `generate` asks to read the metadata.
+
+    Args:
+        model: The network.
+        vocabulary: What the ids mean.
+    """
 
     main_input_name = "input_ids"
 
-    def __init__(self, model: OptFormerForStudies):
+    def __init__(self, model: OptFormerModel, vocabulary: Vocabulary):
         super().__init__()
-        self.model = model
+        self.model, self.vocabulary = model, vocabulary
 
     def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> MetadataOutput:
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **ignored: Any
+    ) -> OptFormerEncoderOutput:
         """Read the metadata of studies.
 
         Args:
             input_ids: Metadata ids, padded at the right, int64, (B, L).
             attention_mask: Which ids are real, (B, L); padding is also known by its id.
-            output_attentions: Has no effect; `generate` passes it.
-            output_hidden_states: Has no effect.
-            return_dict: Has no effect.
+            ignored: What else transformers passes to an encoder.
 
         Raises:
             TokenizationError: A row is not the metadata of a study.
         """
-        del output_attentions, output_hidden_states, return_dict
         real = input_ids != _PAD
         if attention_mask is not None:
             real &= attention_mask.bool()
         rows = [row[kept].tolist() for row, kept in zip(input_ids, real, strict=True)]
-        groups = read_metadata(self.model.core, rows, self.model.vocabulary)
+        spaces = read_metadata(self.model, rows, self.vocabulary)
         study = torch.arange(len(rows), device=input_ids.device)
-        return MetadataOutput(study=study, groups=tuple(groups))
+        return OptFormerEncoderOutput(study=study, spaces=tuple(spaces))
 
 
 @dataclass(frozen=True)
@@ -151,7 +114,7 @@ class HistoryCache:
     """What `generate` keeps from step to step: the encoded history of every study.
 
     Attributes:
-        histories: One for each group of studies, in the order of `MetadataOutput.groups`.
+        histories: One for each of `OptFormerEncoderOutput.spaces`.
     """
 
     histories: tuple[EncodedTrials, ...]
@@ -163,17 +126,11 @@ class HistoryCache:
         """Nothing to reorder: all beams of a study share its history."""
 
 
-class _Layers(nn.ModuleList):
-    """The metadata encoder's layers; `generate` asks an attribute named `encoder` for this."""
-
-    main_input_name = "input_ids"
-
-
-class OptFormerForStudies(PreTrainedModel, GenerationMixin):
+class OptFormerForConditionalGeneration(PreTrainedModel, GenerationMixin):
     """`OptFormerModel` as a sequence-to-sequence language model over studies.
 
     Attributes:
-        sizes: The architecture.
+        model: The network.
         run: Record of the training, from the checkpoint's `run.json`.
 
     Args:
@@ -186,11 +143,10 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
 
     config_class = OptFormerConfig
     main_input_name = "input_ids"
-    base_model_prefix = ""
+    base_model_prefix = "model"
 
     def __init__(self, config: OptFormerConfig):
         super().__init__(config)
-        self.sizes = ModelConfig.from_dict(config.architecture)
         if config.vocabulary_hash != self.vocabulary.hash:
             raise CheckpointError(
                 f"the weights were trained with vocabulary {config.vocabulary_hash!r}, this "
@@ -198,12 +154,7 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
                 "optformer.model.checkpoint"
             )
         self.run: dict[str, Any] = {}
-        core = OptFormerModel(self.sizes)
-        for name, module in core.named_children():
-            self.add_module(name, module)
-        for name, parameter in core.named_parameters(recurse=False):
-            self.register_parameter(name, parameter)
-        self.encoder = _Layers(core.encoder)
+        self.model = OptFormerModel(ModelConfig.from_dict(config.architecture))
         self.post_init()  # type: ignore[no-untyped-call]
         self.generation_config = _generation_config()
 
@@ -211,15 +162,6 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
     def vocabulary(self) -> Vocabulary:
         """What the ids mean."""
         return default_vocabulary()
-
-    @property
-    def core(self) -> OptFormerModel:
-        """The plain model: a view, made anew each time, on the very same parameters and modules."""
-        view = OptFormerModel.__new__(OptFormerModel)
-        # Sharing the dictionaries, not copies of them: loading replaces parameters in place.
-        view.__dict__.update(self.__dict__)
-        view.__dict__["config"] = self.sizes
-        return view
 
     def _init_weights(self, module: nn.Module) -> None:
         """Compute what no file holds; weights were drawn by `OptFormerModel` or are loaded."""
@@ -237,8 +179,8 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
 
         Args:
             pretrained_model_name_or_path: Its directory, or what else transformers accepts.
-            arguments: As in transformers.
-            settings: As in transformers.
+            arguments: Passed on to transformers.
+            settings: Passed on to transformers.
 
         Returns:
             The model; with `output_loading_info=True`, also what transformers says of the loading.
@@ -248,9 +190,8 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
                 vocabulary is not the one of this release.
         """
         wants_info = settings.pop("output_loading_info", False)
-        loaded: Any = super().from_pretrained(
-            pretrained_model_name_or_path, *arguments, output_loading_info=True, **settings
-        )
+        settings = {"key_mapping": _KEY_MAPPING, **settings, "output_loading_info": True}
+        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *arguments, **settings)
         model, info = loaded
         absent = sorted(info["missing_keys"]) + sorted(info["unexpected_keys"])
         if absent:
@@ -272,9 +213,10 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
 
         Args:
             save_directory: Where it goes.
-            settings: As in transformers.
+            settings: Passed on to transformers.
         """
-        super().save_pretrained(save_directory, **settings)
+        weights = {"state_dict": self.model.state_dict(), "save_original_format": False}
+        super().save_pretrained(save_directory, **{**weights, **settings})
         if not settings.get("is_main_process", True):
             return
         record = {**self.run, "saved_by": f"transformers {transformers.__version__}"}
@@ -282,14 +224,14 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
         (folder / RUN).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         self.vocabulary.save(folder)
 
-    def get_encoder(self, modality: str | None = None) -> MetadataEncoder:
+    def get_encoder(self, modality: str | None = None) -> OptFormerEncoder:
         """The encoder of metadata; `modality` is asked by transformers and has no effect."""
         del modality
-        return MetadataEncoder(self)
+        return OptFormerEncoder(self.model, self.vocabulary)
 
     def get_input_embeddings(self) -> nn.Module:
         """Embedding of the metadata's tokens."""
-        return self.get_submodule("words")
+        return self.model.encoder.embed_tokens
 
     def forward(
         self,
@@ -299,7 +241,7 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
         values: Tensor | None = None,
         labels: Tensor | None = None,
         prefix: int | None = 0,
-        encoder_outputs: MetadataOutput | None = None,
+        encoder_outputs: OptFormerEncoderOutput | None = None,
         past_key_values: HistoryCache | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
@@ -336,48 +278,60 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
             if input_ids is None:
                 raise TokenizationError("expected the metadata as input_ids, got none")
             encoder_outputs = self.get_encoder()(input_ids, attention_mask)
+        if encoder_outputs.study is None or encoder_outputs.spaces is None:
+            raise TokenizationError("expected encoder_outputs as get_encoder() gives them")
         if decoder_input_ids is None:
             if labels is None:
                 raise TokenizationError("expected trials as decoder_input_ids or labels, got none")
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        count = decoder_input_ids.shape[1]
+        rows, count = decoder_input_ids.shape
         positions = range(count - logits_to_keep if logits_to_keep else 0, count)
-        shape = (len(decoder_input_ids), len(positions))
-        logits = self.get_parameter("star").new_empty(
-            (*shape, self.vocabulary.size), dtype=torch.float32
-        )
-        weights = logits.new_zeros(shape)
+        shape = (rows, len(positions), self.vocabulary.size)
+        logits = torch.empty(shape, device=decoder_input_ids.device)
+        weights = torch.zeros(shape[:2], device=decoder_input_ids.device)
         histories = []
-        for number, (studies, spaces) in enumerate(encoder_outputs.groups or ()):
-            rows, space = _members(encoder_outputs.study, studies)
-            ids = decoder_input_ids[rows]
-            exact = None if values is None else values[rows]
-            trials = read_trials(spaces, space, ids, exact)
+        for number, spaces in enumerate(encoder_outputs.spaces):
+            own, space = spaces.members(encoder_outputs.study)
+            exact = None if values is None else values[own]
+            trials = read_trials(spaces, space, decoder_input_ids[own], exact)
             past = past_key_values.histories[number] if past_key_values else None
-            if past is not None and past.cache.length == trials.metric.shape[1] - 1:
-                encoded = past
-            elif past is not None:  # trials that were generated since are causal
-                encoded = encode_trials(self.core, spaces, trials, past.prefix)
-            elif use_cache and len(rows) > len(studies):  # copies made by `generate`
-                first = torch.arange(0, len(rows), len(rows) // len(studies), device=rows.device)
-                exact = None if exact is None else exact[first]
-                originals = read_trials(spaces, space[first], ids[first], exact)
-                encoded = encode_trials(self.core, spaces, originals, prefix)
-            else:
-                encoded = encode_trials(self.core, spaces, trials, prefix)
-            histories.append(encoded if past is None else past)
-            logits[rows], weight = next_token_logits(self.core, spaces, trials, encoded, positions)
-            trial = torch.tensor(positions, device=rows.device) // (spaces.parameters + 3)
-            weights[rows] = weight * (trial >= encoded.prefix)
-        kept: Any = HistoryCache(tuple(histories)) if use_cache else None
-        output = Seq2SeqLMOutput(
-            loss=None
-            if labels is None
-            else next_token_loss(logits, weights, labels[:, positions.start :]),
-            logits=logits,
-            **{_CACHE: kept},
-        )
+            encoded = self._encode(spaces, trials, past, prefix, bool(use_cache))
+            histories.append(past or encoded)
+            logits[own], weights[own] = next_token_logits(
+                self.model, spaces, trials, encoded, positions
+            )
+        loss = None
+        if labels is not None:
+            loss = next_token_loss(logits, weights, labels[:, positions.start :])
+        kept: Any = {_CACHE: HistoryCache(tuple(histories)) if use_cache else None}
+        output = Seq2SeqLMOutput(loss=loss, logits=logits, **kept)
         return output.to_tuple() if return_dict is False else output
+
+    def _encode(
+        self,
+        spaces: TokenSpaces,
+        trials: TrialTokens,
+        past: EncodedTrials | None,
+        prefix: int | None,
+        shared: bool,
+    ) -> EncodedTrials:
+        """The encoded histories of some rows: those of an earlier call as long as they suffice.
+
+        Args:
+            spaces: The rows' spaces.
+            trials: The rows.
+            past: Histories of an earlier call.
+            prefix: How many trials see each other both ways, without such histories.
+            shared: Whether rows of one study share their trials, so that one is encoded for all.
+        """
+        if past is not None:
+            if past.history.length == trials.length - 1:
+                return past
+            prefix = past.prefix  # trials that were generated since are causal
+        elif shared and len(trials.space) > len(spaces.spaces):
+            copies = len(trials.space) // len(spaces.spaces)
+            trials = trials.every(copies)
+        return encode_trials(self.model, spaces, trials, prefix)
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """The decoder's ids for labels without holes: the start symbol, then all but the last."""
@@ -387,7 +341,7 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self,
         input_ids: Tensor,
-        encoder_outputs: MetadataOutput | None = None,
+        encoder_outputs: OptFormerEncoderOutput | None = None,
         values: Tensor | None = None,
         prefix: int | None = None,
         use_cache: bool | None = None,
@@ -397,7 +351,7 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
 
         Args:
             input_ids: The decoder's ids so far, (B, N).
-            encoder_outputs: The encoder's reading of the metadata.
+            encoder_outputs: The encoded metadata.
             values: Exact values of the trials that were given, (B, at most N).
             prefix: How many of the given trials see each other both ways; all when None.
             use_cache: Whether to keep the encoded histories.
@@ -421,7 +375,9 @@ class OptFormerForStudies(PreTrainedModel, GenerationMixin):
 def register() -> None:
     """Let the Auto classes of transformers find the model and its tokenizer."""
     AutoConfig.register(OptFormerConfig.model_type, OptFormerConfig, exist_ok=True)
-    AutoModelForSeq2SeqLM.register(OptFormerConfig, OptFormerForStudies, exist_ok=True)
+    AutoModelForSeq2SeqLM.register(
+        OptFormerConfig, OptFormerForConditionalGeneration, exist_ok=True
+    )
     tokenizer_wrapper.register(OptFormerConfig)
 
 
@@ -434,15 +390,6 @@ def _generation_config() -> GenerationConfig:
         pad_token_id=_PAD,
         max_new_tokens=sym.MAX_PARAMETERS + 3,
     )
-
-
-def _members(study: Tensor | None, studies: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Rows that belong to some studies, in their order, and the place of each one's study."""
-    if study is None:
-        raise TokenizationError("expected encoder_outputs as get_encoder() gives them")
-    belongs = study[:, None] == torch.tensor(studies, device=study.device)  # (B, S)
-    rows = belongs.any(1).nonzero()[:, 0]
-    return rows, belongs[rows].long().argmax(1)
 
 
 register()

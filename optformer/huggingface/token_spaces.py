@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from optformer.data.studies.errors import TokenizationError
-from optformer.model.network import EncodedMetadata, OptFormerModel
+from optformer.model.encoded import EncodedMetadata
+from optformer.model.network import OptFormerModel
 from optformer.model.tensors import metadata_batch, to_device
 from optformer.planning.space_transform import SpaceTransform
 from optformer.tokenization import symbols as sym
@@ -93,18 +94,20 @@ def _token_space(ids: tuple[int, ...], vocabulary: Vocabulary) -> TokenSpace:
 
 @dataclass(frozen=True)
 class TokenSpaces:
-    """S spaces with the same number of parameters, read by the model.
+    """S spaces with the same number of parameters, encoded by the model.
 
     Attributes:
+        studies: Number of the study that each space belongs to, (S,).
         spaces: What their metadata says.
-        memory: How the model reads it.
+        metadata: Their metadata, encoded.
         values: Number of each bin, float32, (S, P, Q).
         forced: Fixed tokens, int64, (S, P).
         readable: Tokens that may stand in each slot, bool, (S, P, V).
     """
 
+    studies: tuple[int, ...]
     spaces: tuple[TokenSpace, ...]
-    memory: EncodedMetadata
+    metadata: EncodedMetadata
     values: Tensor
     forced: Tensor
     readable: Tensor
@@ -114,10 +117,23 @@ class TokenSpaces:
         """Number of parameters P."""
         return self.values.shape[1]
 
+    def members(self, study: Tensor) -> tuple[Tensor, Tensor]:
+        """Which rows of trials have these spaces.
+
+        Args:
+            study: Number of the study each row belongs to, int64, (B,).
+
+        Returns:
+            The R rows, and the space of each, int64, each (R,).
+        """
+        belongs = study[:, None] == torch.tensor(self.studies, device=study.device)  # (B, S)
+        rows = belongs.any(1).nonzero()[:, 0]
+        return rows, belongs[rows].long().argmax(1)
+
 
 def read_metadata(
     model: OptFormerModel, rows: Sequence[Sequence[int]], vocabulary: Vocabulary
-) -> list[tuple[list[int], TokenSpaces]]:
+) -> list[TokenSpaces]:
     """Read the metadata of several studies.
 
     Args:
@@ -126,26 +142,33 @@ def read_metadata(
         vocabulary: What they mean.
 
     Returns:
-        For every number of parameters that occurs: which rows have it, and their spaces.
+        The spaces, those with the same number of parameters together.
 
     Raises:
         TokenizationError: A row is not the metadata of a study.
     """
     spaces = [_token_space(tuple(row), vocabulary) for row in rows]
-    device = model.star.device
-    groups: list[tuple[list[int], TokenSpaces]] = []
+    device = model.tokens.star.device
+    groups = []
     for parameters in sorted({len(space.forced) for space in spaces}):
-        index = [i for i, space in enumerate(spaces) if len(space.forced) == parameters]
-        group = tuple(spaces[i] for i in index)
+        studies = tuple(i for i, space in enumerate(spaces) if len(space.forced) == parameters)
+        group = tuple(spaces[i] for i in studies)
         metadata = metadata_batch([s.encoding for s in group], [s.legal for s in group])
-        read = TokenSpaces(
-            spaces=group,
-            memory=model.encode_metadata(to_device(metadata, device)),
-            values=torch.from_numpy(np.stack([s.values for s in group])).to(device),
-            forced=torch.from_numpy(np.stack([s.forced for s in group])).to(device),
-            readable=torch.from_numpy(np.stack([s.readable for s in group])).to(device),
+
+        def stacked(name: str, group: tuple[TokenSpace, ...] = group) -> Tensor:
+            arrays = [getattr(space, name) for space in group]
+            return torch.from_numpy(np.stack(arrays)).to(device)
+
+        groups.append(
+            TokenSpaces(
+                studies=studies,
+                spaces=group,
+                metadata=model.encode_metadata(to_device(metadata, device)),
+                values=stacked("values"),
+                forced=stacked("forced"),
+                readable=stacked("readable"),
+            )
         )
-        groups.append((index, read))
     return groups
 
 

@@ -11,7 +11,7 @@ tokens a trial: the parameters, `*`, the metric, `|`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from torch import Tensor
 
 from optformer.data.studies.errors import TokenizationError
 from optformer.huggingface.token_spaces import NOT_FORCED, TokenSpaces
-from optformer.model.network import EncodedMetadata, KVCache, OptFormerModel
-from optformer.model.tensors import UNSET, HistoryTensors, PointTensors
+from optformer.model.encoded import EncodedHistory, EncodedMetadata
+from optformer.model.network import OptFormerModel
+from optformer.model.tensors import HistoryTensors, PointTensors
 from optformer.tokenization import symbols as sym
 from optformer.tokenization.binning import quantize_tensor
 from optformer.tokenization.history import MetricKind, ValueKind
@@ -55,10 +56,26 @@ class TrialTokens:
     complete: int
 
     @property
+    def length(self) -> int:
+        """Number of trials T."""
+        return self.metric.shape[1]
+
+    @property
     def finished(self) -> HistoryTensors:
         """All trials but the last; those of shorter rows are followed by missing ones."""
-        points = PointTensors(self.points.values[:, :-1], self.points.kinds[:, :-1])
-        return HistoryTensors(points, self.metric[:, :-1], self.metric_kinds[:, :-1])
+        trials = HistoryTensors(self.points, self.metric, self.metric_kinds)
+        return trials.first(self.length - 1)
+
+    def every(self, copies: int) -> TrialTokens:
+        """The first of so many copies that each row has."""
+        points = PointTensors(self.points.values[::copies], self.points.kinds[::copies])
+        return TrialTokens(
+            self.space[::copies],
+            points,
+            self.metric[::copies],
+            self.metric_kinds[::copies],
+            self.complete,
+        )
 
 
 def read_trials(
@@ -135,16 +152,16 @@ def read_trials(
 
 @dataclass(frozen=True)
 class EncodedTrials:
-    """Finished trials as the model reads them.
+    """Finished trials, encoded.
 
     Attributes:
-        memory: Metadata of each history.
-        cache: The histories; each is shared by as many consecutive rows.
+        metadata: Metadata of each history.
+        history: The histories; each is shared by as many consecutive rows.
         prefix: How many of the first trials see each other both ways.
     """
 
-    memory: EncodedMetadata
-    cache: KVCache
+    metadata: EncodedMetadata
+    history: EncodedHistory
     prefix: int
 
 
@@ -160,13 +177,9 @@ def encode_trials(
         prefix: How many of the first trials see each other both ways; all that are finished in
             every row when absent.
     """
-    given = trials.complete if prefix is None else prefix
-    memory = spaces.memory
-    if not torch.equal(trials.space, torch.arange(memory.spaces, device=trials.space.device)):
-        memory = EncodedMetadata(
-            **{f.name: getattr(memory, f.name)[trials.space] for f in fields(EncodedMetadata)}
-        )
-    return EncodedTrials(memory, model.encode_history(memory, trials.finished, given), given)
+    prefix = trials.complete if prefix is None else prefix
+    metadata = spaces.metadata.select(trials.space)
+    return EncodedTrials(metadata, model.encode_history(metadata, trials.finished, prefix), prefix)
 
 
 def next_token_logits(
@@ -188,60 +201,55 @@ def next_token_logits(
     Returns:
         Logits over the whole vocabulary, float32, -inf for what is not legal, (R, N, V), and the
         weight of each prediction in the loss, (R, N): 1 for a metric, 1 / P for a parameter that is
-        chosen, 0 for what is certain.
+        chosen, 0 for what is certain and for trials of the prefix.
     """
     parameters, rows = spaces.parameters, len(trials.space)
     device = trials.space.device
-    place = torch.tensor(positions, dtype=torch.long, device=device)
-    trial, slot = place // (parameters + 3), place % (parameters + 3)
-    logits = torch.full((rows, len(place), spaces.readable.shape[-1]), -torch.inf, device=device)
-    weights = torch.zeros((rows, len(place)), device=device)
+    token = torch.tensor(positions, dtype=torch.long, device=device)
+    trial, slot = token // (parameters + 3), token % (parameters + 3)
+    logits = torch.full((rows, len(token), spaces.readable.shape[-1]), -torch.inf, device=device)
+    weights = torch.zeros((rows, len(token)), device=device)
     logits[:, slot == parameters, _STAR] = 0.0
     logits[:, slot == parameters + 2, _END] = 0.0
 
-    histories = encoded.memory.spaces
-    shared = rows // histories
+    metadata, history = encoded.metadata, encoded.history
+    shared = rows // metadata.spaces
 
     def grouped(points: PointTensors) -> PointTensors:
-        """All questions of the rows that share a history in one row."""
-        shape = (histories, shared * points.values.shape[1], parameters)
+        """All queries of the rows that share a history in one row."""
+        shape = (metadata.spaces, shared * points.values.shape[1], parameters)
         return PointTensors(points.values.reshape(shape), points.kinds.reshape(shape))
 
-    asked = (slot == parameters + 1).nonzero()[:, 0]
-    if len(asked):
-        at = trial[asked]
+    metrics = (slot == parameters + 1).nonzero()[:, 0]
+    if len(metrics):
+        at = trial[metrics]
         points = PointTensors(trials.points.values[:, at], trials.points.kinds[:, at])
-        answer = model.metric_logits(
-            encoded.memory, encoded.cache, grouped(points), at.repeat(shared)
-        ).reshape(rows, len(asked), -1)
-        logits[:, asked, _BINS.start : _BINS.stop] = answer[..., :-1]
-        logits[:, asked, _FAILED] = answer[..., -1]
-        weights[:, asked] = 1.0
+        answer = model.metric_logits(metadata, history, grouped(points), at.repeat(shared))
+        answer = answer.reshape(rows, len(metrics), -1)
+        logits[:, metrics, _BINS.start : _BINS.stop] = answer[..., :-1]
+        logits[:, metrics, _FAILED] = answer[..., -1]
+        weights[:, metrics] = 1.0
 
-    asked = (slot < parameters).nonzero()[:, 0]
-    if len(asked):
-        at, which = trial[asked], slot[asked]
-        later = torch.arange(parameters, device=device) >= which[:, None]
-        points = PointTensors(
-            trials.points.values[:, at].masked_fill(later, 0.0),
-            trials.points.kinds[:, at].masked_fill(later, UNSET),
-        )
+    values = (slot < parameters).nonzero()[:, 0]
+    if len(values):
+        at, which = trial[values], slot[values]
+        points = trials.points.partial(at, which)
         answer = model.value_logits(
-            encoded.memory, encoded.cache, grouped(points), which.repeat(shared), at.repeat(shared)
-        ).reshape(rows, len(asked), -1)
+            metadata, history, grouped(points), which.repeat(shared), at.repeat(shared)
+        ).reshape(rows, len(values), -1)
         active = _active(spaces, trials.space, points).gather(
             2, which[None, :, None].expand(rows, -1, 1)
         )[..., 0]
         forced = torch.where(active, spaces.forced[trials.space][:, which], _INACTIVE)
         certain = forced != NOT_FORCED
         first = _BINS.start  # bins and choices are neighbours, as in the answer
-        logits[:, asked, first : first + answer.shape[-1]] = answer.masked_fill(
+        logits[:, values, first : first + answer.shape[-1]] = answer.masked_fill(
             certain[..., None], -torch.inf
         )
         row, index = certain.nonzero(as_tuple=True)
-        logits[row, asked[index], forced[row, index]] = 0.0
-        weights[:, asked] = (~certain).float() / parameters
-    return logits, weights
+        logits[row, values[index], forced[row, index]] = 0.0
+        weights[:, values] = (~certain).float() / parameters
+    return logits, weights * (trial >= encoded.prefix)
 
 
 def next_token_loss(logits: Tensor, weights: Tensor, labels: Tensor) -> Tensor:

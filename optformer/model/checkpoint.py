@@ -20,17 +20,21 @@ from torch import Tensor
 from optformer.data.studies.errors import CheckpointError, ConfigError
 from optformer.model.config import ModelConfig
 from optformer.model.network import OptFormerModel
+from optformer.model.state_keys import rename
 from optformer.tokenization.vocabulary import Vocabulary
 
-FORMAT_VERSION = 3
-"""Version 1 had no weights for the Gaussian processes that the model consults, and 2 none for what
-a parameter means in whatever slot it stands; both are still read."""
+FORMAT_VERSION = 4
+"""Format 1 has no weights for the Gaussian processes that the model consults, 2 none for what a
+parameter means in whatever slot it stands, and 3 other names; all are still read."""
 
 WEIGHTS_ADDED_IN = {
-    2: ("process_trial.weight", "process_query.weight", "process_gate.weight"),
-    3: ("slot_meaning.weight", "slot_study.weight"),
+    2: ("tokens.gp_trial.weight", "tokens.gp_query.weight", "metric_head.gp_gate.weight"),
+    3: ("binding.slot_meaning.weight", "binding.slot_study.weight"),
 }
-"""Weights that came with a version; at zero they leave the answers of an older model alone."""
+"""Weights that came with a format; at zero they leave the answers of an older model alone."""
+
+RENAMED_IN = 4
+"""The format whose weights are first called as in `optformer.model.state_keys`."""
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "small"
 
@@ -83,8 +87,11 @@ def _load(directory: Path, stamps: tuple[tuple[str, int], ...]) -> Checkpoint:
     described = _read_json(directory / CONFIG)
     run = _read_json(directory / RUN)
     version = described.get("format_version")
-    readable = isinstance(version, int) and 1 <= version <= FORMAT_VERSION
-    if not readable or described.get("model_type") != "optformer":
+    if (
+        not isinstance(version, int)
+        or not 1 <= version <= FORMAT_VERSION
+        or described.get("model_type") != "optformer"
+    ):
         raise CheckpointError(
             f"{directory / CONFIG} describes {described.get('model_type')!r} in format "
             f"{version!r}; this release reads 'optformer' in formats 1 to {FORMAT_VERSION}"
@@ -105,9 +112,8 @@ def _load(directory: Path, stamps: tuple[tuple[str, int], ...]) -> Checkpoint:
         raise CheckpointError(f"{directory / CONFIG}: unknown architecture: {error}") from error
     try:
         model = OptFormerModel(config)
-        weights = load_file(directory / WEIGHTS)
-        added = _later_weights(int(described["format_version"]), model)
-        model.load_state_dict({**{n: weight.float() for n, weight in weights.items()}, **added})
+        weights = upgrade(load_file(directory / WEIGHTS), version, model)
+        model.load_state_dict({name: weight.float() for name, weight in weights.items()})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{directory / WEIGHTS} cannot be read: {error}") from error
     return Checkpoint(model.eval().requires_grad_(False), vocabulary, run)
@@ -170,11 +176,20 @@ def save_checkpoint(
         raise CheckpointError(f"cannot write the checkpoint {target}: {error}") from error
 
 
-def _later_weights(version: int, model: OptFormerModel) -> dict[str, Tensor]:
-    """Zeros for the weights that a checkpoint of an older format does not hold."""
+def upgrade(
+    weights: Mapping[str, Tensor], version: int, model: OptFormerModel
+) -> dict[str, Tensor]:
+    """Weights of an older format as those of this one.
+
+    Args:
+        weights: What the checkpoint holds.
+        version: Its format.
+        model: Tells the shapes of weights that came later.
+    """
+    named = rename(weights) if version < RENAMED_IN else dict(weights)
     state = model.state_dict()
     later = [name for first, names in WEIGHTS_ADDED_IN.items() if version < first for name in names]
-    return {name: torch.zeros_like(state[name]) for name in later}
+    return named | {name: torch.zeros_like(state[name]) for name in later}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 MIN_CYCLES, MAX_CYCLES = 0.25, 8.0  # range of frequencies over the unit interval
 
+HIDDEN = -1e9
+"""Attention score of what must not be seen."""
+
 
 class NumberFeatures(nn.Module):
     """Embed numbers of the unit interval as numbers.
@@ -47,6 +50,13 @@ class NumberFeatures(nn.Module):
         )
 
 
+class ZeroLinear(nn.Linear):
+    """A linear map without a bias whose weights begin at zero."""
+
+    def __init__(self, width: int, out: int):
+        super().__init__(width, out, bias=False)
+
+
 class GatedFeedForward(nn.Module):
     """RMSNorm, then a feed-forward block gated by GELU; returns the residual's update."""
 
@@ -55,7 +65,7 @@ class GatedFeedForward(nn.Module):
         self.norm = nn.RMSNorm(width, eps=1e-6)
         self.gate = nn.Linear(width, hidden, bias=False)
         self.up = nn.Linear(width, hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
+        self.down = ZeroLinear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., D)."""
@@ -97,7 +107,7 @@ class EncoderLayer(nn.Module):
         self.heads = heads
         self.norm = nn.RMSNorm(width, eps=1e-6)
         self.project = nn.Linear(width, 3 * width, bias=False)
-        self.output = nn.Linear(width, width, bias=False)
+        self.output = ZeroLinear(width, width)
         self.feedforward = GatedFeedForward(width, feedforward)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
@@ -124,7 +134,7 @@ class DecoderLayer(nn.Module):
         self.norm = nn.RMSNorm(width, eps=1e-6)
         self.query = nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(width, 2 * width, bias=False)
-        self.output = nn.Linear(width, width, bias=False)
+        self.output = ZeroLinear(width, width)
         self.feedforward = GatedFeedForward(width, feedforward)
 
     def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -49,6 +49,12 @@ class MetadataTensors:
     legal: Tensor
     slots: Tensor
 
+    @property
+    def max_choices(self) -> int:
+        """Largest number of choices K of a parameter in these spaces."""
+        real = bool((self.choice_parameter >= 0).any())
+        return int(self.choice_index.max()) + 1 if real else 0
+
 
 @dataclass(frozen=True)
 class PointTensors:
@@ -61,6 +67,26 @@ class PointTensors:
 
     values: Tensor
     kinds: Tensor
+
+    def first(self, count: int) -> PointTensors:
+        """The first points."""
+        return PointTensors(self.values[:, :count], self.kinds[:, :count])
+
+    def partial(self, index: Tensor, slot: Tensor) -> PointTensors:
+        """Some points with one slot and all later ones not chosen yet.
+
+        Args:
+            index: Which points, int64, (M,).
+            slot: First slot of each that is UNSET, int64, (M,).
+
+        Returns:
+            Points, (B, M, P).
+        """
+        later = torch.arange(self.values.shape[-1], device=slot.device) >= slot[:, None]
+        return PointTensors(
+            self.values[:, index].masked_fill(later, 0.0),
+            self.kinds[:, index].masked_fill(later, UNSET),
+        )
 
     def join(self, later: PointTensors) -> PointTensors:
         """These points, then others."""
@@ -88,9 +114,27 @@ class HistoryTensors:
         """Number of trials T."""
         return self.metric.shape[1]
 
+    @property
+    def studies(self) -> int:
+        """Number of studies B."""
+        return self.metric.shape[0]
+
+    def visible(self, prefix: int) -> Tensor:
+        """Which trials each trial sees: those before it, itself, and the whole prefix from inside.
+
+        Args:
+            prefix: How many of the first trials see each other both ways.
+
+        Returns:
+            bool, (T, T).
+        """
+        trial = torch.arange(self.length, device=self.metric.device)
+        inside = trial < prefix
+        return (trial[None, :] <= trial[:, None]) | (inside[None, :] & inside[:, None])
+
     def first(self, count: int) -> HistoryTensors:
         """The first trials."""
-        points = PointTensors(self.points.values[:, :count], self.points.kinds[:, :count])
+        points = self.points.first(count)
         return HistoryTensors(points, self.metric[:, :count], self.metric_kinds[:, :count])
 
     def join(self, later: HistoryTensors) -> HistoryTensors:

@@ -170,7 +170,7 @@ def _log_chances(study: EncodedStudy, values: Array, kinds: NDArray[np.int64], s
     _, first, same = np.unique(values[:, :slot], axis=0, return_index=True, return_inverse=True)
     points = points_batch(Points(values[first].astype(np.float32), kinds[first]))
     asked = torch.full((len(first),), slot)
-    logits = study.model.value_logits(study.memory, study.cache, points, asked)[0]
+    logits = study.model.value_logits(study.metadata, study.encoded, points, asked)[0]
     return logits.double().log_softmax(-1)[same.reshape(-1)]
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.model.checkpoint import Checkpoint
-from optformer.model.network import EncodedMetadata, KVCache, OptFormerModel
+from optformer.model.encoded import EncodedHistory, EncodedMetadata
+from optformer.model.network import OptFormerModel
 from optformer.model.tensors import HistoryTensors, history_batch, metadata_batch, points_batch
 from optformer.planning.distribution import BinnedDistribution, NormalDistribution
 from optformer.planning.space_transform import SpaceTransform
@@ -37,28 +38,28 @@ class EncodedStudy:
 
     Attributes:
         model: The network.
-        memory: Encoded metadata.
+        metadata: Encoded metadata.
         history: The trials that the model reads, which may be a part of the study's.
-        cache: Encoded trials.
+        encoded: Encoded trials.
         scale: The objective's scale, fitted on the measured trials.
         best: Best y measured, scalar; 0 when none is.
     """
 
     model: OptFormerModel
-    memory: EncodedMetadata
+    metadata: EncodedMetadata
     history: HistoryTensors
-    cache: KVCache
+    encoded: EncodedHistory
     scale: ObjectiveScale
     best: Tensor
 
     def predict(self, points: EncodedPoints) -> BinnedDistribution:
         """The model's prediction of y at N points."""
-        logits = self.model.metric_logits(self.memory, self.cache, points_batch(points))[0]
+        logits = self.model.metric_logits(self.metadata, self.encoded, points_batch(points))[0]
         return BinnedDistribution(logits)
 
     def predict_by_gp(self, points: EncodedPoints) -> NormalDistribution:
         """The prediction of the Gaussian-process mixture alone, at N points; much cheaper."""
-        mean, stddev = self.cache.processes.predict(points_batch(points)).moments()
+        mean, stddev = self.encoded.gp.predict(points_batch(points)).moments()
         return NormalDistribution(mean[0], stddev[0])
 
     def condition_on(self, point: EncodedPoints, y: float | None) -> EncodedStudy:
@@ -76,10 +77,10 @@ class EncodedStudy:
         )
         history = self.history.join(trial)
         if kind is MetricKind.PENDING:
-            cache = self.model.extend_history(self.memory, self.cache, trial)
+            encoded = self.model.extend_history(self.metadata, self.encoded, trial)
         else:
-            cache = self.model.assume(self.memory, self.cache, history)
-        return replace(self, history=history, cache=cache)
+            encoded = self.model.condition_on(self.metadata, self.encoded, history)
+        return replace(self, history=history, encoded=encoded)
 
 
 class StudyEncoder:
@@ -96,7 +97,7 @@ class StudyEncoder:
         encoding = encode_metadata(config, checkpoint.vocabulary, algorithm=algorithm)
         metadata = metadata_batch([encoding], [legal_values(config.space)])
         with torch.no_grad():
-            self._memory = self.model.encode_metadata(metadata)
+            self._metadata = self.model.encode_metadata(metadata)
 
     @cached_property
     def metadata_signal(self) -> float:
@@ -117,12 +118,12 @@ class StudyEncoder:
         values, observed = objective_values(config, history)
         scale = fit_scale(torch.from_numpy(values), torch.from_numpy(observed))
         kept = [history[i] for i in subsample_history(history, config, model.config.trained_length)]
-        encoded = history_batch(encode_history(config, kept, scale))
+        trials = history_batch(encode_history(config, kept, scale))
         with torch.no_grad():
-            cache = model.encode_history(self._memory, encoded)
-        measured = encoded.metric_kinds == MetricKind.VALUE
-        best = encoded.metric[measured].amax() if measured.any() else torch.zeros(())
-        return EncodedStudy(model, self._memory, encoded, cache, scale, best)
+            encoded = model.encode_history(self._metadata, trials)
+        measured = trials.metric_kinds == MetricKind.VALUE
+        best = trials.metric[measured].amax() if measured.any() else torch.zeros(())
+        return EncodedStudy(model, self._metadata, trials, encoded, scale, best)
 
 
 def subsample_history(history: Sequence[Trial], config: StudyConfig, limit: int) -> list[int]:

@@ -90,11 +90,10 @@ def test_ablated_model__later_trials_change__no_answer_before_them_does(
     )
 
     def answers(asked: StudyBatch, position: int) -> torch.Tensor:
-        memory = model.encode_metadata(asked.metadata)
-        memory = memory.repeat(asked.history.metric.shape[0] // memory.spaces)
-        cache = model.encode_history(memory, asked.history, asked.prefix)
+        metadata = model.encode_metadata(asked.metadata).expand(asked.history.studies)
+        history = model.encode_history(metadata, asked.history, asked.prefix)
         places = torch.full_like(asked.metrics.position, position)
-        return model.metric_logits(memory, cache, asked.metrics.points, places)
+        return model.metric_logits(metadata, history, asked.metrics.points, places)
 
     assert torch.equal(answers(batch, cut), answers(other, cut))
     assert not torch.equal(answers(batch, cut), answers(batch, cut - 1))

@@ -10,6 +10,7 @@ import torch
 from optformer.model.checkpoint import Checkpoint
 from optformer.model.config import ModelConfig
 from optformer.model.network import OptFormerModel
+from optformer.model.state_keys import in_order
 from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
 from optformer.training.config import PriorConfig, TrainingConfig
 
@@ -54,7 +55,7 @@ def tiny_checkpoint(vocabulary: Vocabulary) -> Checkpoint:
     model = OptFormerModel(ModelConfig.named("tiny", vocabulary.size))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for weight in model.state_dict().values():
+        for _, weight in in_order(model.state_dict().items()):
             size = weight.shape[-1] ** -0.5 if weight.ndim > 1 else 0.5
             weight.copy_(size * torch.randn(weight.shape, generator=generator))
     return Checkpoint(model.eval().requires_grad_(False), vocabulary, {"size": "tiny"})

@@ -163,11 +163,11 @@ def test_micro_batches__parts__hold_every_study_once(
 def test_stage_model__stages__share_the_layers_between_them(vocabulary: Vocabulary) -> None:
     config = ModelConfig.named("small", vocabulary.size)
     stages = [StageModel(config, stage, 4) for stage in range(4)]
-    assert [list(stage.own) for stage in stages] == [[0], [1, 2], [3], [4, 5]]
+    assert [list(stage.decoder.own) for stage in stages] == [[0], [1, 2], [3], [4, 5]]
     held = [set(dict(stage.named_parameters())) for stage in stages]
     assert set().union(*held) == set(dict(OptFormerModel(config).named_parameters()))
     twice = {name for name in held[0] if name in held[3]}
-    assert {name.split(".")[0] for name in twice} == {"trial_bias", "kind_bias", "distance_mix"}
+    assert {".".join(name.split(".")[:2]) for name in twice} == {"decoder.bias", "decoder.norm"}
 
 
 def _processes(count: int) -> Any:

@@ -33,12 +33,10 @@ def test_mine__spare_queries__adds_those_of_highest_expected_improvement(
 
     mined = mine(model, batch, 3)
 
-    memory = model.encode_metadata(batch.metadata).repeat(
-        batch.history.metric.shape[0] // batch.metadata.ids.shape[0]
-    )
-    cache = model.encode_history(memory, batch.history.first(batch.prefix))
+    metadata = model.encode_metadata(batch.metadata).expand(batch.history.studies)
+    past = model.encode_history(metadata, batch.history.first(batch.prefix))
     assert batch.spare is not None
-    logits = model.metric_logits(memory, cache, batch.spare.points)
+    logits = model.metric_logits(metadata, past, batch.spare.points)
     for study in range(len(logits)):
         given = batch.history.first(batch.prefix)
         known = given.metric_kinds[study] == MetricKind.VALUE

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -110,6 +112,22 @@ def test_train__resumed_halfway__equals_a_straight_run(
     weights = load_checkpoint(straight / RUN_CHECKPOINT_DIR).model.state_dict()
     for name, weight in load_checkpoint(begun / RUN_CHECKPOINT_DIR).model.state_dict().items():
         assert torch.equal(weight, weights[name])
+
+
+def test_resume__state_with_former_names__equals_one_with_today_s(
+    training_config: TrainingConfig, begun: Path, formerly: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    state = _state(begun)
+    shutil.copytree(begun, tmp_path / "former")
+    former = {part: formerly(state[part]) for part in ("weights", "average")}
+    assert "star" in former["weights"]
+    del state["format_version"]
+    torch.save(state | former, tmp_path / "former" / STATE)
+    runs = [_trainer(training_config, folder, True) for folder in (begun, tmp_path / "former")]
+    for trainer in runs:
+        trainer._update([trainer.prior.batch(3)])
+    new, old = (trainer.core.state_dict() for trainer in runs)
+    assert all(torch.equal(old[name], weight) for name, weight in new.items())
 
 
 def test_resume__optimizers__keep_their_peak_rates(
@@ -433,7 +451,7 @@ def test_make_optimizers__all_weights__have_one_optimizer_each(
     ids = [[id(w) for g in o.param_groups for w in g["params"]] for o in (muon, adam)]
     assert sorted(ids[0] + ids[1]) == sorted(id(w) for w in model.parameters())
     names = {id(weight): name for name, weight in model.named_parameters()}
-    assert {names[i].split(".")[0] for i in ids[0]} == {"layers", "encoder"}
+    assert {names[i].split(".")[1] for i in ids[0]} == {"layers"}
     assert all(w.ndim == 2 for g in muon.param_groups for w in g["params"])
 
 

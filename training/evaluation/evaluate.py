@@ -126,11 +126,10 @@ def policy_scores(
         for step in range(batches):
             batch = drawn.batch(step)
             model = checkpoint.model
-            memory = model.encode_metadata(batch.metadata)
-            memory = memory.repeat(batch.history.metric.shape[0] // memory.spaces)
-            cache = model.encode_history(memory, batch.history, batch.prefix)
+            metadata = model.encode_metadata(batch.metadata).expand(batch.history.studies)
+            past = model.encode_history(metadata, batch.history, batch.prefix)
             logits = model.value_logits(
-                memory, cache, batch.values.points, batch.value_slots, batch.values.position
+                metadata, past, batch.values.points, batch.value_slots, batch.values.position
             )
             target = batch.values.target
             counted = int((target != IGNORED).sum())
@@ -249,14 +248,14 @@ def _model(checkpoint: Checkpoint, samples: GPSamples) -> Tensor:
     model, scale = checkpoint.model, _fit(samples)
     target = gain_bins(scale, samples.target_values)
     studies, context, count = samples.points.shape
-    memory = model.encode_metadata(_metadata(checkpoint, count)).repeat(studies)
+    metadata = model.encode_metadata(_metadata(checkpoint, count)).expand(studies)
     history = HistoryTensors(
         _points(samples.points),
         scale.to_unit(samples.values).float(),
         torch.full((studies, context), int(MetricKind.VALUE)),
     )
-    cache = model.encode_history(memory, history)
-    logits = model.metric_logits(memory, cache, _points(samples.target_points))
+    past = model.encode_history(metadata, history)
+    logits = model.metric_logits(metadata, past, _points(samples.target_points))
     return -BinnedDistribution(logits).double().log_prob(target).mean(-1)
 
 

@@ -27,7 +27,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from optformer.model.config import ModelConfig
 from optformer.model.network import OptFormerModel
-from optformer.model.tensors import UNSET, PointTensors, to_device
+from optformer.model.tensors import to_device
 from optformer.tokenization.history import HistoryEncoding, trial_ids
 from optformer.tokenization.history import Points as EncodedPoints
 from optformer.tokenization.symbols import NUM_BINS
@@ -129,11 +129,8 @@ def with_all_queries(batch: StudyBatch, vocabulary: Vocabulary) -> StudyBatch:
     numbers = torch.arange(trials, device=device)
     rows = numbers.repeat_interleave(parameters)
     slots = torch.arange(parameters, device=device).repeat(trials)
-    later = torch.arange(parameters, device=device) >= slots[:, None]
     past = batch.history.points
-    partial = PointTensors(
-        past.values[:, rows].masked_fill(later, 0.0), past.kinds[:, rows].masked_fill(later, UNSET)
-    )
+    partial = past.partial(rows, slots)
     values = ids[..., :parameters].reshape(studies, -1)
     bins, choices = vocabulary.bins.start, vocabulary.choices.start
     target = torch.where(values >= choices, NUM_BINS + values - choices, values - bins)

@@ -48,7 +48,6 @@ from optformer.training.mixtures.queries import (
     ignore_illegal,
     metric_targets,
     observed_y,
-    partial_points,
 )
 from optformer.training.mixtures.return_conditioning import condition_policy, scaled_y
 
@@ -250,7 +249,7 @@ class SyntheticPrior:
                 position.to(self.device),
                 metric_targets(scale, queried_gain),
             ),
-            values=Queries(partial_points(queried, rows, slots), positions, targets),
+            values=Queries(queried.partial(rows, slots), positions, targets),
             value_slots=slots,
             value_weights=conditioning.weights if optima is None else None,
             spare=None if spare is None else _spare_queries(spaces, spare, scale, prefix),

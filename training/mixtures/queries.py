@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optformer.model.tensors import UNSET, PointTensors
 from optformer.tokenization.history import MetricKind
 from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
 from optformer.tokenization.symbols import MAX_PARAMETERS, NUM_BINS
@@ -119,13 +118,6 @@ def draw_slots(
     if rng.random() >= share:
         return None
     return np.stack([np.sort(rng.permutation(MAX_PARAMETERS)[:parameters]) for _ in range(spaces)])
-
-
-def partial_points(points: PointTensors, rows: Tensor, slots: Tensor) -> PointTensors:
-    """Trials with the queried slot and all later ones unset."""
-    later = torch.arange(points.values.shape[-1], device=slots.device) >= slots[:, None]
-    values = points.values[:, rows].masked_fill(later, 0.0)
-    return PointTensors(values, points.kinds[:, rows].masked_fill(later, UNSET))
 
 
 def ignore_illegal(target: Tensor, legal: Tensor, slots: Tensor) -> Tensor:

@@ -39,7 +39,6 @@ from optformer.training.mixtures.queries import (
     ignore_illegal,
     metric_targets,
     observed_y,
-    partial_points,
 )
 from optformer.training.mixtures.recorded import StudyGroup
 from optformer.training.mixtures.return_conditioning import condition_policy, scaled_y
@@ -228,7 +227,7 @@ class RecordedStudies:
                 target.masked_fill(~observed[:, queried], IGNORED),
             ),
             values=Queries(
-                partial_points(points, rows, slots),
+                points.partial(rows, slots),
                 rows,
                 ignore_illegal(_value_targets(points, rows, slots), metadata.legal, slots),
             ),

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from optformer.data.studies.parameters import Float
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
-from optformer.huggingface.modeling_optformer import OptFormerConfig, OptFormerForStudies
+from optformer.huggingface.configuration_optformer import OptFormerConfig
+from optformer.huggingface.modeling_optformer import OptFormerForConditionalGeneration
 from optformer.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from optformer.model.network import EncodedMetadata, KVCache, OptFormerModel
+from optformer.model.encoded import EncodedHistory, EncodedMetadata
+from optformer.model.network import OptFormerModel
 from optformer.model.tensors import UNSET, history_batch, metadata_batch, points_batch
 from optformer.planning.decoding import search_trials
 from optformer.planning.space_transform import SpaceTransform
@@ -107,13 +110,17 @@ def encoded(config: StudyConfig, trials: list[Trial], exact: bool) -> HistoryEnc
 
 def core_reading(
     checkpoint: Checkpoint, config: StudyConfig, history: HistoryEncoding, prefix: int | None
-) -> tuple[OptFormerModel, EncodedMetadata, KVCache]:
+) -> tuple[OptFormerModel, EncodedMetadata, EncodedHistory]:
     core = checkpoint.model
-    metadata = metadata_batch(
+    tensors = metadata_batch(
         [encode_metadata(config, checkpoint.vocabulary)], [legal_values(config.space)]
     )
-    memory = core.encode_metadata(metadata)
-    return core, memory, core.encode_history(memory, history_batch(history), prefix)
+    metadata = core.encode_metadata(tensors)
+    return (
+        core,
+        metadata,
+        core.encode_history(metadata, history_batch(history), prefix),
+    )
 
 
 # Files.
@@ -124,13 +131,13 @@ def test_from_pretrained__core_checkpoint__holds_the_same_numbers(
 ) -> None:
     model = loaded(directory)
     core = tiny_checkpoint.model
-    assert list(model.state_dict()) == list(core.state_dict())
+    assert list(model.model.state_dict()) == list(core.state_dict())
     for name, weight in core.state_dict().items():
-        assert torch.equal(model.state_dict()[name], weight), name
-    assert torch.equal(model.numbers.cycles, core.get_buffer("numbers.cycles"))
-    assert model.core.config == core.config
+        assert torch.equal(model.model.state_dict()[name], weight), name
+    assert torch.equal(model.model.tokens.numbers.cycles, core.tokens.numbers.cycles)
+    assert model.model.config == core.config
     assert not model.training
-    assert isinstance(model, OptFormerForStudies)
+    assert isinstance(model, OptFormerForConditionalGeneration)
 
 
 def test_save_pretrained__core_and_back__is_bit_exact(
@@ -139,13 +146,13 @@ def test_save_pretrained__core_and_back__is_bit_exact(
     model.save_pretrained(tmp_path / "theirs")
     read = load_checkpoint(tmp_path / "theirs")
     save_checkpoint(tmp_path / "ours", read.model, read.vocabulary, read.run)
-    again = OptFormerForStudies.from_pretrained(tmp_path / "ours")
+    again = OptFormerForConditionalGeneration.from_pretrained(tmp_path / "ours")
     expected = load_file(directory / "model.safetensors")
     for weights in (
         load_file(tmp_path / "theirs" / "model.safetensors"),
         load_file(tmp_path / "ours" / "model.safetensors"),
         read.model.state_dict(),
-        again.state_dict(),
+        again.model.state_dict(),
     ):
         assert weights.keys() == expected.keys()
         assert all(torch.equal(weights[name], expected[name]) for name in expected)
@@ -161,7 +168,27 @@ def test_from_pretrained__weights_in_half_precision__computes_in_single(
     save_checkpoint(tmp_path / "half", core.model, core.vocabulary, {}, torch.bfloat16)
     model, read = loaded(tmp_path / "half"), load_checkpoint(tmp_path / "half").model
     assert model.dtype is torch.float32
-    assert all(torch.equal(model.state_dict()[n], w) for n, w in read.state_dict().items())
+    assert all(torch.equal(model.model.state_dict()[n], w) for n, w in read.state_dict().items())
+
+
+def test_from_pretrained__names_of_format_3__holds_the_same_numbers(
+    directory: Path,
+    tiny_checkpoint: Checkpoint,
+    formerly: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(directory, tmp_path / "old")
+    weights = formerly(load_file(directory / "model.safetensors"))
+    save_file(weights, tmp_path / "old" / "model.safetensors", metadata={"format": "pt"})
+    described = json.loads((directory / "config.json").read_text())
+    (tmp_path / "old" / "config.json").write_text(json.dumps({**described, "format_version": 3}))
+    model = loaded(tmp_path / "old")
+    for name, weight in tiny_checkpoint.model.state_dict().items():
+        assert torch.equal(model.model.state_dict()[name], weight), name
+    model.save_pretrained(tmp_path / "new")
+    written = load_file(tmp_path / "new" / "model.safetensors")
+    assert written.keys() == tiny_checkpoint.model.state_dict().keys()
+    assert json.loads((tmp_path / "new" / "config.json").read_text())["format_version"] == 4
 
 
 def test_auto_classes__any_directory__need_no_remote_code(
@@ -184,10 +211,12 @@ def test_auto_classes__any_directory__need_no_remote_code(
 
 
 def test_new_model__no_weights_given__starts_like_the_core(model: Any) -> None:
-    fresh: Any = OptFormerForStudies(model.config)
-    assert torch.count_nonzero(fresh.metric_head.weight) == 0
-    width = fresh.sizes.width
-    assert float(fresh.star_pool.weight.detach().std()) == pytest.approx(width**-0.5, rel=0.1)
+    fresh: Any = OptFormerForConditionalGeneration(model.config)
+    assert torch.count_nonzero(fresh.model.metric_head.linear.weight) == 0
+    width = fresh.model.config.width
+    assert float(fresh.model.tokens.star_pool.weight.detach().std()) == pytest.approx(
+        width**-0.5, rel=0.1
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,10 +239,10 @@ def test_from_pretrained__other_format_or_vocabulary__is_refused(
 def test_from_pretrained__weight_missing__is_refused(directory: Path, tmp_path: Path) -> None:
     shutil.copytree(directory, tmp_path / "other")
     weights = load_file(directory / "model.safetensors")
-    del weights["star"]
+    del weights["tokens.star"]
     save_file(weights, tmp_path / "other" / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match="'star'"):
-        OptFormerForStudies.from_pretrained(tmp_path / "other")
+    with pytest.raises(CheckpointError, match=r"'model\.tokens\.star'"):
+        OptFormerForConditionalGeneration.from_pretrained(tmp_path / "other")
 
 
 # Forward.
@@ -230,9 +259,9 @@ def test_forward__star__agrees_with_the_metric_of_the_core(
 ) -> None:
     config, trials = study
     history = encoded(config, trials, exact)
-    core, memory, cache = core_reading(tiny_checkpoint, config, history, prefix)
+    core, metadata, past = core_reading(tiny_checkpoint, config, history, prefix)
     expected = core.metric_logits(
-        memory, cache, points_batch(history.points), torch.arange(len(trials))
+        metadata, past, points_batch(history.points), torch.arange(len(trials))
     )[0].log_softmax(-1)
     with torch.no_grad():
         logits = model(**inputs(config, trials, model, exact), prefix=prefix).logits[0]
@@ -255,7 +284,7 @@ def test_forward__every_position__agrees_with_the_core_and_the_legality(
     config, trials = study
     vocabulary, count = model.vocabulary, len(config.space)
     history = encoded(config, trials, exact=True)
-    core, memory, cache = core_reading(tiny_checkpoint, config, history, 0)
+    core, metadata, past = core_reading(tiny_checkpoint, config, history, 0)
     given = inputs(config, trials, model)
     with torch.no_grad():
         logs = model(**given).logits[0].log_softmax(-1)
@@ -285,7 +314,11 @@ def test_forward__every_position__agrees_with_the_core_and_the_legality(
                 np.where(known, points.kinds[row], UNSET),
             )
             expected = core.value_logits(
-                memory, cache, points_batch(partial), torch.tensor([slot]), torch.tensor([trial])
+                metadata,
+                past,
+                points_batch(partial),
+                torch.tensor([slot]),
+                torch.tensor([trial]),
             )[0, 0]
             legal_ids = legal.nonzero()[:, 0]
             torch.testing.assert_close(
@@ -360,7 +393,7 @@ def test_forward__labels__give_the_weighted_loss(model: Any, study: Study) -> No
 def test_forward__gradient_steps__lower_the_loss_and_move_the_core(
     directory: Path, study: Study
 ) -> None:
-    model = OptFormerForStudies.from_pretrained(directory).train()
+    model = OptFormerForConditionalGeneration.from_pretrained(directory).train()
     given = inputs(*study, model)
     labels = given["decoder_input_ids"][:, 1:]
     given = {**given, "decoder_input_ids": given["decoder_input_ids"][:, :-1]}
@@ -375,8 +408,7 @@ def test_forward__gradient_steps__lower_the_loss_and_move_the_core(
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] - 0.1
-    assert model.core.star is model.star
-    assert model.star.grad is not None
+    assert model.model.tokens.star.grad is not None
 
 
 @pytest.mark.parametrize(
@@ -560,10 +592,10 @@ def test_generate__unseen_history__is_encoded_once(
     encode = OptFormerModel.encode_history
 
     def counted(
-        self: OptFormerModel, memory: EncodedMetadata, history: Any, prefix: int | None
-    ) -> KVCache:
+        self: OptFormerModel, metadata: EncodedMetadata, history: Any, prefix: int | None
+    ) -> EncodedHistory:
         seen.append(tuple(history.metric.shape))
-        return encode(self, memory, history, prefix)
+        return encode(self, metadata, history, prefix)
 
     monkeypatch.setattr(OptFormerModel, "encode_history", counted)
     model.generate(**inputs(mixed_config, mixed_trials, model), num_beams=5)

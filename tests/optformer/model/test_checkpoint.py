@@ -15,6 +15,7 @@ from optformer.model import checkpoint as checkpoints
 from optformer.model.checkpoint import (
     CONFIG,
     FORMAT_VERSION,
+    RENAMED_IN,
     RUN,
     SHIPPED,
     WEIGHTS,
@@ -24,6 +25,8 @@ from optformer.model.checkpoint import (
     save_checkpoint,
 )
 from optformer.model.config import ModelConfig
+
+Weights = dict[str, torch.Tensor]
 
 
 @pytest.fixture
@@ -147,11 +150,14 @@ def test_load_checkpoint__damaged_file__is_named(saved: Path, name: str, fault: 
 
 @pytest.mark.parametrize("version", range(1, FORMAT_VERSION))
 def test_load_checkpoint__older_format__answers_without_what_came_later(
-    saved: Path, tiny_checkpoint: Checkpoint, version: int
+    saved: Path,
+    tiny_checkpoint: Checkpoint,
+    formerly: Callable[[Weights], Weights],
+    version: int,
 ) -> None:
     later = [name for first, names in WEIGHTS_ADDED_IN.items() if first > version for name in names]
-    whole = load_file(saved / WEIGHTS)
-    save_file({n: w for n, w in whole.items() if n not in later}, saved / WEIGHTS)
+    kept = {n: w for n, w in load_file(saved / WEIGHTS).items() if n not in later}
+    save_file(formerly(kept) if version < RENAMED_IN else kept, saved / WEIGHTS)
     _rewrite(saved / CONFIG, format_version=version)
     weights = load_checkpoint(saved).model.state_dict()
     assert weights.keys() == tiny_checkpoint.model.state_dict().keys()
@@ -164,16 +170,16 @@ def test_load_checkpoint__older_format__answers_without_what_came_later(
 
 def test_load_checkpoint__weight_of_its_own_format_missing__is_refused(saved: Path) -> None:
     whole = load_file(saved / WEIGHTS)
-    del whole[WEIGHTS_ADDED_IN[FORMAT_VERSION][0]]
+    del whole[WEIGHTS_ADDED_IN[3][0]]
     save_file(whole, saved / WEIGHTS)
-    with pytest.raises(CheckpointError, match=WEIGHTS_ADDED_IN[FORMAT_VERSION][0]):
+    with pytest.raises(CheckpointError, match=WEIGHTS_ADDED_IN[3][0]):
         load_checkpoint(saved)
 
 
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"format_version": 99}, r"format 99.*reads 'optformer' in formats 1 to 3"),
+        ({"format_version": 99}, r"format 99.*reads 'optformer' in formats 1 to 4"),
         ({"model_type": "t5"}, "describes 't5'"),
         ({"vocabulary_hash": "beef"}, "trained with vocabulary 'beef'"),
         ({"architecture": None}, "'architecture'"),

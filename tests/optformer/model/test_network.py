@@ -17,9 +17,10 @@ from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.model.checkpoint import Checkpoint, load_checkpoint
 from optformer.model.config import ModelConfig
+from optformer.model.encoded import EncodedMetadata
 from optformer.model.gp_mixture import fit_gp_mixture
 from optformer.model.layers import relative_bucket
-from optformer.model.network import EncodedMetadata, KVCache, OptFormerModel
+from optformer.model.network import OptFormerModel
 from optformer.model.tensors import (
     UNSET,
     HistoryTensors,
@@ -111,7 +112,7 @@ def model(tiny_checkpoint: Checkpoint) -> OptFormerModel:
 
 
 @pytest.fixture(scope="module")
-def memory(model: OptFormerModel) -> EncodedMetadata:
+def metadata(model: OptFormerModel) -> EncodedMetadata:
     return model.encode_metadata(_metadata(SPACE))
 
 
@@ -158,46 +159,52 @@ class SlowTwin:
 
     def _read_metadata(self) -> None:
         config, metadata = self.config, self.metadata
-        tokens = [self.weights["words.weight"][i] for i in metadata.ids[0].tolist()]
+        tokens = [self.weights["encoder.embed_tokens.weight"][i] for i in metadata.ids[0].tolist()]
         for number in range(config.encoder_layers):
-            tokens = self._encoder_layer(f"encoder.{number}", tokens)
-        tokens = [self.norm("encoder_norm", token) for token in tokens]
+            tokens = self._encoder_layer(f"encoder.layers.{number}", tokens)
+        tokens = [self.norm("encoder.norm", token) for token in tokens]
 
         def mean_of(owner: Tensor, which: int) -> Array:
             own = [token for token, o in zip(tokens, owner[0].tolist(), strict=True) if o == which]
             return np.mean(own, axis=0) if own else np.zeros(config.encoder_width)
 
         studies = []
-        for query in self.weights["study_queries"]:
+        for query in self.weights["encoder.study_queries"]:
             scores = np.array([query @ token for token in tokens])
             chances = _softmax(scores / math.sqrt(config.encoder_width))
             studies.append(sum(c * token for c, token in zip(chances, tokens, strict=True)))
-        context = 1 + self.linear("slot_study", np.concatenate(studies))
+        context = 1 + self.linear("binding.slot_study", np.concatenate(studies))
 
         self.slots = []
-        memory = []
+        decoder_tokens = []
         for p, slot in enumerate(metadata.slots[0].tolist()):
             said = mean_of(metadata.parameter, p)
-            s = self.weights["slot_table.weight"][slot]
-            s = s * (1 + np.tanh(self.linear("slot_metadata", said)))
-            s = s + self.linear("slot_meaning", said) * context
+            s = self.weights["binding.slot_embedding.weight"][slot]
+            s = s * (1 + np.tanh(self.linear("binding.slot_metadata", said)))
+            s = s + self.linear("binding.slot_meaning", said) * context
             self.slots.append(s)
-            token = self.linear("memory_projection", said) + self.linear("memory_slots", s)
-            memory.append((0, token + self.weights["memory_kinds.weight"][0]))
+            token = self.linear("encoder.projection", said) + self.linear(
+                "encoder.slot_projection", s
+            )
+            decoder_tokens.append((0, token + self.weights["encoder.kinds.weight"][0]))
         self.inputs: dict[tuple[int, int], Array] = {}
         self.outputs: dict[tuple[int, int], Array] = {}
         for c, slot in enumerate(metadata.choice_parameter[0].tolist()):
             said = mean_of(metadata.choice, c)
             index = metadata.choice_parameter[0, :c].tolist().count(slot)
-            described = self.linear("choice_metadata", said)
-            self.inputs[slot, index] = self.weights["choice_embedding.weight"][index] + described
-            self.outputs[slot, index] = self.weights["choice_output.weight"][index] + described
-            token = self.linear("memory_projection", said)
-            memory.append((1, token + self.weights["memory_kinds.weight"][1]))
+            described = self.linear("binding.choice_metadata", said)
+            self.inputs[slot, index] = (
+                self.weights["binding.choice_embedding.weight"][index] + described
+            )
+            self.outputs[slot, index] = (
+                self.weights["binding.choice_output.weight"][index] + described
+            )
+            token = self.linear("encoder.projection", said)
+            decoder_tokens.append((1, token + self.weights["encoder.kinds.weight"][1]))
         for said in studies:
-            token = self.linear("memory_projection", said)
-            memory.append((2, token + self.weights["memory_kinds.weight"][2]))
-        self.memory = memory
+            token = self.linear("encoder.projection", said)
+            decoder_tokens.append((2, token + self.weights["encoder.kinds.weight"][2]))
+        self.decoder_tokens = decoder_tokens
 
     def _encoder_layer(self, name: str, tokens: list[Array]) -> list[Array]:
         heads = self.config.encoder_heads
@@ -212,7 +219,7 @@ class SlowTwin:
                 scores = np.array(
                     [
                         parts[i][0, h] @ part[1, h] / math.sqrt(part.shape[-1])
-                        + self.relative("encoder_bias", i - j)[h]
+                        + self.relative("encoder.relative_bias", i - j)[h]
                         for j, part in enumerate(parts)
                     ]
                 )
@@ -225,17 +232,17 @@ class SlowTwin:
         total = np.zeros(self.config.pool_width)
         for p, (value, kind) in enumerate(zip(values, kinds, strict=True)):
             if kind == ValueKind.NUMBER:
-                u = self.linear("value_embedding", self.features(value))
+                u = self.linear("binding.number_projection", self.features(value))
             elif kind == ValueKind.CHOICE:
                 u = self.inputs[p, int(value)]
             elif kind == UNSET:
                 continue
             else:
                 row = 0 if kind == ValueKind.INACTIVE else 1
-                u = self.weights["absent_embedding.weight"][row]
+                u = self.weights["binding.absent_embedding.weight"][row]
             total += u * self.slots[p]
         return self.norm(
-            "pool_norm", self.linear("pool_projection", total) / math.sqrt(len(values))
+            "binding.norm", self.linear("binding.projection", total) / math.sqrt(len(values))
         )
 
     def log_distances(self, first: tuple[Array, list[int]], second: Any) -> Array:
@@ -251,7 +258,10 @@ class SlowTwin:
                 gap = float(first[0][p] != second[0][p])
             else:
                 gap = (first[0][p] - second[0][p]) ** 2
-            raw = 2 * self.linear("distance_weights", slot) + self.weights["distance_scale"]
+            raw = (
+                2 * self.linear("decoder.bias.distance_weights", slot)
+                + self.weights["decoder.bias.distance_scale"]
+            )
             total += gap * np.log1p(np.exp(raw))
         logs: Array = np.log(total + 1e-5)
         return logs
@@ -342,21 +352,23 @@ class SlowTwin:
         x = []
         for t in range(count):
             kind = int(history.metric_kinds[0, t])
-            token = self.weights["metric"] + self.linear("metric_pool", self.pool(*trials[t]))
-            token = token + self.weights["metric_status.weight"][kind]
+            token = self.weights["tokens.metric"] + self.linear(
+                "tokens.metric_pool", self.pool(*trials[t])
+            )
+            token = token + self.weights["tokens.metric_status.weight"][kind]
             if kind == MetricKind.VALUE:
                 said = self.features(float(history.metric[0, t]))
-                token = token + self.linear("metric_value", said)
+                token = token + self.linear("tokens.metric_value", said)
                 if t < prefix:
                     mean, deviation = self.moments(self.consult(history, prefix, trials[t], t))
                     missed = 1 / (1 + math.exp((mean - float(history.metric[0, t])) / deviation))
                     said = self.numbers(mean, _size(deviation), missed)
-                    token = token + self.linear("process_trial", said)
+                    token = token + self.linear("tokens.gp_trial", said)
             x.append(token)
         x.append(query[2])
         for number in range(config.layers):
-            name = f"layers.{number}"
-            context = [*(token for _, token in self.memory), *x]
+            name = f"decoder.layers.{number}"
+            context = [*(token for _, token in self.decoder_tokens), *x]
             keys, values = [], []
             for token in context:
                 both = self.linear(f"{name}.key_value", self.norm(f"{name}.norm", token))
@@ -374,21 +386,21 @@ class SlowTwin:
                 for h in range(config.heads):
                     seen: list[int] = []
                     scores: list[float] = []
-                    for m, (kind, _) in enumerate(self.memory):
+                    for m, (kind, _) in enumerate(self.decoder_tokens):
                         seen.append(m)
                         scores.append(
-                            asks[h] @ keys[m][h] + self.weights["kind_bias"][row, kind, h]
+                            asks[h] @ keys[m][h] + self.weights["decoder.bias.kinds"][row, kind, h]
                         )
                     for t in range(count):
                         visible = t < place if is_query else t <= i or (t < prefix and i < prefix)
                         if not visible:
                             continue
-                        mix = self.weights["distance_mix"][number][:, h]
-                        seen.append(len(self.memory) + t)
+                        mix = self.weights["decoder.bias.distance_mix"][number][:, h]
+                        seen.append(len(self.decoder_tokens) + t)
                         scores.append(
                             asks[h] @ keys[seen[-1]][h]
-                            + self.weights["kind_bias"][row, 3, h]
-                            + self.relative("trial_bias", place - t)[h]
+                            + self.weights["decoder.bias.kinds"][row, 3, h]
+                            + self.relative("decoder.bias.position", place - t)[h]
                             - logs[i, t] @ mix
                         )
                     if is_query:
@@ -399,20 +411,22 @@ class SlowTwin:
                 y = token + self.linear(f"{name}.output", np.concatenate(mixed))
                 fresh.append(y + self.feed_forward(f"{name}.feedforward", y))
             x = fresh
-        return self.norm("output_norm", x[-1])
+        return self.norm("decoder.norm", x[-1])
 
     def metric_logits(
         self, history: HistoryTensors, prefix: int, values: Array, kinds: list[int], position: int
     ) -> Array:
-        token = self.weights["star"] + self.linear("star_pool", self.pool(values, kinds))
+        token = self.weights["tokens.star"] + self.linear(
+            "tokens.star_pool", self.pool(values, kinds)
+        )
         said = self.consult(history, prefix, (values, kinds), -1)
         mean, deviation = self.moments(said)
         if position >= prefix:
-            token = token + self.linear("process_query", self.numbers(mean, _size(deviation)))
+            token = token + self.linear("tokens.gp_query", self.numbers(mean, _size(deviation)))
         state = self.run(history, prefix, (values, kinds, token, 1, position))
-        logits = self.linear("metric_head", state)
-        smooth = self.linear("metric_smooth", state)
-        power = float(self.linear("process_gate", state)[0]) * (position >= prefix)
+        logits = self.linear("metric_head.linear", state)
+        smooth = self.linear("metric_head.smooth", state)
+        power = float(self.linear("metric_head.gp_gate", state)[0]) * (position >= prefix)
         for b in range(self.config.num_bins):
             centre = (b + 0.5) / self.config.num_bins
             density = 0.0
@@ -434,14 +448,14 @@ class SlowTwin:
         position: int,
     ) -> Array:
         s = self.slots[slot]
-        token = self.weights["parameter"] + self.linear("parameter_slot", s)
-        token = token + self.linear("parameter_pool", self.pool(values, kinds))
+        token = self.weights["tokens.parameter"] + self.linear("tokens.parameter_slot", s)
+        token = token + self.linear("tokens.parameter_pool", self.pool(values, kinds))
         state = self.run(history, prefix, (values, kinds, token, 2, position))
-        asked = self.linear("value_binding", state) * s / math.sqrt(self.config.pool_width)
-        logits = self.linear("value_head", state)
+        asked = self.linear("value_head.binding", state) * s / math.sqrt(self.config.pool_width)
+        logits = self.linear("value_head.linear", state)
         bins = self.config.num_bins
         for b in range(bins):
-            logits[b] += asked @ self.linear("value_smooth", self.bins[b])
+            logits[b] += asked @ self.linear("value_head.smooth", self.bins[b])
         for (owner, index), vector in self.outputs.items():
             if owner == slot:
                 logits[bins + index] += asked @ vector
@@ -485,11 +499,11 @@ def _softmax(scores: Array) -> Array:
 
 @pytest.mark.parametrize(("prefix", "position"), [(8, 8), (0, 8), (0, 3), (5, 8), (8, 0)])
 def test_metric_logits__slow_twin__agrees(
-    model: OptFormerModel, memory: EncodedMetadata, prefix: int, position: int
+    model: OptFormerModel, metadata: EncodedMetadata, prefix: int, position: int
 ) -> None:
     history, asked = _history(SPACE, 8, 1), _points(SPACE, 2, 2)
-    cache = model.encode_history(memory, history, prefix)
-    fast = model.metric_logits(memory, cache, asked, torch.full((2,), position))
+    encoded = model.encode_history(metadata, history, prefix)
+    fast = model.metric_logits(metadata, encoded, asked, torch.full((2,), position))
     twin = SlowTwin(model, _metadata(SPACE))
     for n in range(2):
         point = asked.values[0, n].double().numpy(), asked.kinds[0, n].tolist()
@@ -501,79 +515,81 @@ def test_metric_logits__slow_twin__agrees(
 
 @pytest.mark.parametrize("slot", range(len(SPACE)))
 def test_value_logits__slow_twin__agrees(
-    model: OptFormerModel, memory: EncodedMetadata, slot: int
+    model: OptFormerModel, metadata: EncodedMetadata, slot: int
 ) -> None:
     history, full = _history(SPACE, 5, 3), _points(SPACE, 1, 4)
     later = torch.arange(len(SPACE)) >= slot
     partial = PointTensors(
         full.values.masked_fill(later, 0.0), full.kinds.masked_fill(later, UNSET)
     )
-    cache = model.encode_history(memory, history, 3)
-    fast = model.value_logits(memory, cache, partial, torch.tensor([slot]), torch.tensor([4]))
+    encoded = model.encode_history(metadata, history, 3)
+    fast = model.value_logits(metadata, encoded, partial, torch.tensor([slot]), torch.tensor([4]))
     slow = SlowTwin(model, _metadata(SPACE)).value_logits(
         history, 3, partial.values[0, 0].double().numpy(), partial.kinds[0, 0].tolist(), slot, 4
     )
-    kept = model.config.num_bins + memory.max_choices
+    kept = model.config.num_bins + metadata.max_choices
     assert np.isneginf(slow[kept:]).all()
     np.testing.assert_allclose(fast[0, 0].numpy(), slow[:kept], rtol=2e-3, atol=2e-4)
 
 
 @pytest.mark.parametrize("given", [0, 1, 5, 8])
 def test_extend_history__after_a_prefix__equals_one_encoding(
-    model: OptFormerModel, memory: EncodedMetadata, given: int
+    model: OptFormerModel, metadata: EncodedMetadata, given: int
 ) -> None:
     history = _history(SPACE, 8, 5)
-    whole = model.encode_history(memory, history, prefix=given)
-    grown = model.encode_history(memory, _cut(history, slice(given)))
-    grown = model.extend_history(memory, grown, _cut(history, slice(given, 8)))
+    whole = model.encode_history(metadata, history, prefix=given)
+    grown = model.encode_history(metadata, _cut(history, slice(given)))
+    grown = model.extend_history(metadata, grown, _cut(history, slice(given, 8)))
     assert grown.length == whole.length == 8
-    for first, second in zip(whole.keys + whole.values, grown.keys + grown.values, strict=True):
+    for first, second in zip(
+        whole.cache.keys + whole.cache.values, grown.cache.keys + grown.cache.values, strict=True
+    ):
         _same(first, second)
 
 
 def test_metric_logits__many_candidates__equal_one_at_a_time(
-    model: OptFormerModel, memory: EncodedMetadata
+    model: OptFormerModel, metadata: EncodedMetadata
 ) -> None:
-    cache = model.encode_history(memory, _history(SPACE, 6, 6))
+    encoded = model.encode_history(metadata, _history(SPACE, 6, 6))
     asked = _points(SPACE, 20, 7)
-    together = model.metric_logits(memory, cache, asked)
+    together = model.metric_logits(metadata, encoded, asked)
     for n in range(20):
-        _same(together[:, [n]], model.metric_logits(memory, cache, _some(asked, [n])))
+        _same(together[:, [n]], model.metric_logits(metadata, encoded, _some(asked, [n])))
 
 
 def test_metric_logits__permuted_candidates__permute(
-    model: OptFormerModel, memory: EncodedMetadata
+    model: OptFormerModel, metadata: EncodedMetadata
 ) -> None:
-    cache = model.encode_history(memory, _history(SPACE, 6, 6))
+    encoded = model.encode_history(metadata, _history(SPACE, 6, 6))
     asked, order = _points(SPACE, 9, 8), torch.randperm(9)
-    first = model.metric_logits(memory, cache, asked)[:, order]
-    _same(first, model.metric_logits(memory, cache, _some(asked, order)))
+    first = model.metric_logits(metadata, encoded, asked)[:, order]
+    _same(first, model.metric_logits(metadata, encoded, _some(asked, order)))
 
 
 def _ask(
-    model: OptFormerModel, memory: EncodedMetadata, history: HistoryTensors, prefix: int
+    model: OptFormerModel, metadata: EncodedMetadata, history: HistoryTensors, prefix: int
 ) -> list[Tensor]:
     """Predictions at every position, for the metric and for a value."""
-    cache = model.encode_history(memory, history, prefix)
+    encoded = model.encode_history(metadata, history, prefix)
     positions = torch.arange(history.length + 1)
     asked = _some(_points(SPACE, 1, 9), torch.zeros(len(positions), dtype=torch.int64))
-    metric = model.metric_logits(memory, cache, asked, positions)
+    metric = model.metric_logits(metadata, encoded, asked, positions)
     partial = PointTensors(
         asked.values * torch.tensor([1, 0, 0, 0, 0]),
         asked.kinds.masked_fill(torch.arange(len(SPACE)) >= 1, UNSET),
     )
     slots = torch.ones(len(positions), dtype=torch.int64)
-    value = model.value_logits(memory, cache, partial, slots, positions)
-    return [metric[0], value[0, :, -memory.max_choices :]]
+    value = model.value_logits(metadata, encoded, partial, slots, positions)
+    return [metric[0], value[0, :, -metadata.max_choices :]]
 
 
 @pytest.mark.parametrize("trial", range(6))
 def test_causal_history__changed_trial__moves_later_predictions_only(
-    model: OptFormerModel, memory: EncodedMetadata, trial: int
+    model: OptFormerModel, metadata: EncodedMetadata, trial: int
 ) -> None:
     history = _history(SPACE, 6, 10)
-    before = _ask(model, memory, history, 0)
-    after = _ask(model, memory, _changed(history, trial), 0)
+    before = _ask(model, metadata, history, 0)
+    after = _ask(model, metadata, _changed(history, trial), 0)
     for first, second in zip(before, after, strict=True):
         moved = (first - second).abs().amax(-1)
         assert moved[: trial + 1].max() == 0  # a query at position k sees exactly k trials
@@ -581,12 +597,12 @@ def test_causal_history__changed_trial__moves_later_predictions_only(
 
 
 def test_prefix_history__changed_trial__moves_predictions_that_see_any_of_the_prefix(
-    model: OptFormerModel, memory: EncodedMetadata
+    model: OptFormerModel, metadata: EncodedMetadata
 ) -> None:
     history = _history(SPACE, 6, 10)
     for trial, untouched in [(3, 0), (5, 5)]:
-        before = _ask(model, memory, history, 4)
-        after = _ask(model, memory, _changed(history, trial), 4)
+        before = _ask(model, metadata, history, 4)
+        after = _ask(model, metadata, _changed(history, trial), 4)
         moved = (before[0] - after[0]).abs().amax(-1)
         assert moved[: untouched + 1].max() == 0
         assert moved[untouched + 1 :].min() > 1e-5
@@ -637,24 +653,24 @@ def test_batch__several_spaces_and_studies__equals_one_at_a_time(model: OptForme
         assert value[[b]][..., one_value.shape[-1] :].isneginf().all()
 
 
-def test_memory__numeric_space__has_no_choices(model: OptFormerModel) -> None:
+def test_metadata__numeric_space__has_no_choices(model: OptFormerModel) -> None:
     space = SearchSpace(x=Float(0, 1), y=Float(0, 1), z=Int(0, 5), v=Float(0, 1))
-    memory = model.encode_metadata(_metadata(space))
-    assert memory.max_choices == 0
-    cache = model.encode_history(memory, _history(space, 3, 0))
-    logits = model.metric_logits(memory, cache, _points(space, 2, 1))
+    metadata = model.encode_metadata(_metadata(space))
+    assert metadata.max_choices == 0
+    encoded = model.encode_history(metadata, _history(space, 3, 0))
+    logits = model.metric_logits(metadata, encoded, _points(space, 2, 1))
     assert logits.isfinite().all()
 
 
 def test_value_logits__illegal_values__are_impossible(
-    model: OptFormerModel, memory: EncodedMetadata
+    model: OptFormerModel, metadata: EncodedMetadata
 ) -> None:
-    cache = model.encode_history(memory, _history(SPACE, 3, 0))
+    encoded = model.encode_history(metadata, _history(SPACE, 3, 0))
     count = len(SPACE)
     partial = PointTensors(
         torch.zeros(1, count, count), torch.full((1, count, count), UNSET, dtype=torch.int64)
     )
-    logits = model.value_logits(memory, cache, partial, torch.arange(count))[0]
+    logits = model.value_logits(metadata, encoded, partial, torch.arange(count))[0]
     legal = torch.from_numpy(legal_values(SPACE).copy())
     assert torch.equal(logits.isfinite(), legal[:, : logits.shape[-1]])
     assert not legal[:, logits.shape[-1] :].any()
@@ -663,56 +679,56 @@ def test_value_logits__illegal_values__are_impossible(
 
 
 def test_predictions__unset_and_missing_slots__ignore_the_number_behind_them(
-    model: OptFormerModel, memory: EncodedMetadata
+    model: OptFormerModel, metadata: EncodedMetadata
 ) -> None:
-    cache = model.encode_history(memory, _history(SPACE, 4, 0))
+    encoded = model.encode_history(metadata, _history(SPACE, 4, 0))
     points = _points(SPACE, 1, 3)
     for kind in (UNSET, int(ValueKind.MISSING)):
         kinds = points.kinds.clone()
         kinds[..., 0] = kind
         junk = points.values.clone()
         junk[..., 0] = 0.77
-        first = model.metric_logits(memory, cache, PointTensors(points.values, kinds))
-        _same(first, model.metric_logits(memory, cache, PointTensors(junk, kinds)))
+        first = model.metric_logits(metadata, encoded, PointTensors(points.values, kinds))
+        _same(first, model.metric_logits(metadata, encoded, PointTensors(junk, kinds)))
 
 
 def test_predictions__kinds_of_one_slot__all_differ(
-    model: OptFormerModel, memory: EncodedMetadata
+    model: OptFormerModel, metadata: EncodedMetadata
 ) -> None:
-    cache = model.encode_history(memory, _history(SPACE, 4, 0))
+    encoded = model.encode_history(metadata, _history(SPACE, 4, 0))
     points = _points(SPACE, 1, 3)
     results = []
     for kind in (ValueKind.NUMBER, ValueKind.INACTIVE, ValueKind.MISSING, UNSET):
         kinds = points.kinds.clone()
         kinds[..., 2] = int(kind)
-        results.append(model.metric_logits(memory, cache, PointTensors(points.values, kinds)))
+        results.append(model.metric_logits(metadata, encoded, PointTensors(points.values, kinds)))
     for i, first in enumerate(results):
         for second in results[:i]:
             assert (first - second).abs().max() > 1e-4
 
 
 def test_predictions__metric_kinds_of_one_trial__all_differ(
-    model: OptFormerModel, memory: EncodedMetadata
+    model: OptFormerModel, metadata: EncodedMetadata
 ) -> None:
     history, asked = _history(SPACE, 4, 0), _points(SPACE, 1, 3)
     results = []
     for kind in MetricKind:
         kinds = history.metric_kinds.clone()
         kinds[:, 1] = int(kind)
-        cache = model.encode_history(memory, replace(history, metric_kinds=kinds))
-        results.append(model.metric_logits(memory, cache, asked))
+        encoded = model.encode_history(metadata, replace(history, metric_kinds=kinds))
+        results.append(model.metric_logits(metadata, encoded, asked))
     for i, first in enumerate(results):
         for second in results[:i]:
             assert (first - second).abs().max() > 1e-4
 
 
 def test_metric_logits__gradient__reaches_every_number(
-    model: OptFormerModel, memory: EncodedMetadata
+    model: OptFormerModel, metadata: EncodedMetadata
 ) -> None:
-    cache = model.encode_history(memory, _history(SPACE, 5, 0))
+    encoded = model.encode_history(metadata, _history(SPACE, 5, 0))
     points = _points(SPACE, 6, 1)
     values = points.values.clone().requires_grad_()
-    logits = model.metric_logits(memory, cache, PointTensors(values, points.kinds))
+    logits = model.metric_logits(metadata, encoded, PointTensors(values, points.kinds))
     (gradient,) = torch.autograd.grad(logits.log_softmax(-1)[..., 900:].sum(), values)
     number = points.kinds == ValueKind.NUMBER
     assert gradient.isfinite().all()
@@ -721,14 +737,14 @@ def test_metric_logits__gradient__reaches_every_number(
 
 
 def test_attention_bias__repeated_point__is_finite_with_its_gradient(
-    model: OptFormerModel, memory: EncodedMetadata
+    model: OptFormerModel, metadata: EncodedMetadata
 ) -> None:
     history = _history(SPACE, 5, 0)
     same = _some(history.points, torch.zeros(5, dtype=torch.int64))
-    cache = model.encode_history(memory, replace(history, points=same))
+    encoded = model.encode_history(metadata, replace(history, points=same))
     values = same.values[:, :1].clone().requires_grad_()
-    logits = model.metric_logits(memory, cache, PointTensors(values, same.kinds[:, :1]))
-    logs = model._log_distances(memory, _some(same, [0]), same)
+    logits = model.metric_logits(metadata, encoded, PointTensors(values, same.kinds[:, :1]))
+    logs = model.decoder.bias.log_distances(metadata, _some(same, [0]), same)
     assert torch.allclose(logs, torch.full_like(logs, math.log(1e-5)))
     (gradient,) = torch.autograd.grad(logits.logsumexp(-1).sum(), values)
     assert logits.isfinite().all()
@@ -736,14 +752,14 @@ def test_attention_bias__repeated_point__is_finite_with_its_gradient(
 
 
 def test_distance__moved_apart__weighs_every_head_and_parameter(
-    model: OptFormerModel, memory: EncodedMetadata
+    model: OptFormerModel, metadata: EncodedMetadata
 ) -> None:
     origin = _some(_points(SPACE, 1, 0), [0])
-    near = model._log_distances(memory, origin, origin)
+    near = model.decoder.bias.log_distances(metadata, origin, origin)
     for slot in (0, 3, 4):
         values = origin.values.clone()
         values[..., slot] = 1 - values[..., slot] * 0.5
-        far = model._log_distances(memory, PointTensors(values, origin.kinds), origin)
+        far = model.decoder.bias.log_distances(metadata, PointTensors(values, origin.kinds), origin)
         assert (far > near + 1).all()
 
 
@@ -787,22 +803,22 @@ def test_fresh_model__random_weights__predicts_finite_and_nothing_extreme() -> N
         torch.manual_seed(0)
         model = OptFormerModel(ModelConfig.named("tiny", default_vocabulary().size)).eval()
     with torch.no_grad():
-        memory = model.encode_metadata(_metadata(SPACE))
-        cache = model.encode_history(memory, _history(SPACE, 10, 0))
-        logits = model.metric_logits(memory, cache, _points(SPACE, 5, 1))
+        metadata = model.encode_metadata(_metadata(SPACE))
+        encoded = model.encode_history(metadata, _history(SPACE, 10, 0))
+        logits = model.metric_logits(metadata, encoded, _points(SPACE, 5, 1))
     assert logits.isfinite().all()
     assert logits.softmax(-1).max() < 0.1
 
 
 def test_bfloat16__autocast__stays_near_single_precision(
-    model: OptFormerModel, memory: EncodedMetadata
+    model: OptFormerModel, metadata: EncodedMetadata
 ) -> None:
     history, asked = _history(SPACE, 6, 0), _points(SPACE, 8, 1)
-    exact = model.metric_logits(memory, model.encode_history(memory, history), asked)
+    exact = model.metric_logits(metadata, model.encode_history(metadata, history), asked)
     with torch.autocast("cpu", torch.bfloat16):
-        coarse_memory = model.encode_metadata(_metadata(SPACE))
-        cache: KVCache = model.encode_history(coarse_memory, history)
-        coarse = model.metric_logits(coarse_memory, cache, asked)
+        coarse_metadata = model.encode_metadata(_metadata(SPACE))
+        encoded = model.encode_history(coarse_metadata, history)
+        coarse = model.metric_logits(coarse_metadata, encoded, asked)
     assert coarse.dtype is torch.float32
     assert float((coarse - exact).abs().mean()) < 0.05 * float(exact.std())
 

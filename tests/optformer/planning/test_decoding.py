@@ -59,7 +59,7 @@ def log_probability(
         asked = torch.tensor([slot])
         with torch.no_grad():
             logits = study.model.value_logits(
-                study.memory, study.cache, points_batch(partial), asked
+                study.metadata, study.encoded, points_batch(partial), asked
             )[0, 0]
         value = encoded.values[0, slot]
         token = 1000 + int(value) if space.is_choice[slot] else int(quantize(value))
@@ -180,7 +180,7 @@ def test_nucleus__share__leaves_the_unlikely_out(
     study, space = finite
     with torch.no_grad():
         points = points_batch(Points(np.zeros((1, 5), np.float32), np.full((1, 5), UNSET)))
-        logits = study.model.value_logits(study.memory, study.cache, points, torch.tensor([0]))
+        logits = study.model.value_logits(study.metadata, study.encoded, points, torch.tensor([0]))
     chances = logits[0, 0].softmax(-1)[1000:]
     order = chances.argsort(descending=True)
     share = float(chances[order[0]] + chances[order[1]] / 2)  # the second is cut in the middle

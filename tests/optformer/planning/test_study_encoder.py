@@ -80,7 +80,7 @@ def test_encode__long_history__is_subsampled_and_scaled_on_all(
     trials = _trials(300)
     study = StudyEncoder(tiny_checkpoint, _config()).encode(trials)
     limit = tiny_checkpoint.model.config.trained_length
-    assert study.cache.length == limit
+    assert study.encoded.length == limit
     values = torch.tensor([trial.value for trial in trials], dtype=torch.float64)
     assert float(study.best) == pytest.approx(float(study.scale.to_unit(values).amax()), abs=1e-6)
     assert float(study.scale.median) == float(values.median())
@@ -96,8 +96,8 @@ def test_condition_on__pending_trial__equals_reading_it_with_the_others(
     asked = encode_points(SPACE, [{"x": 0.21, "y": 0.8}, {"x": 0.9, "y": 0.1}])
     study = StudyEncoder(tiny_checkpoint, config).encode(trials)
     pending, assumed = study.condition_on(point, None), study.condition_on(point, 0.8)
-    assert study.cache.length == 1
-    assert pending.cache.length == assumed.cache.length == 2
+    assert study.encoded.length == 1
+    assert pending.encoded.length == assumed.encoded.length == 2
     first, second, third = (s.predict(asked).logits for s in (study, pending, assumed))
     assert (first - second).abs().max() > 1e-3
     assert (second - third).abs().max() > 1e-3

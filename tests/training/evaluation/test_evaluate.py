@@ -42,22 +42,22 @@ class FakeModel:
         self.chances = chances
 
     def encode_metadata(self, metadata: MetadataTensors) -> Any:
-        memory = SimpleNamespace(spaces=len(metadata.ids), legal=metadata.legal)
-        memory.repeat = lambda studies: memory
-        return memory
+        encoded = SimpleNamespace(spaces=len(metadata.ids), legal=metadata.legal)
+        encoded.expand = lambda studies: encoded
+        return encoded
 
     def encode_history(self, *args: Any) -> None:
         return None
 
-    def metric_logits(self, memory: Any, cache: None, points: Any) -> Tensor:
+    def metric_logits(self, metadata: Any, history: None, points: Any) -> Tensor:
         assert self.chances is not None
         return self.chances.log().expand(*points.values.shape[:2], -1)
 
     def value_logits(
-        self, memory: Any, cache: None, points: Any, slot: Tensor, *rest: Any
+        self, metadata: Any, history: None, points: Any, slot: Tensor, *rest: Any
     ) -> Tensor:
-        studies = len(points.values) // memory.spaces
-        legal = memory.legal[:, slot].repeat_interleave(studies, 0)
+        studies = len(points.values) // metadata.spaces
+        legal = metadata.legal[:, slot].repeat_interleave(studies, 0)
         return torch.zeros(legal.shape).masked_fill(~legal, -torch.inf)
 
 

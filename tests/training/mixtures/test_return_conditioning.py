@@ -142,11 +142,14 @@ def test_study_losses__share__weighs_metric_and_parameter_tokens_and_no_others(
     losses = study_losses(network, batch, share)
     torch.testing.assert_close(losses.total, share * losses.metric + (1 - share) * losses.value)
     losses.total.backward()
-    values, metrics = network.value_head.weight.grad, network.metric_head.weight.grad
+    values, metrics = network.value_head.linear.weight.grad, network.metric_head.linear.weight.grad
     assert values is not None
     assert metrics is not None
     assert bool(values.any()) == (share < 1)
     assert metrics.any()
     # Metadata and separators are no query: neither head has an output for their tokens.
-    assert network.value_head.out_features == network.config.num_bins + network.config.max_choices
-    assert network.metric_head.out_features == network.config.num_bins + 1
+    assert (
+        network.value_head.linear.out_features
+        == network.config.num_bins + network.config.max_choices
+    )
+    assert network.metric_head.linear.out_features == network.config.num_bins + 1
