@@ -607,7 +607,7 @@ def _even_goals(checkpoint: Checkpoint) -> Checkpoint:
     model = OptFormerModel(checkpoint.model.config)
     model.load_state_dict(checkpoint.model.state_dict())
     with torch.no_grad():
-        words = model.words.weight
+        words = model.encoder.embed_tokens.weight
         words[sym.SYMBOL_IDS[sym.MINIMIZE]] = words[sym.SYMBOL_IDS[sym.MAXIMIZE]]
     return Checkpoint(model.eval().requires_grad_(False), checkpoint.vocabulary, {})
 
