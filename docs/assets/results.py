@@ -1,0 +1,219 @@
+"""Write the tables of the result pages, and draw their figures, from docs/results/data.
+
+    python -P docs/assets/results.py                      # after a change of a CSV file or a page
+    python -P docs/assets/results.py --folder results     # first read what a benchmark wrote
+
+A page says which table it wants in a comment:
+
+    <!-- table: regret.csv; suite=hpobench; rows=trials; columns=method; value=regret; best=min -->
+
+and the table stands between it and `<!-- end -->`. Parts between semicolons select lines of the
+file (COLUMN=VALUE|VALUE), or say what is shown: `rows` and `columns` of a pivot with its `value`,
+or `show`, plain columns. `best=min` and `best=max` set the best of every row in bold. `head` gives
+columns other names (COLUMN:NAME|COLUMN:NAME). `digits` are those behind the point; without it,
+numbers stand as in the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
+
+RESULTS = Path(__file__).parents[1] / "results"
+DATA = RESULTS / "data"
+TABLE = re.compile(r"<!-- table: ([^>]*?) -->\n.*?<!-- end -->", re.DOTALL)
+SPECIAL = ("rows", "columns", "value", "show", "best", "head", "digits")
+
+METHODS = {
+    "random": "#8a929a",
+    "cma-es": "#2a9d6f",
+    "gp-3": "#7a5cb8",
+    "tpe": "#e0922f",
+    "optformer": "#1f6fb4",
+}
+OLD_NAMES = {"optuna-random": "random"}
+BBOB = re.compile(r"f\d+-d\d+-i\d+")
+
+
+def render(page: str) -> str:
+    """The page with every table as its file has it."""
+
+    def filled(found: re.Match[str]) -> str:
+        return f"<!-- table: {found[1]} -->\n{table(found[1])}\n<!-- end -->"
+
+    return TABLE.sub(filled, page)
+
+
+def table(wanted: str) -> str:
+    """A table in Markdown, one number a cell."""
+    name, *parts = (part.strip() for part in wanted.split(";"))
+    options = dict(part.split("=", 1) for part in parts)
+    lines = pd.read_csv(DATA / name, dtype=str, keep_default_na=False)
+    for column, value in options.items():
+        if column not in SPECIAL:
+            lines = lines[lines[column].isin(value.split("|"))]
+    names = dict(pair.split(":") for pair in options.get("head", "").split("|") if pair)
+    digits = int(options["digits"]) if "digits" in options else None
+    if "show" in options:
+        shown = options["show"].split("|")
+        heads, rows = shown, [[*line] for line in lines[shown].to_numpy()]
+    else:
+        keys = options["rows"].split("|")
+        columns = list(dict.fromkeys(lines[options["columns"]]))
+        heads, rows = [*keys, *columns], []
+        for key, group in lines.groupby(keys, sort=False):
+            values = dict(zip(group[options["columns"]], group[options["value"]], strict=True))
+            rows.append([*key, *(values.get(column, "") for column in columns)])
+    best = {"min": min, "max": max}.get(options.get("best", ""))
+    shown_rows = []
+    for row in rows:
+        cells = [cell(text, digits) for text in row]
+        if best:
+            top = cell(best((text for text in row[len(keys) :] if text), key=float), digits)
+            cells = [
+                f"**{text}**" if number >= len(keys) and text == top else text
+                for number, text in enumerate(cells)
+            ]
+        shown_rows.append(cells)
+    return markdown([names.get(head, head) for head in heads], shown_rows)
+
+
+def cell(text: str, digits: int | None) -> str:
+    """A number of so many digits without a zero before its point; other text as it is."""
+    if digits is not None and re.fullmatch(r"-?\d*\.\d+", text):
+        text = f"{float(text):.{digits}f}"
+    return re.sub(r"^(-?)0\.", r"\1.", text)
+
+
+def markdown(heads: list[str], rows: list[list[str]]) -> str:
+    """Lines of a table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def read_folder(folder: Path) -> None:
+    """Write what a folder of `optformer benchmark` says into the data of the pages."""
+    from optformer.serving.benchmarks.report import score_runs
+    from optformer.serving.benchmarks.report.significance import differing
+    from optformer.training.evaluation.bootstrap import bootstrap_limits
+
+    curves, runs, tests = [], [], []
+    for score in score_runs(folder):
+        if score.seen_in_training:
+            continue
+        parts = {score.suite: np.ones(len(score.tasks), dtype=bool)}
+        if score.suite == "dev":
+            bbob = np.array([BBOB.fullmatch(task) is not None for task in score.tasks])
+            parts |= {"dev, live models": ~bbob, "dev, BBOB functions": bbob}
+        order = list(METHODS)[::-1]
+        for method in sorted(score.methods, key=lambda m: order.index(new_name(m.method))):
+            at = {
+                "protocol": score.protocol,
+                "suite": score.suite,
+                "method": new_name(method.method),
+            }
+            for suite, chosen in parts.items():
+                regret = method.regret[chosen]
+                low, high = bootstrap_limits(regret)
+                for trial, mean in enumerate(regret.mean(0)):
+                    limits = {"low": f"{low[trial]:.4f}", "high": f"{high[trial]:.4f}"}
+                    numbers = {"trials": trial + 1, "regret": f"{mean:.4f}", **limits}
+                    curves.append({**at, "suite": suite, **numbers})
+            runs.append(
+                at
+                | {
+                    "tasks": len(score.tasks),
+                    "runs": score.runs,
+                    "within_0.1": f"{(method.runs[:, -1] <= 0.1).mean():.2f}",
+                    "within_0.01": f"{(method.runs[:, -1] <= 0.01).mean():.2f}",
+                    "seconds": f"{method.seconds:.4f}",
+                    "repeats": f"{method.repeats:.3f}",
+                    "failed_trials": f"{method.failed_trials:.3f}",
+                    "failed_runs": method.failed_runs,
+                    "version": method.version,
+                }
+            )
+        for test in score.tests:
+            ranks = [method.rank[:, test.budget - 1].mean() for method in score.methods]
+            for better, worse, p_value in differing(test, ranks):
+                tests.append(
+                    {
+                        "protocol": score.protocol,
+                        "suite": score.suite,
+                        "trials": test.budget,
+                        "better": new_name(score.methods[better].method),
+                        "worse": new_name(score.methods[worse].method),
+                        "p": f"{math.ceil(1000 * p_value) / 1000:.3f}",
+                    }
+                )
+    for name, lines in (("regret", curves), ("runs", runs), ("tests", tests)):
+        pd.DataFrame(lines).to_csv(DATA / f"{name}.csv", index=False)
+
+
+def new_name(method: str) -> str:
+    """A method's name of today."""
+    return OLD_NAMES.get(method, method)
+
+
+def draw(lines: pd.DataFrame, path: Path) -> None:
+    """Mean regret of every method over the trials, with its interval."""
+    figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+    axes = figure.add_subplot(xlabel="trials", ylabel="mean regret")
+    for method, color in METHODS.items():
+        curve = lines[lines.method == method]
+        if len(curve):
+            ours = method == "optformer"
+            axes.plot(
+                curve.trials, curve.regret, color=color, lw=2.4 if ours else 1.4, label=method
+            )
+            axes.fill_between(curve.trials, curve.low, curve.high, color=color, alpha=0.10, lw=0)
+    axes.set_yscale("log", nonpositive="clip")
+    axes.set_ylim(bottom=max(1e-3, 0.7 * lines.regret.min()), top=1.0)
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.set_xlim(1, lines.trials.max())
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=9)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def figures() -> Mapping[str, tuple[str, str]]:
+    """Protocol and suite of every figure."""
+    return {
+        "all-suites": ("own-start", "all suites"),
+        "hpobench": ("own-start", "hpobench"),
+        "hpolib": ("own-start", "hpolib"),
+        "nasbench201": ("own-start", "nasbench201"),
+        "dev-live": ("own-start", "dev, live models"),
+        "dev-bbob": ("own-start", "dev, BBOB functions"),
+    }
+
+
+def main() -> None:
+    """Read a folder if there is one, then write tables and draw figures."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--folder", type=Path, help="results of `optformer benchmark`")
+    args = parser.parse_args()
+    if args.folder:
+        read_folder(args.folder)
+    for page in sorted(RESULTS.glob("*.md")):
+        page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "optformer"})
+    regret = pd.read_csv(DATA / "regret.csv")
+    for name, (protocol, suite) in figures().items():
+        chosen = regret[(regret.protocol == protocol) & (regret.suite == suite)]
+        draw(chosen, RESULTS / f"regret-{name}.svg")
+
+
+if __name__ == "__main__":
+    main()
