@@ -44,6 +44,7 @@ docs: $(VENV)/.docs $(VENV)/.wheel  ## Build the pages into site/
 pictures: $(VENV)/.installed  ## Draw the pictures of the pages again
 	$(BIN)/python -P docs/assets/pictures.py
 	$(BIN)/python -P docs/assets/design.py
+	$(BIN)/python -P docs/assets/results.py
 
 demo: $(VENV)/.installed  ## Tune a neural network on digits and write what happened to demo-output
 	$(BIN)/optformer demo --out demo-output

@@ -1,4 +1,4 @@
-"""Every search method and system beside random search and the language model, in one table.
+"""Every search method and system beside random search and the language model.
 
     python experiments/methods_table.py
     python experiments/methods_table.py --methods optformer
@@ -8,8 +8,8 @@ model, at equal budgets; the samplers, which have no objective of their own, run
 scikit-learn tasks. Everything trains for real, and no checkpoint learns from these objectives.
 
 A run is a line of `methods.csv`, written when it ends. The same command goes on where it stopped,
-and repeats the language model's runs when the checkpoint has changed. The table is written into the
-page, between its markers. All of it takes about an hour on one core.
+and repeats the language model's runs when the checkpoint has changed. `methods_summary.csv` is what
+the page shows (`make pictures` writes its tables). All of it takes about an hour on one core.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
@@ -29,7 +30,7 @@ from learned_evolution import search as search_function
 from matplotlib.figure import Figure
 from optimizer_search import RANDOM as RANDOM_RULES
 from optimizer_search import ask_the_model
-from paired import duel, half_width
+from paired import half_width, pairs
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -51,7 +52,6 @@ from optformer.serving.benchmarks.rivals import method_version
 BASE, OURS = "random", "optformer"
 KEY = ["contest", "task", "method", "seed"]
 COLUMNS = [*KEY, "best", "typical", "checkpoint"]
-BEGIN, END = "<!-- table of experiments/methods_table.py -->", "<!-- end of the table -->"
 TASKS = ("elastic-net-diabetes", "kernel-ridge-diabetes", "sgd-diabetes", "svr-generated")
 DIMENSIONS = ("2", "4", "8")
 
@@ -76,14 +76,10 @@ SOURCES = {
     "rule-controller-reinforce": "CN110663049B; Bello 2017",
     "rule-replicas-ppo": "CN110663049B; Bello 2017",
     "rule-replicas-reinforce": "CN110663049B; Bello 2017",
+    OURS: "this package",
     "scale-permuted": "US12079695B2; Du 2020",
     "simulated-annealing": "Kirkpatrick 1983",
 }
-
-HEADER = (
-    *("Method", "Source", "Searched; budget", "best value", "of random search"),
-    *("of the language model", "method : random", "model : random", "model : method"),
-)
 
 Measured = tuple[float, float]
 """The best value of a run, and its median one."""
@@ -275,34 +271,29 @@ def compared(runs: pd.DataFrame, contest: Contest) -> tuple[dict[str, np.ndarray
     return values, -1.0 if several else contest.sign
 
 
-def table(contests: Mapping[str, Contest], there: pd.DataFrame) -> str:
-    """Markdown, a line for each method but random search and the language model."""
-    lines = [f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|"]
+def summary(contests: Mapping[str, Contest], there: pd.DataFrame) -> pd.DataFrame:
+    """A line for each method of each contest, best first: its mean, and its pairs with others."""
+    lines = []
     for name, contest in contests.items():
         values, sign = compared(there[there.contest == name], contest)
-        arrow = "higher" if sign > 0 else "lower"
-        text = contest.text + (", regret" if len(contest.tasks) > 1 else "")
-        for method in contest.runs:
-            if method in (BASE, OURS):
-                continue
-            three = [values.get(key) for key in (method, BASE, OURS)]
-            cells = [mean_of(found) for found in three]
-            ours, base, model = three
-            for first, second in ((ours, base), (model, base), (model, ours)):
-                pairs = first is not None and second is not None and len(first) == len(second)
-                cells.append(duel(first, second, sign) if pairs else "")
-            lines.append(
-                f"| `{method}` | {SOURCES.get(method, 'common practice')} "
-                f"| {text} ({arrow} is better) | " + " | ".join(cells) + " |"
-            )
-    return "\n".join(lines)
-
-
-def mean_of(values: np.ndarray | None) -> str:
-    """Mean and 95 % interval, when there are at least two values."""
-    if values is None or len(values) < 2:
-        return ""
-    return f"{values.mean():.3f} ± {half_width(values):.3f}"
+        order = sorted(values, key=lambda method: -sign * values[method].mean())
+        for method in order:
+            ours = values[method]
+            line = {
+                "contest": name,
+                "method": method,
+                "source": SOURCES.get(method, "common practice"),
+                "value": f"{ours.mean():.3f}",
+                "half_width": f"{half_width(ours):.3f}" if len(ours) > 1 else "",
+            }
+            for other in (BASE, OURS):
+                theirs = values.get(other)
+                if other != method and theirs is not None and len(theirs) == len(ours):
+                    won, lost, _, p = pairs(ours, theirs, sign)
+                    line |= {f"won_{other}": str(won), f"lost_{other}": str(lost)}
+                    line[f"p_{other}"] = "" if p is None else f"{p:.2g}"
+            lines.append(line)
+    return pd.DataFrame(lines)
 
 
 def plot(contests: Mapping[str, Contest], there: pd.DataFrame, file: Path) -> None:
@@ -337,30 +328,23 @@ def plot(contests: Mapping[str, Contest], there: pd.DataFrame, file: Path) -> No
     axes.invert_yaxis()
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     figure.set_size_inches(7.5, 1.2 + 0.28 * len(labels))
-    figure.savefig(file)
-
-
-def write_into(page: Path, text: str) -> None:
-    """Put the table between the markers of a page."""
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "optformer"}):
+        figure.savefig(file, metadata={"Date": None})
 
 
 def main() -> None:
-    """Run what is missing, then write the table and the figure."""
+    """Run what is missing, then write the summary and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--contests", nargs="+", choices=CONTESTS, default=list(CONTESTS))
     parser.add_argument("--methods", nargs="+", default=[], help="run these only (default: all)")
     parser.add_argument("--seeds", type=int, default=5, help="runs of a method on an objective")
     parser.add_argument("--model", type=Path, help="checkpoint folder (default: the shipped model)")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
-    parser.add_argument("--page", type=Path, default=Path("docs/results/methods.md"))
     args = parser.parse_args()
 
     torch.set_num_threads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
-    file = args.out / "methods.csv"
+    (args.out / "data").mkdir(parents=True, exist_ok=True)
+    file = args.out / "data" / "methods.csv"
     contests = {name: make(args.model) for name, make in CONTESTS.items()}
     there = read(file, args.model)
     there.to_csv(file, index=False)
@@ -375,8 +359,8 @@ def main() -> None:
             line.to_csv(file, mode="a", header=False, index=False)
     there = read(file, args.model).sort_values(KEY)
     there.to_csv(file, index=False)
-    write_into(args.page, table(contests, there))
-    plot(contests, there, args.out / "methods.png")
+    summary(contests, there).to_csv(args.out / "data" / "methods_summary.csv", index=False)
+    plot(contests, there, args.out / "methods.svg")
 
 
 if __name__ == "__main__":

@@ -2,51 +2,51 @@
 
     python -P docs/assets/pictures.py
 
-`regret.png` shows the table of all suites in docs/results/report.md. `response.png` is what the
+`regret.png` shows all suites of docs/results/data/regret.csv. `response.png` is what the
 first tutorial draws.
 """
 
 from __future__ import annotations
 
-import re
 import runpy
 import tempfile
 from contextlib import chdir
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
-REPORT = HERE.parent / "results" / "report.md"
+REGRET = HERE.parent / "results" / "data" / "regret.csv"
 PAGES = HERE.parents[1] / "tests" / "docs" / "test_pages.py"
 NAMES = {
-    "optuna-random": ("random search", "#8a929a"),
+    "random": ("random search", "#8a929a"),
     "cma-es": ("CMA-ES", "#2a9d6f"),
     "tpe": ("Optuna's TPE", "#e0922f"),
     "optformer": ("OptFormer", "#1f6fb4"),
 }
-CELL = re.compile(r"([\d.]+) \(([\d.]+) to ([\d.]+)\)")
+BUDGETS = (10, 20, 50)
 
 
 def main() -> None:
     """Draw both pictures."""
-    draw_regret(read_regret(REPORT.read_text(encoding="utf-8")))
+    draw_regret(read_regret(REGRET))
     tutorial = HERE.parent / "tutorials" / "first-search.md"
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         runpy.run_path(str(PAGES))["run_page"](tutorial, Path(folder))
         (HERE / "response.png").write_bytes(Path("response.png").read_bytes())
 
 
-def read_regret(report: str) -> dict[str, dict[int, tuple[float, float, float]]]:
+def read_regret(file: Path) -> dict[str, dict[int, tuple[float, float, float]]]:
     """Mean regret over all tasks and its interval, by method and number of trials."""
-    section = report.split("## all suites, own-start")[1].split("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")]
-    budgets = [int(count) for count in re.findall(r"(\d+) trials", lines[0])]
+    lines = pd.read_csv(file)
+    lines = lines[(lines.protocol == "own-start") & (lines.suite == "all suites")]
     found = {}
     for name in NAMES:
-        row = next(line for line in lines[2:] if line.startswith(f"| `{name}`"))
-        cells = [tuple(map(float, cell)) for cell in CELL.findall(row)]
-        found[name] = dict(zip(budgets, cells, strict=True))
+        own = lines[(lines.method == name) & lines.trials.isin(BUDGETS)]
+        found[name] = {
+            int(line.trials): (line.regret, line.low, line.high) for line in own.itertuples()
+        }
     return found
 
 

@@ -26,7 +26,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 RESULTS = Path(__file__).parents[1] / "results"
 DATA = RESULTS / "data"
@@ -40,6 +40,7 @@ METHODS = {
     "tpe": "#e0922f",
     "optformer": "#1f6fb4",
 }
+OURS = "optformer"
 OLD_NAMES = {"optuna-random": "random"}
 BBOB = re.compile(r"f\d+-d\d+-i\d+")
 
@@ -165,21 +166,22 @@ def new_name(method: str) -> str:
 
 
 def draw(lines: pd.DataFrame, path: Path) -> None:
-    """Mean regret of every method over the trials, with its interval."""
+    """Mean regret of every method over the trials, and our interval."""
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     axes = figure.add_subplot(xlabel="trials", ylabel="mean regret")
     for method, color in METHODS.items():
         curve = lines[lines.method == method]
         if len(curve):
-            ours = method == "optformer"
-            axes.plot(
-                curve.trials, curve.regret, color=color, lw=2.4 if ours else 1.4, label=method
-            )
-            axes.fill_between(curve.trials, curve.low, curve.high, color=color, alpha=0.10, lw=0)
+            width = 2.4 if method == OURS else 1.4
+            axes.plot(curve.trials, curve.regret, color=color, lw=width, label=method)
+    ours = lines[lines.method == OURS]
+    axes.fill_between(ours.trials, ours.low, ours.high, color=METHODS[OURS], alpha=0.12, lw=0)
     axes.set_yscale("log", nonpositive="clip")
-    axes.set_ylim(bottom=max(1e-3, 0.7 * lines.regret.min()), top=1.0)
-    axes.yaxis.set_major_formatter(LogFormatter())
-    axes.set_xlim(1, lines.trials.max())
+    axes.set_ylim(0.6 * lines.regret.min(), 1.05 * lines.regret.max())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(lines.trials.min(), lines.trials.max())
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     handles, labels = axes.get_legend_handles_labels()
