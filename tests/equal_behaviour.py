@@ -356,7 +356,22 @@ def published(run: Path) -> dict[str, Any]:
     """The weights of a run's checkpoint, by name."""
     from safetensors.torch import load_file
 
-    return dict(sorted(load_file(run / "checkpoint" / "model.safetensors").items()))
+    return dict(sorted(formerly(load_file(run / "checkpoint" / "model.safetensors")).items()))
+
+
+def formerly(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights by the names and in the order of checkpoint formats 1 to 3."""
+    try:
+        keys = import_module("optformer.model.state_keys")
+    except ImportError:
+        return dict(weights)
+    former, found = {new: old for old, new in keys.RENAMED.items()}, {}
+    for name, weight in keys.in_order(weights.items()):
+        module = name
+        while module not in former:
+            module = module.rpartition(".")[0]
+        found[former[module] + name.removeprefix(module)] = weight
+    return found
 
 
 def trained(
@@ -377,8 +392,10 @@ def trained(
             if "second" not in key and "utilisation" not in key:
                 out.put(f"step {entry['step']}, {entry['group']}/{key}", value)
     state = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
-    for part in ("step", "trials", "weights", "average", "optimizers"):
+    for part in ("step", "trials", "optimizers"):
         out.put(part, state[part])
+    for part in ("weights", "average"):
+        out.put(part, formerly(state[part]))
     out.put("published", published(run))
 
 
