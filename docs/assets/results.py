@@ -123,12 +123,16 @@ def read_folder(folder: Path) -> None:
                 "method": new_name(method.method),
             }
             for suite, chosen in parts.items():
-                regret = method.regret[chosen]
-                low, high = bootstrap_limits(regret)
-                for trial, mean in enumerate(regret.mean(0)):
-                    limits = {"low": f"{low[trial]:.4f}", "high": f"{high[trial]:.4f}"}
-                    numbers = {"trials": trial + 1, "regret": f"{mean:.4f}", **limits}
-                    curves.append({**at, "suite": suite, **numbers})
+                low, high = bootstrap_limits(method.regret[chosen])
+                means = {
+                    "regret": method.regret[chosen].mean(0),
+                    "low": low,
+                    "high": high,
+                    "rank": method.rank[chosen].mean(0),
+                }
+                for trial in range(score.length):
+                    numbers = {key: f"{mean[trial]:.4f}" for key, mean in means.items()}
+                    curves.append({**at, "suite": suite, "trials": trial + 1, **numbers})
             runs.append(
                 at
                 | {
