@@ -79,7 +79,6 @@ class _Points:
         if resolution < 2:
             raise ConfigError(f"resolution must be at least 2, got {resolution}")
         self._space = config.space
-        self._fixed = config.fixed
         self._levels = {
             name: (config.fixed[name],)
             if name in config.fixed

@@ -57,7 +57,6 @@ class ImitationScore:
             interval of the difference holds 0.
         step_random: Mean step of random search.
         step_teacher: Mean step of the teacher.
-        step_policy: Mean step of the policy.
         step_difference: Mean step of the policy less the teacher's.
         regret_curves: Searcher (`random`, `teacher`, `policy`) to mean regret after each trial.
         step_curves: Searcher to mean step of each trial but the first.
@@ -74,7 +73,6 @@ class ImitationScore:
     gap_share: Estimate | None
     step_random: Estimate
     step_teacher: Estimate
-    step_policy: Estimate
     step_difference: Estimate
     regret_curves: Mapping[str, tuple[float, ...]]
     step_curves: Mapping[str, tuple[float, ...]]
@@ -210,7 +208,6 @@ def _score(
         gap_share=ratio(regret["policy"] - regret["teacher"], gap) if distinct else None,
         step_random=mean(step["random"]),
         step_teacher=mean(step["teacher"]),
-        step_policy=mean(step["policy"]),
         step_difference=mean(step["policy"] - step["teacher"]),
         regret_curves={n: tuple(f.regret.mean((0, 1)).tolist()) for n, f in by_name.items()},
         step_curves={n: tuple(np.nanmean(f.step, (0, 1)).tolist()) for n, f in by_name.items()},

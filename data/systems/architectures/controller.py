@@ -146,7 +146,6 @@ class _Policy(nn.Module):
     def __init__(self, config: StudyConfig, learning: PolicyOptimization) -> None:
         super().__init__()
         self._space: SearchSpace = config.space
-        self._fixed = config.fixed
         self._learning = learning
         self._values = {
             name: [config.fixed[name]] if name in config.fixed else list(parameter.grid())

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from optformer.data.objectives.base import Objective
 from optformer.data.studies.parameters import Categorical, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
-from optformer.data.systems.optimizer_search.children import NetworkTask, train
+from optformer.data.systems.optimizer_search.children import NetworkTask
 from optformer.data.systems.optimizer_search.language import SLOTS, Grammar, Rule, allowed
 
 _DESCRIPTIONS = {
@@ -57,17 +56,4 @@ def to_rule(params: Mapping[str, Value]) -> Rule:
     iterations = len(params) // len(SLOTS)
     return Rule.from_symbols(
         [str(params[f"step{i + 1} {slot}"]) for i in range(iterations) for slot in SLOTS]
-    )
-
-
-def rule_objective(grammar: Grammar, task: NetworkTask) -> Objective:
-    """Tune an update rule by the validation accuracy of the network it trains.
-
-    The images are scikit-learn's digits, which this project reserves.
-    """
-    return Objective(
-        "update-rules",
-        rule_config(grammar, task),
-        lambda params: train(task, to_rule(params)).accuracy,
-        reserved=True,
     )

@@ -32,7 +32,6 @@ from optformer.data.systems.optimizer_search.queue import TrainingQueue
 from optformer.data.systems.optimizer_search.search import random_rules, search_rules
 from optformer.data.systems.optimizer_search.space import (
     rule_config,
-    rule_objective,
     to_params,
     to_rule,
 )
@@ -294,12 +293,6 @@ class TestSpace:
             point = space.sample(rng)
             assert to_params(to_rule(point)) == point
         assert space["step3 operand1"].num_levels == space["step1 operand1"].num_levels + 2
-
-    def test_objective__adam__has_the_accuracy_of_its_training(self) -> None:
-        objective = rule_objective(Grammar(1), QUICK)
-        expected = train(QUICK, KNOWN_RULES["adam"]).accuracy
-        assert objective(to_params(KNOWN_RULES["adam"])) == expected
-        assert objective.reserved
 
 
 class TestRegistry:
