@@ -17,6 +17,7 @@ from optformer.data.studies.parameters import Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
+from optformer.data.systems.policy_gradient import MovingBaseline, clipped_surrogate
 
 _MOST_LEVELS = 256
 _STEP = 0.2  # of numbers when a neighbour is taken, on the unit interval
@@ -24,24 +25,24 @@ _WIDTH = 32  # of the recurrent state
 
 
 @dataclass(frozen=True)
-class PolicyOptimization:
+class PPOConfig:
     """How the controller learns: proximal policy optimization.
 
     Attributes:
-        batch_size: Trials an update.
-        epochs: Gradient steps an update; one is plain REINFORCE.
-        learning_rate: Of Adam.
+        batch_size: Number of trials an update.
+        passes: Gradient steps an update; one is plain REINFORCE.
+        learning_rate: Learning rate of Adam.
         clip: How far a choice's probability may move in an update, as a ratio.
-        baseline_decay: Of the moving average of rewards that is subtracted.
-        entropy: Weight of the entropy that keeps the controller curious.
+        baseline_decay: Share of the old average of rewards that stays at each update.
+        entropy_weight: Weight of the entropy that keeps the controller curious.
     """
 
     batch_size: int = 5
-    epochs: int = 6
+    passes: int = 6
     learning_rate: float = 0.02
     clip: float = 0.3
     baseline_decay: float = 0.8
-    entropy: float = 0.05
+    entropy_weight: float = 0.05
 
 
 class RecurrentController:
@@ -66,7 +67,7 @@ class RecurrentController:
         ConfigError: A parameter is continuous or has too many values.
     """
 
-    def __init__(self, config: StudyConfig, learning: PolicyOptimization | None = None) -> None:
+    def __init__(self, config: StudyConfig, learning: PPOConfig | None = None) -> None:
         for name, parameter in config.space.items():
             levels = parameter.num_levels
             if name not in config.fixed and (levels is None or levels > _MOST_LEVELS):
@@ -76,7 +77,7 @@ class RecurrentController:
                     "give it a coarser step or fix it"
                 )
         self._config = config
-        self._learning = learning or PolicyOptimization()
+        self._learning = learning or PPOConfig()
         self._learned: list[Trial] = []
         self._policy: _Policy | None = None
 
@@ -143,7 +144,7 @@ class _Chosen:
 class _Policy(nn.Module):
     """The LSTM, its optimizer and the moving average of rewards."""
 
-    def __init__(self, config: StudyConfig, learning: PolicyOptimization) -> None:
+    def __init__(self, config: StudyConfig, learning: PPOConfig) -> None:
         super().__init__()
         self._space: SearchSpace = config.space
         self._learning = learning
@@ -162,7 +163,7 @@ class _Policy(nn.Module):
             nn.init.zeros_(head.weight)  # type: ignore[arg-type]
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
         self._optimizer = torch.optim.Adam(self.parameters(), learning.learning_rate)
-        self._baseline: float | None = None
+        self._baseline = MovingBaseline(learning.baseline_decay)
         self._rewards: list[float] = []
 
     @torch.no_grad()
@@ -208,25 +209,20 @@ class _Policy(nn.Module):
         rewards = np.array([sign * (trial.value or 0.0) for trial in batch])
         points = [trial.params for trial in batch]
         self._rewards += rewards.tolist()
-        if self._baseline is None:
-            self._baseline = float(rewards.mean())
         # All rewards so far: the spread of the latest goes to zero when the controller settles.
         spread = max(float(np.std(self._rewards)), 1e-12)
-        gain = (rewards - self._baseline) / spread
+        gain = (rewards - self._baseline.update(float(rewards.mean()))) / spread
         advantage = torch.tensor(gain, dtype=torch.float32)[:, None]
         with torch.no_grad():
             before = self.log_probabilities(points).picked
-        for _ in range(learning.epochs):
+        for _ in range(learning.passes):
             chosen = self.log_probabilities(points)
-            ratio = (chosen.picked - before).exp()  # (B, P)
-            clipped = ratio.clamp(1.0 - learning.clip, 1.0 + learning.clip)
-            surrogate = torch.minimum(ratio * advantage, clipped * advantage) * chosen.active
-            loss = -surrogate.sum() / len(batch) - learning.entropy * chosen.entropy
+            surrogate = clipped_surrogate(chosen.picked, before, advantage, learning.clip)  # (B, P)
+            surrogate = surrogate * chosen.active
+            loss = -surrogate.sum() / len(batch) - learning.entropy_weight * chosen.entropy
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
-        decay = learning.baseline_decay
-        self._baseline = decay * self._baseline + (1.0 - decay) * float(rewards.mean())
 
     def _start(self, count: int) -> tuple[Tensor, Tensor]:
         return torch.zeros(count, _WIDTH), torch.zeros(count, _WIDTH)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from optformer.data.studies.errors import ConfigError, MetricError
 from optformer.data.systems.optimizer_search.controller import Controller
+from optformer.data.systems.policy_gradient import MovingBaseline, clipped_surrogate
 
 SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda reward: reward,
@@ -82,11 +83,11 @@ class PolicyGradient:
         config: How.
 
     Attributes:
-        baseline: Moving average of rewards after shaping, None before the first batch.
+        baseline: Moving average of rewards after shaping.
     """
 
     def __init__(self, controller: Controller, config: PolicyGradientConfig) -> None:
-        self.baseline: float | None = None
+        self.baseline = MovingBaseline(config.baseline_decay)
         self._controller = controller
         self._config = config
 
@@ -119,9 +120,7 @@ class PolicyGradient:
         """What to ascend, for each symbol (B, L)."""
         if self._config.algorithm == "reinforce":
             return chosen * advantages
-        ratio = (chosen - before).exp()
-        clipped = ratio.clamp(1.0 - self._config.clip, 1.0 + self._config.clip)
-        return torch.minimum(ratio * advantages, clipped * advantages)
+        return clipped_surrogate(chosen, before, advantages, self._config.clip)
 
     def _advantages(self, ids: Tensor, metrics: Sequence[float]) -> Tensor:
         if len(metrics) != len(ids) or not all(0 <= metric <= 1 for metric in metrics):
@@ -129,11 +128,7 @@ class PolicyGradient:
                 f"expected a metric in [0, 1] for each of {len(ids)} strings, got {list(metrics)}"
             )
         rewards = SHAPES[self._config.shape](torch.tensor(metrics))
-        mean = float(rewards.mean())
-        baseline = mean if self.baseline is None else self.baseline
-        decay = self._config.baseline_decay
-        self.baseline = decay * baseline + (1.0 - decay) * mean
-        return rewards - baseline
+        return rewards - self.baseline.update(float(rewards.mean()))
 
 
 class PolicyLearner:
@@ -151,7 +146,7 @@ class PolicyLearner:
     @property
     def baseline(self) -> float | None:
         """Moving average of rewards after shaping, None before the first batch."""
-        return self._gradient.baseline
+        return self._gradient.baseline.value
 
     def update(self, ids: Tensor, metrics: Sequence[float]) -> None:
         """Learn from one batch; arguments and errors as for `PolicyGradient.passes`."""

@@ -12,7 +12,7 @@ from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, 
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig
 from optformer.data.studies.trials import Trial
-from optformer.data.systems.architectures.controller import PolicyOptimization, RecurrentController
+from optformer.data.systems.architectures.controller import PPOConfig, RecurrentController
 
 SPACE = SearchSpace(
     operation=Categorical(["a", "b", "c"]),
@@ -68,7 +68,7 @@ def test_suggest__memo_forgotten__changes_nothing() -> None:
 
 
 def test_suggest__no_curiosity_and_one_step__is_plain_reinforce() -> None:
-    learning = PolicyOptimization(epochs=1, entropy=0.0)
+    learning = PPOConfig(passes=1, entropy_weight=0.0)
     controller = RecurrentController(config(), learning)
     rewards = [0.9, 0.1, 0.1, 0.1, 0.1]
     points = controller.suggest([], 5, np.random.default_rng(0))
