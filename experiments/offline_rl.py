@@ -91,7 +91,7 @@ def policy(checkpoint: Checkpoint, told: str | None, best: bool, task: Synthetic
 
     def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        values, _ = draw_trials(encoder.encode(history), task.space, 1, generator)
+        values = draw_trials(encoder.encode(history), task.space, 1, generator)
         return task.space.decode(values[0])
 
     return suggest

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from optformer.planning.distribution import PredictiveDistribution
 
-UCB_LEVEL = 0.9  # an optimistic value that the model can still tell apart: one trial in ten
+UCB_LEVEL = 0.9  # of the quantile: optimistic, yet one trial in ten is better
 _TINY = 1e-12  # keeps logarithms finite, in single precision
 
 

@@ -1,4 +1,4 @@
-"""Where candidates come from: the space, the model's policy, the neighbourhood of the best."""
+"""Candidates: points of the space, of the model's policy, and mutations of good points."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from optformer.planning.decoding import draw_trials
 from optformer.planning.space_transform import Array, SpaceTransform
 from optformer.planning.study_encoder import EncodedStudy
 
-MAX_LISTED = 2048  # spaces with at most so many points are searched whole
-CLOSE = 1e-3  # a candidate nearer than this to a tried point, in every parameter, is a repeat
+MAX_LISTED = 2048  # finite spaces with at most so many points are predicted whole
+CLOSE = 1e-3  # a bin: a candidate nearer than this to a tried point, in every parameter, repeats it
+MUTATION_RATE = 0.4  # probability that a parameter is touched
+MUTATION_SCALES = (0.005, 0.3)  # steps on the unit interval, log-uniform: polishing to leaping
 _MAX_ENUMERATED = 200_000  # finite spaces up to this size are listed when sampling repeats
-MUTATION_RATE = 0.4  # chance that a parameter is touched
-MUTATION_SCALES = (0.005, 0.3)  # steps of mutations, log-uniform
+_START_POINTS = 6  # a start is a Sobol sequence of 2 to this power, then again
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Points to rank.
+    """Points that may be suggested.
 
     Attributes:
-        values: (N, P), as in `SpaceTransform`.
-        source: Who proposed each: "start", "space", "policy", "mutation" or "local".
+        values: Points, (N, P), as in `SpaceTransform`.
+        source: What proposed each point, (N,): "start", "space", "policy", "mutation" or "local".
     """
 
     values: Array
@@ -37,12 +38,12 @@ class Candidates:
         return len(self.values)
 
     def select(self, index: NDArray[np.intp] | NDArray[np.bool_] | list[int]) -> Candidates:
-        """Some of the candidates."""
+        """Some of the candidates, by position or mask."""
         return Candidates(self.values[index], self.source[index])
 
 
 def join(*parts: Candidates) -> Candidates:
-    """All candidates of several sources."""
+    """All candidates of several sources, one after the other."""
     return Candidates(
         np.concatenate([part.values for part in parts]),
         np.concatenate([part.source for part in parts]),
@@ -50,7 +51,7 @@ def join(*parts: Candidates) -> Candidates:
 
 
 def from_space(space: SpaceTransform, count: int, rng: np.random.Generator) -> Candidates:
-    """A scrambled Sobol sequence over the space."""
+    """The first points of a scrambled Sobol sequence over the space (Owen 1998)."""
     sampler = qmc.Sobol(len(space.names), rng=rng)
     unit = sampler.random_base2(max(int(np.ceil(np.log2(count))), 0))[:count]
     return _from("space", space.from_uniform(unit))
@@ -60,31 +61,39 @@ def from_policy(
     study: EncodedStudy, space: SpaceTransform, count: int, generator: torch.Generator
 ) -> Candidates:
     """Samples of the model's own policy."""
-    values, _ = draw_trials(study, space, count, generator)
-    return _from("policy", values)
+    return _from("policy", draw_trials(study, space, count, generator))
 
 
-def near(
+def mutations(
     space: SpaceTransform,
-    centres: Array,
+    parents: Array,
     count: int,
     rng: np.random.Generator,
     source: str = "mutation",
     scales: tuple[float, float] = MUTATION_SCALES,
 ) -> Candidates:
-    """Mutations of given points, each by a step of its own size."""
-    parents = centres[np.arange(count) % max(len(centres), 1)]
+    """Mutations of given points, each by a step of its own size.
+
+    Args:
+        space: The space.
+        parents: Points that are mutated in turn, (M, P); M is 0 only if `count` is.
+        count: Number of mutations N.
+        rng: Source of randomness.
+        source: What the candidates are marked with.
+        scales: Smallest and largest standard deviation of a step, on the unit interval.
+    """
+    parents = parents[np.arange(count) % max(len(parents), 1)]
     scale = np.exp(rng.uniform(np.log(scales[0]), np.log(scales[1]), (count, 1)))
     return _from(source, space.mutate(parents, scale, MUTATION_RATE, rng))
 
 
 def untried(space: SpaceTransform, candidates: Candidates, tried: Array) -> Candidates:
-    """Candidates that repeat neither a tried point nor an earlier candidate."""
+    """Candidates that repeat neither a tried point, (T, P), nor an earlier candidate."""
     fresh = space.unseen(candidates.values, tried)
     if len(tried) and not space.finite:
         close = np.ones((len(candidates), len(tried)), dtype=bool)
-        for place, past in zip(candidates.values.T, tried.T, strict=True):
-            close &= np.abs(place[:, None] - past) <= CLOSE
+        for column, past in zip(candidates.values.T, tried.T, strict=True):
+            close &= np.abs(column[:, None] - past) <= CLOSE
         fresh &= ~close.any(-1)
     return candidates.select(fresh)
 
@@ -98,26 +107,37 @@ def all_untried(space: SpaceTransform, tried: Array) -> Candidates:
 def space_filling(
     space: SpaceTransform, tried: Array, seed: int, index: int, rng: np.random.Generator
 ) -> Candidates:
-    """A space-filling trial: the next untried point of the study's own Sobol sequence."""
+    """A space-filling trial: the next untried point of the study's own Sobol sequence.
+
+    Args:
+        space: The space.
+        tried: Points that were tried, (T, P).
+        seed: Seed of the study, which scrambles the sequence.
+        index: Position in the sequence, the number of trials so far.
+        rng: Source of randomness when all the rest of the sequence has been tried.
+
+    Raises:
+        SpaceExhaustedError: There is no untried point.
+    """
     sampler = qmc.Sobol(len(space.names), rng=np.random.default_rng(seed))
-    unit = sampler.random_base2(6)[index % 64 :]
-    return untried_or_new(space, _from("start", space.from_uniform(unit)), tried, rng).select([0])
+    unit = sampler.random_base2(_START_POINTS)[index % 2**_START_POINTS :]
+    return untried_or_any(space, _from("start", space.from_uniform(unit)), tried, rng).select([0])
 
 
-def untried_or_new(
+def untried_or_any(
     space: SpaceTransform, candidates: Candidates, tried: Array, rng: np.random.Generator
 ) -> Candidates:
-    """Those of the candidates that are untried, or else any that are; never none.
+    """The untried ones of the candidates, or any others if there are none; never empty.
 
     Raises:
         SpaceExhaustedError: There is no untried point.
     """
     fresh = untried(space, candidates, tried)
-    return fresh if len(fresh) else anything_new(space, tried, rng)
+    return fresh if len(fresh) else any_untried(space, tried, rng)
 
 
-def anything_new(space: SpaceTransform, tried: Array, rng: np.random.Generator) -> Candidates:
-    """Candidates anywhere, when the usual sources only repeat what was tried.
+def any_untried(space: SpaceTransform, tried: Array, rng: np.random.Generator) -> Candidates:
+    """Untried points of the whole space, for when the usual sources only repeat tried ones.
 
     Raises:
         SpaceExhaustedError: There is no untried point.
@@ -132,7 +152,7 @@ def anything_new(space: SpaceTransform, tried: Array, rng: np.random.Generator) 
         return fresh.select(rng.permutation(len(fresh))[:MAX_LISTED])
     anywhere = from_space(space, MAX_LISTED, rng)
     fresh = untried(space, anywhere, tried)
-    # Where trials stand so densely that all are near one, near ones have to do.
+    # Where trials are so dense that every point is close to one, close ones have to do.
     return fresh if len(fresh) else anywhere
 
 

@@ -25,14 +25,14 @@ from optformer.planning.candidates import (
     MAX_LISTED,
     Candidates,
     all_untried,
-    anything_new,
+    any_untried,
     from_policy,
     from_space,
     join,
-    near,
+    mutations,
     space_filling,
     untried,
-    untried_or_new,
+    untried_or_any,
 )
 from optformer.planning.distribution import BinnedDistribution
 from optformer.planning.prediction import Explanation, Prediction, predictions
@@ -55,7 +55,7 @@ class _Counts(NamedTuple):
 # Four times as many candidates were no better on average, and take twice as long.
 _PREDICTED = _Counts(32, 64, 48)  # when the model predicts all of them
 _PRESCREENED, _KEPT, _KEPT_LOCAL = _Counts(64, 192, 128), 32, 24  # when it predicts those kept
-_POLICY_CANDIDATES = 8  # a draw costs as much as a prediction for each parameter
+_POLICY_CANDIDATES = 8  # as good as 32; a draw costs a query for each parameter
 _PARENTS = 5  # best trials that are mutated
 _LOCAL_CENTERS = 8  # best candidates that are mutated in the local round
 _LOCAL_SCALES = (0.002, 0.1)  # steps of these mutations, finer than those of the first round
@@ -225,7 +225,7 @@ class Planner:
         fresh = untried(state.space, fresh, state.tried)
         if not len(fresh):
             rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-            fresh = anything_new(state.space, state.tried, rng)
+            fresh = any_untried(state.space, state.tried, rng)
         return fresh.select([0])
 
     def _pool(
@@ -238,7 +238,7 @@ class Planner:
         parents = state.best_points(_PARENTS)
         counts = _PRESCREENED if _prescreens(state) else _PREDICTED
         parts = [from_space(space, counts.space, rng)]
-        parts.append(near(space, parents, counts.mutations if len(parents) else 0, rng))
+        parts.append(mutations(space, parents, counts.mutations if len(parents) else 0, rng))
         if state.early:
             parts.append(from_policy(state.policy, space, _POLICY_CANDIDATES, generator))
         return untried(space, join(*parts), state.tried)
@@ -253,7 +253,7 @@ class Planner:
         """The best candidate: of the pool, or of a local round around its best."""
         acquisition, space = ACQUISITIONS[self.strategy], state.space
         prescreens = _prescreens(state)
-        pool = untried_or_new(space, pool, state.tried, rng)
+        pool = untried_or_any(space, pool, state.tried, rng)
         if prescreens:
             pool = state.prescreen(pool, _KEPT, acquisition, generator)
         predicted = state.predict(pool)
@@ -262,7 +262,7 @@ class Planner:
         if not _listed(space):
             centers = pool.values[score.topk(min(_LOCAL_CENTERS, len(pool))).indices.numpy()]
             count = (_PRESCREENED if prescreens else _PREDICTED).local
-            local = near(space, centers, count, rng, "local", _LOCAL_SCALES)
+            local = mutations(space, centers, count, rng, "local", _LOCAL_SCALES)
             local = untried(space, local, state.tried)
             if prescreens:
                 local = state.prescreen(local, _KEPT_LOCAL, acquisition, generator)
@@ -282,7 +282,7 @@ class Planner:
         all is different elsewhere.
         """
         anywhere = from_space(state.space, _ESCAPE_CANDIDATES, rng)
-        predicted = state.predict(untried_or_new(state.space, anywhere, state.tried, rng))
+        predicted = state.predict(untried_or_any(state.space, anywhere, state.tried, rng))
         score = ACQUISITIONS["ts"].score(predicted.prediction, state.best, generator)
         return predicted.select(int(score.argmax()))
 

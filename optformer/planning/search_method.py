@@ -1,4 +1,4 @@
-"""The language model in the place of any search method."""
+"""The planner as a search method, beside those of `optformer.data.methods`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ class ModelSearch:
     Args:
         config: The study.
         model: Folder of a checkpoint; None is the shipped one.
+
+    Raises:
+        CheckpointError: There is no checkpoint in the folder, or it cannot be read.
     """
 
     def __init__(self, config: StudyConfig, model: Path | None = None) -> None:
@@ -34,8 +37,8 @@ class ModelSearch:
     ) -> list[dict[str, Value]]:
         """See `SearchMethod.suggest`."""
         seed = int(rng.integers(2**31))
-        found = self._planner.suggest(self._config, history, count, seed=seed)
-        return [suggestion.params for suggestion in found]
+        suggestions = self._planner.suggest(self._config, history, count, seed=seed)
+        return [suggestion.params for suggestion in suggestions]
 
 
 @lru_cache(maxsize=2)

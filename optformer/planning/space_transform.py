@@ -1,4 +1,4 @@
-"""A search space in the model's numbers: legal points, sampling and mutation, vectorised."""
+"""A search space as arrays in the model's numbers: legal points, sampling, mutation, distances."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from optformer.tokenization.history import Points, ValueKind, decode_point, enco
 Array = NDArray[np.float64]
 
 _MAX_GRID = 4096  # numeric parameters with more levels are searched as continuous, then rounded
-_LOCAL_LEVELS = 0.75  # smallest mutation of a levelled parameter, in levels
-_END = 0.01  # places nearer to an end than this are as good as there
-_MEAN_INWARDNESS = float(np.log(4) - 2)
+_LOCAL_LEVELS = 0.75  # smallest step of a mutation, in levels: half of all steps reach another one
+_END = 0.01  # from an end, inside which centrality is that of this far: its logarithm stays finite
+_MEAN_CENTRALITY = float(np.log(4) - 2)  # of uniform numbers
 _SAME = 1e-7  # values of conditions are equal within single precision
 
 
 class SpaceTransform:
-    """Points of one space as arrays of unit-interval values and choice indices, (N, P).
+    """Points of one space as arrays, (N, P), and back.
+
+    A number is on the unit interval, as it is scaled for the model. A choice is its index. What is
+    inactive is 0.
 
     Args:
         space: The space.
@@ -69,13 +72,17 @@ class SpaceTransform:
             for slot, grid in enumerate(self.grids)
         ]
         mesh = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
-        legal = self.project(mesh)
-        return legal[self.unseen(legal, legal[:0])]
+        points = self.project(mesh)
+        return points[self.unseen(points, points[:0])]
 
     def from_uniform(self, unit: Array) -> Array:
-        """Legal points from numbers in [0, 1), (N, P).
+        """Legal points from uniform numbers.
 
-        Levels have equal shares; those of a logarithmic parameter shares of its logarithm.
+        Levels are equally likely, but for those of a logarithmic `Int`, which are as likely as
+        their shares of the logarithmic range.
+
+        Args:
+            unit: Numbers in [0, 1), (N, P).
         """
         values = unit.copy()
         for slot, (grid, shares) in enumerate(zip(self.grids, self._shares, strict=True)):
@@ -84,7 +91,11 @@ class SpaceTransform:
         return self.project(values)
 
     def project(self, values: Array) -> Array:
-        """Move points to the nearest legal ones: levels, bounds, fixed values, conditions."""
+        """The nearest legal points: levels, bounds, fixed values, conditions.
+
+        Args:
+            values: Points, (N, P), which may lie outside the bounds.
+        """
         values = np.clip(values, 0.0, None)
         for slot, value in self.fixed.items():
             values[:, slot] = value
@@ -99,7 +110,7 @@ class SpaceTransform:
         return np.where(self.active(snapped), snapped, 0.0)
 
     def active(self, values: Array) -> NDArray[np.bool_]:
-        """Which parameters take part, (N, P)."""
+        """Which parameters are active, whose conditions are met, bool, (N, P)."""
         on = np.ones(values.shape, dtype=bool)
         for slot, condition in enumerate(self._conditions):
             for parent, allowed in condition:
@@ -142,11 +153,14 @@ class SpaceTransform:
         return np.where(self.active(values), kinds, int(ValueKind.INACTIVE)).astype(np.int64)
 
     def points(self, values: Array) -> Points:
-        """Points as the tokenizer writes them."""
+        """Points as the tokenizer encodes them, N of them."""
         return Points(values.astype(np.float32), self.kinds(values))
 
     def encode(self, points: Sequence[Mapping[str, Value]]) -> Array:
-        """Values of user points, (N, P), exactly on the levels; fixed values do not change them."""
+        """Points that a user wrote, (N, P), exactly on the levels.
+
+        What is fixed does not change them: trials may have other values.
+        """
         return self._snap(encode_points(self.space, points).values.astype(np.float64))
 
     def decode(self, values: Array) -> dict[str, Value]:
@@ -162,21 +176,22 @@ class SpaceTransform:
         return distances
 
     def centrality(self, values: Array) -> Array:
-        """How far inside their ranges the numbers of points lie, at most 0, (N,).
+        """How central the numbers of points are in their ranges, at most 0, (N,).
 
-        The sum over parameters of the logarithm of 4 u (1 - u), u being the place on the range, or
-        the middle of a level's share of it, over the square root of the number of parameters.
-        Where a number takes no part, its mean over the range stands in.
+        The sum over numeric parameters of the logarithm of 4 u (1 - u), where u is the position on
+        the range or the middle of a level's share of it, divided by the square root of their
+        number. So it is a log-density, that of Beta(2, 2) but for a constant, flatter the more
+        parameters there are. For an inactive number, the mean over the range stands in.
         """
         shrunk = np.array([1.0 if grid is None else 1 - 1 / len(grid) for grid in self.grids])
-        place = np.clip(0.5 + (values - 0.5) * shrunk, _END, 1 - _END)
-        inward = np.where(self.active(values), np.log(4 * place * (1 - place)), _MEAN_INWARDNESS)
+        u = np.clip(0.5 + (values - 0.5) * shrunk, _END, 1 - _END)
+        central = np.where(self.active(values), np.log(4 * u * (1 - u)), _MEAN_CENTRALITY)
         numbers = ~self.is_choice
-        total: Array = inward[:, numbers].sum(-1) / max(np.sqrt(numbers.sum()), 1.0)
+        total: Array = central[:, numbers].sum(-1) / max(np.sqrt(numbers.sum()), 1.0)
         return total
 
     def unseen(self, values: Array, past: Array) -> NDArray[np.bool_]:
-        """Which points equal neither a past one nor one before them, (N,)."""
+        """Which points equal neither a past one, (M, P), nor one before them, bool, (N,)."""
         seen = set(self.keys(past))
         fresh = np.zeros(len(values), dtype=bool)
         for i, key in enumerate(self.keys(values)):
@@ -208,7 +223,8 @@ def _encode(parameter: Parameter, value: Value) -> float:
 def _grid(parameter: Parameter) -> Array | None:
     """Scaled levels of a parameter in order, None when it is searched as continuous.
 
-    A study's space is encoded at every call, and a long grid takes milliseconds.
+    Cached, because a study's space is transformed at every call, and a long grid takes
+    milliseconds.
     """
     if isinstance(parameter, Categorical):
         return np.arange(len(parameter.choices), dtype=float)
@@ -222,7 +238,7 @@ def _shares(parameter: Parameter, grid: Array | None) -> Array | None:
     if grid is None:
         return None
     if isinstance(parameter, Int) and parameter.log:
-        # As `Int.sample` draws: whole numbers own what is rounded to them.
+        # As `Int.sample` draws: a whole number gets the share that is rounded to it.
         ends = np.log(np.arange(parameter.low, parameter.high + 1) + 0.5)
         start = np.log(parameter.low - 0.5)
         shares: Array = (ends - start) / (ends[-1] - start)

@@ -22,8 +22,8 @@ from optformer.planning.penalties import (
 from optformer.planning.space_transform import Array, SpaceTransform
 from optformer.planning.study_encoder import EncodedStudy, StudyEncoder
 
-# Trials. After them the center prior has no effect that could be measured, the policy proposes
-# nothing that mutations do not find, and the Gaussian processes know enough to pre-screen.
+# Trials. After them the center prior has faded, the policy proposes nothing that mutations do not
+# find, and the Gaussian processes pre-screen as well as the model ranks.
 EARLY = 20
 _SLOPE_CANDIDATES = 256  # compared with each other for the steepest slope; the cost is quadratic
 

@@ -1,11 +1,15 @@
-"""A tiny model with random weights, and a study for it."""
+"""A tiny model with random weights, studies for it, and a plain beam search."""
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 
-from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
@@ -13,6 +17,10 @@ from optformer.model.checkpoint import Checkpoint
 from optformer.model.config import ModelConfig
 from optformer.model.network import OptFormerModel
 from optformer.model.state_keys import in_order
+from optformer.model.tensors import UNSET, points_batch
+from optformer.planning.space_transform import SpaceTransform
+from optformer.planning.study_encoder import EncodedStudy
+from optformer.tokenization.history import Points
 from optformer.tokenization.vocabulary import default_vocabulary
 
 
@@ -100,3 +108,44 @@ def mixed_trials() -> list[Trial]:
         ).fail("nan"),
         Trial(3, {"lr": 4e-4, "optimizer": "adam", "layers": 3, "seeds": 1, "dropout": 0.2}),
     ]
+
+
+@pytest.fixture(scope="session")
+def beam_search() -> Callable[..., tuple[list[dict[str, Value]], list[float]]]:
+    """Finds likely trials, one partial trial at a time.
+
+    Takes an encoded study, its space and a number of beams; returns points, likeliest first, and
+    the logarithms of their probabilities. A number is the legal one nearest to its bin's center.
+    """
+
+    @torch.no_grad()
+    def search(
+        study: EncodedStudy, space: SpaceTransform, beams: int
+    ) -> tuple[list[dict[str, Value]], list[float]]:
+        kept = [(0.0, np.zeros(len(space.names)))]
+        for slot in range(len(space.names)):
+            longer = []
+            for partial, (log, values) in enumerate(kept):
+                tokens = {0: 0.0}
+                if space.active(values[None])[0, slot] and slot not in space.fixed:
+                    kinds = np.where(
+                        np.arange(len(values)) < slot, space.kinds(values[None]), UNSET
+                    )
+                    points = points_batch(Points(values[None].astype(np.float32), kinds))
+                    logits = study.model.value_logits(
+                        study.metadata, study.encoded, points, torch.tensor([slot])
+                    )
+                    logs = logits[0, 0].double().log_softmax(-1)
+                    legal = logs.isfinite().nonzero()[:, 0].tolist()
+                    tokens = {token: float(logs[token]) for token in legal}
+                longer += [(log + own, partial, token) for token, own in tokens.items()]
+            following = []
+            for log, partial, token in heapq.nlargest(beams, longer):
+                values = kept[partial][1].copy()
+                values[slot] = token - 1000 if token >= 1000 else (token + 0.5) / 1000
+                values[slot] = space.project(values[None])[0, slot]
+                following.append((log, values))
+            kept = following
+        return [space.decode(values) for _, values in kept], [log for log, _ in kept]
+
+    return search

@@ -156,7 +156,7 @@ def _policy(checkpoint: Checkpoint, algorithm: str, task: SyntheticTask) -> Sugg
 
     def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        values, _ = draw_trials(encoder.encode(history), task.space, 1, generator)
+        values = draw_trials(encoder.encode(history), task.space, 1, generator)
         return task.space.decode(values[0])
 
     return suggest

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from optformer.data.studies.errors import CheckpointError, TokenizationError
-from optformer.data.studies.parameters import Float
+from optformer.data.studies.parameters import Float, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
@@ -28,7 +28,6 @@ from optformer.model.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from optformer.model.encoded import EncodedHistory, EncodedMetadata
 from optformer.model.network import OptFormerModel
 from optformer.model.tensors import UNSET, history_batch, metadata_batch, points_batch
-from optformer.planning.decoding import search_trials
 from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.study_encoder import StudyEncoder
 from optformer.tokenization.history import (
@@ -47,6 +46,7 @@ from optformer.tokenization.study_codec import encode_study, to_text
 from optformer.tokenization.transformers_wrapper import OptFormerTokenizer
 
 Study = tuple[StudyConfig, list[Trial]]
+BeamSearch = Callable[..., tuple[list[dict[str, Value]], list[float]]]
 
 
 @pytest.fixture(scope="module")
@@ -446,14 +446,14 @@ def test_forward__illegal_label__is_refused(model: Any, finite_config: StudyConf
 # Generation.
 
 
-def test_generate__beams__agree_with_ours(
-    model: Any, tiny_checkpoint: Checkpoint, study: Study
+def test_generate__beams__agree_with_a_plain_beam_search(
+    model: Any, tiny_checkpoint: Checkpoint, study: Study, beam_search: BeamSearch
 ) -> None:
     config, trials = study
     with torch.no_grad():
         ours = StudyEncoder(tiny_checkpoint, config).encode(trials)
     space = SpaceTransform(config.space, config.fixed)
-    values, scores = search_trials(ours, space, 6)
+    points, scores = beam_search(ours, space, 6)
     star = model.vocabulary.id("*")
     result = model.generate(
         **inputs(config, trials, model),
@@ -469,8 +469,8 @@ def test_generate__beams__agree_with_ours(
         decode_values(config.space, model.vocabulary, row[-count - 1 : -1].tolist())
         for row in result.sequences
     ]
-    assert found == [space.decode(row) for row in values]
-    assert result.sequences_scores.tolist() == pytest.approx(scores.tolist(), abs=1e-4)
+    assert found == points
+    assert result.sequences_scores.tolist() == pytest.approx(scores, abs=1e-4)
     assert (result.sequences[:, -1] == star).all()
 
 
@@ -479,10 +479,12 @@ def test_generate__as_many_beams_as_trials__finds_them_all(
     tiny_checkpoint: Checkpoint,
     finite_config: StudyConfig,
     finite_trials: list[Trial],
+    beam_search: BeamSearch,
 ) -> None:
     with torch.no_grad():
         ours = StudyEncoder(tiny_checkpoint, finite_config).encode(finite_trials)
-    _, scores = search_trials(ours, SpaceTransform(finite_config.space, {}), 100)
+    points, scores = beam_search(ours, SpaceTransform(finite_config.space, {}), 100)
+    assert len(points) == len(list(finite_config.space.grid())) == 40
     result = model.generate(
         **inputs(finite_config, finite_trials, model),
         num_beams=40,
@@ -492,7 +494,7 @@ def test_generate__as_many_beams_as_trials__finds_them_all(
         output_scores=True,
         return_dict_in_generate=True,
     )
-    assert result.sequences_scores.tolist() == pytest.approx(scores.tolist(), abs=1e-4)
+    assert result.sequences_scores.tolist() == pytest.approx(scores, abs=1e-4)
 
 
 @pytest.mark.parametrize("settings", [{}, {"top_p": 0.6}, {"temperature": 5.0, "top_k": 0}])

@@ -15,7 +15,7 @@ from optformer.planning.candidates import (
     all_untried,
     from_space,
     join,
-    near,
+    mutations,
     untried,
 )
 from optformer.planning.space_transform import SpaceTransform
@@ -111,10 +111,10 @@ def test_from_space__candidates__fill_the_space() -> None:
     assert set(candidates.source) == {"space"}
 
 
-def test_near__centres__are_mutated_in_turn() -> None:
+def test_mutations__parents__are_mutated_in_turn() -> None:
     space = SpaceTransform(SPACE, {})
     centres = np.array([[0.2, 0.2], [0.8, 0.8]])
-    found = near(space, centres, 200, np.random.default_rng(0), scales=(0.01, 0.02))
+    found = mutations(space, centres, 200, np.random.default_rng(0), scales=(0.01, 0.02))
     gap = np.abs(found.values - centres[np.arange(200) % 2]).max(-1)
     assert gap.max() < 0.12
     assert gap.min() > 0
