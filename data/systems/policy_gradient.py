@@ -45,7 +45,7 @@ def clipped_surrogate(
 
     Args:
         log_probability: Log-probability of each choice under the policy, any shape.
-        before: The same under the policy that made the choices.
+        before: Log-probability of each choice under the policy that made it.
         advantage: What each choice was worth beyond the baseline, of a shape that broadcasts.
         clip: How far the ratio of the probabilities may leave 1 to any gain, above 0.
 

@@ -6,8 +6,8 @@ import json
 import math
 import os
 import signal
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,50 +157,69 @@ def tune_script(
         ObjectiveError: The first `FIRST_FAILURES` trials all failed, or all of them did.
         SpaceExhaustedError: Every point of a finite space was tried before `trials` were finished.
     """
-    failures: list[Trial] = []
-    succeeded = any(trial.has_value for trial in study.trials)
-    budget = max(trials - sum(is_finished(trial) for trial in study.trials), 0)
-    exhausted: SpaceExhaustedError | None = None
-    running: dict[Future[ScriptOutcome], Trial] = {}
+    search = _Search(study, script, trials, stop)
     with ThreadPoolExecutor(parallel) as pool:
         try:
-            while True:
-                while budget > 0 and len(running) < parallel and not stop.requested:
-                    try:
-                        trial = study.suggest()
-                    except SpaceExhaustedError as error:
-                        exhausted, budget = error, 0
-                        break
-                    budget -= 1
-                    running[pool.submit(script.run, trial, stop)] = trial
-                if not running:
-                    break
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    outcome, trial = future.result(), running.pop(future)
-                    trial = _observe(study, trial, outcome)
-                    report(trial, outcome.seconds)
-                    succeeded |= trial.has_value
-                    if is_finished(trial) and not trial.has_value:
-                        failures.append(trial)
-                if not succeeded and len(failures) >= FIRST_FAILURES:
-                    stop.request()
+            while search.start(pool, parallel):
+                for trial, seconds in search.ended():
+                    report(trial, seconds)
         finally:
-            if running:  # an error is on its way: leave no script behind
+            if search.running:  # an error is on its way: leave no script behind
                 stop.request()
-    if failures and not succeeded and (not budget or len(failures) >= FIRST_FAILURES):
-        last = failures[-1]
-        raise ObjectiveError(
-            f"all of the first {len(failures)} trials failed; trial {last.number}: {last.reason}; "
-            f"see {script.trial_directory(last.number)} and mend the script or the command"
-        )
-    if exhausted is not None:
-        raise exhausted
+    search.check()
 
 
-def _observe(study: Study, trial: Trial, outcome: ScriptOutcome) -> Trial:
-    if outcome.metrics is not None:
-        return study.observe(trial, outcome.metrics)
-    return study.observe(trial, failed=outcome.reason)
+class _Search:
+    """What a search has started, and how it fares."""
+
+    def __init__(self, study: Study, script: Script, trials: int, stop: StopRequest) -> None:
+        self.running: dict[Future[ScriptOutcome], Trial] = {}
+        self._study, self._script, self._stop = study, script, stop
+        self._budget = max(trials - sum(is_finished(trial) for trial in study.trials), 0)
+        self._succeeded = any(trial.has_value for trial in study.trials)
+        self._failures: list[Trial] = []
+        self._exhausted: SpaceExhaustedError | None = None
+
+    def start(self, pool: Executor, parallel: int) -> bool:
+        """Start trials until `parallel` of them run; whether any does."""
+        while self._budget > 0 and len(self.running) < parallel and not self._stop.requested:
+            try:
+                trial = self._study.suggest()
+            except SpaceExhaustedError as error:
+                self._exhausted, self._budget = error, 0
+                break
+            self._budget -= 1
+            self.running[pool.submit(self._script.run, trial, self._stop)] = trial
+        return bool(self.running)
+
+    def ended(self) -> Iterator[tuple[Trial, float]]:
+        """Wait for some trials to end and observe them; each with the seconds it took."""
+        for future in wait(self.running, return_when=FIRST_COMPLETED).done:
+            outcome, trial = future.result(), self.running.pop(future)
+            if outcome.metrics is not None:
+                trial = self._study.observe(trial, outcome.metrics)
+            else:
+                trial = self._study.observe(trial, failed=outcome.reason)
+            yield trial, outcome.seconds
+            self._succeeded |= trial.has_value
+            if is_finished(trial) and not trial.has_value:
+                self._failures.append(trial)
+        if not self._succeeded and len(self._failures) >= FIRST_FAILURES:
+            self._stop.request()
+
+    def check(self) -> None:
+        """Raise what ended the search before its budget was spent, if anything did."""
+        failures = self._failures
+        hopeless = not self._budget or len(failures) >= FIRST_FAILURES
+        if failures and not self._succeeded and hopeless:
+            last = failures[-1]
+            raise ObjectiveError(
+                f"all of the first {len(failures)} trials failed; trial {last.number}: "
+                f"{last.reason}; see {self._script.trial_directory(last.number)} and mend the "
+                "script or the command"
+            )
+        if self._exhausted is not None:
+            raise self._exhausted
 
 
 def _ending_reason(ending: Ending, timeout: float | None, stderr: Path) -> str | None:

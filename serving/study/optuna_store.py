@@ -53,7 +53,7 @@ class OptunaStore:
 
     Args:
         storage: The storage, for writing.
-        study: The same study as Optuna opens it, which caches what was read.
+        study: The study as Optuna opens it, which caches what was read.
         space: The study's space.
     """
 

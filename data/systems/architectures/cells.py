@@ -2,7 +2,7 @@
 
 The network repeats one cell at falling resolution. A cell makes three new states one after another:
 each adds two operations on two earlier states, chosen freely. The states that no other uses are the
-cell's output. One mutation changes one operation or one input. `search.run_search` with an executor
+cell's output. One mutation changes one operation or one input. `search.run_search` with workers
 is the source's loop: whoever is free takes a parent, mutates it, trains the child and adds it,
 without waiting.
 

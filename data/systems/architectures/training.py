@@ -42,7 +42,7 @@ def train(build: Callable[[], Network], images: Images, recipe: Recipe, seed: in
         build: Makes the network: images of shape (N, 1, size, size) to logits of shape (N, 10).
         images: What to train on.
         recipe: How to train.
-        seed: Of the weights and of the order of the images.
+        seed: Seed of the weights and of the order of the images.
 
     Returns:
         The trained network, in evaluation mode.

@@ -44,7 +44,7 @@ class ParameterServer:
 
     Args:
         controller: The initial weights, updated in place.
-        learning_rate: Of Adam, above 0.
+        learning_rate: Learning rate of Adam, above 0.
     """
 
     def __init__(self, controller: Controller, learning_rate: float) -> None:

@@ -40,7 +40,7 @@ class PolicyGradientConfig:
 
     Attributes:
         algorithm: "ppo" or "reinforce".
-        learning_rate: Of Adam, above 0.
+        learning_rate: Learning rate of Adam, above 0.
         entropy_weight: Weight of the entropy bonus, at least 0.
         baseline_decay: Share of the old baseline that stays at each batch, in [0, 1).
         clip: How far PPO's ratio may leave 1, above 0.

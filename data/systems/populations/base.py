@@ -40,7 +40,7 @@ class Trainable(Protocol):
         Args:
             params: A legal point of `config.space`.
             steps: Steps of training, at least 1.
-            seed: Of everything random in these steps.
+            seed: Seed of everything random in these steps.
 
         Returns:
             The metric afterwards, in its own units and sign.
@@ -78,7 +78,7 @@ class PopulationRun(Protocol):
 
         Args:
             make: Makes what is trained.
-            seed: Of the whole run, at least 0.
+            seed: Seed of the whole run, at least 0.
             workers: Processes that train; 0 trains in this one.
             report: Called with each trial as it ends.
 
@@ -125,7 +125,7 @@ class Session:
         init_seed: Seed of fresh weights.
         params: Hyperparameters of the interval.
         steps: Steps of training.
-        seed: Of everything random in these steps.
+        seed: Seed of everything random in these steps.
     """
 
     checkpoint: bytes | None

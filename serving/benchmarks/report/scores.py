@@ -43,7 +43,7 @@ class MethodScore:
         method: Its name.
         version: What produced the results.
         runs: Normalised regret of each run, shape (C, T).
-        regret: The same averaged over the seeds of each task, shape (K, T).
+        regret: Regret averaged over the seeds of each task, shape (K, T).
         rank: Rank of `regret` among the methods, shape (K, T).
         seconds: Mean wall-clock seconds a suggestion; NaN when it suggested nothing.
         repeats: Mean share of repeated points.
