@@ -103,7 +103,7 @@ def test_finetune__one_step__searches_with_the_new_model(run: Run, tmp_path: Pat
     short = ["--studies", "4", "--trials", "6", "--steps", "1", "--model", "tiny"]
     output = run("finetune.py", "--out", "team", *short)
     assert len(list(read_studies(tmp_path / "team/model/learned.studies.jsonl"))) == 3
-    assert "gain" in output
+    assert "improvement" in output
     assert len(values(output)) == 5
 
 
