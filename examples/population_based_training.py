@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from optformer.data.studies.trials import Trial
-from optformer.data.systems.populations import PopulationResult, create
+from optformer.data.systems.populations import POPULATIONS, PopulationResult
 from optformer.data.systems.populations.torch_classifier import TorchClassifier
 
 METHODS = ("population-based-training", "asynchronous-sessions", "partitioned-populations")
@@ -64,7 +64,8 @@ def main() -> None:
         def report(trial: Trial) -> None:
             bar.update()
 
-        result = create(args.method).run(make, args.seed, workers=args.workers, report=report)
+        method = POPULATIONS[args.method]()
+        result = method.run(make, args.seed, workers=args.workers, report=report)
     for trial in result.schedule:
         values = "  ".join(f"{name} {value:.4g}" for name, value in trial.params.items())
         print(f"step {trial.metrics['step']:4.0f}  loss {trial.value:.4f}  {values}")

@@ -20,18 +20,18 @@ from tqdm import tqdm
 
 import optformer as of
 from optformer.data import methods
-from optformer.data.systems.architectures import registry
+from optformer.data.systems.architectures.registry import ARCHITECTURES
 from optformer.data.systems.architectures.search import run_search
-from optformer.planning.search_method import ModelSearch
+from optformer.planning.search_method import model_search
 
 
 def compare(args: argparse.Namespace) -> dict[str, list[list[float]]]:
     """Best value so far of every search, name -> seeds x trials."""
-    system = registry.create(args.system)
+    system = ARCHITECTURES[args.system]()
     searches = {
         args.system: lambda: system.method(system.config, args.trials),
         "random": lambda: methods.create("random", system.config),
-        "optformer": lambda: ModelSearch(system.config),
+        "optformer": lambda: model_search(system.config),
     }
     curves: dict[str, list[list[float]]] = {name: [] for name in searches}
     with tqdm(total=len(searches) * args.seeds * args.trials, unit="trial") as bar:
@@ -53,7 +53,7 @@ def compare(args: argparse.Namespace) -> dict[str, list[list[float]]]:
 
 def write_report(args: argparse.Namespace, curves: dict[str, list[list[float]]]) -> None:
     """Print a table, and write the plot and the figures."""
-    system = registry.create(args.system)
+    system = ARCHITECTURES[args.system]()
     metric = system.config.metric_name
     final = {name: np.array(runs)[:, -1] for name, runs in curves.items()}
     print(f"\n{args.system}: best {metric} after {args.trials} trials, {args.seeds} seeds")
@@ -82,7 +82,7 @@ def write_report(args: argparse.Namespace, curves: dict[str, list[list[float]]])
 def main() -> None:
     """Read the command line and run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--system", choices=registry.names(), default="regularized-evolution")
+    parser.add_argument("--system", choices=ARCHITECTURES.names(), default="regularized-evolution")
     parser.add_argument("--trials", type=int, default=18, help="trials a search")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument(

@@ -31,7 +31,7 @@ from optformer.data.systems.populations.progressive import ProgressiveLearning
 from optformer.data.systems.populations.sessions import AsynchronousSessions
 from optformer.data.systems.populations.torch_classifier import TorchClassifier
 from optformer.data.systems.populations.torch_images import TorchImageClassifier
-from optformer.planning.search_method import ModelSearch
+from optformer.planning.search_method import model_search
 
 BASELINE = "random"
 
@@ -40,7 +40,7 @@ def networks_and_methods(
     group: str, dataset: str, model: Path | None = None
 ) -> tuple[Any, int, dict[str, PopulationRun]]:
     """What a group trains, the steps of an interval, and its methods by name."""
-    ask_model = partial(ModelSearch, model=model)
+    ask_model = partial(model_search, model=model)
     if group == "progressive":
         members, stages, steps = 8, 4, 60
         return (

@@ -28,7 +28,7 @@ from optformer.data.methods.evolution_strategies.ask_tell import LearnedStrategy
 from optformer.data.methods.evolution_strategies.functions import draw_bowls
 from optformer.data.methods.evolution_strategies.network import random_weights
 from optformer.data.methods.generations import GenerationalMethod, Strategy
-from optformer.planning.search_method import ModelSearch
+from optformer.planning.search_method import model_search
 
 LEARNED, UNTRAINED, CMA, RANDOM = (
     "learned-evolution",
@@ -77,7 +77,7 @@ def search(
         UNTRAINED: lambda: UntrainedEvolution(config),
         CMA: lambda: create("relaxed-cma-es", config),
         RANDOM: lambda: create("random", config),
-        MODEL: lambda: ModelSearch(config, model),
+        MODEL: lambda: model_search(config, model),
     }
     method, rng = makers[name](), np.random.default_rng(seed)
     history: list[of.Trial] = []

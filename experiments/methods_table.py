@@ -36,35 +36,39 @@ from tqdm import tqdm
 
 from optformer.data import methods
 from optformer.data.methods.base import MethodFactory
+from optformer.data.methods.registry import RENAMED
 from optformer.data.objectives.base import Objective
 from optformer.data.objectives.sklearn_tasks import dev_tasks
-from optformer.data.systems.architectures import registry as architectures
 from optformer.data.systems.architectures.factorized import factorized
+from optformer.data.systems.architectures.registry import ARCHITECTURES
 from optformer.data.systems.architectures.search import System, run_search
-from optformer.data.systems.optimizer_search import registry as rule_searches
 from optformer.data.systems.optimizer_search.children import CHILD
 from optformer.data.systems.optimizer_search.language import Grammar
 from optformer.data.systems.optimizer_search.queue import TrainingQueue
+from optformer.data.systems.optimizer_search.registry import RULE_SEARCHES
 from optformer.data.systems.populations import PopulationRun
-from optformer.planning.search_method import ModelSearch
-from optformer.serving.benchmarks.rivals import method_version
+from optformer.planning.search_method import model_search
+from optformer.serving.benchmarks.methods import method_version
 
 BASE, OURS = "random", "optformer"
 KEY = ["contest", "task", "method", "seed"]
 COLUMNS = [*KEY, "best", "typical", "checkpoint"]
 TASKS = ("elastic-net-diabetes", "kernel-ridge-diabetes", "sgd-diabetes", "svr-generated")
 DIMENSIONS = ("2", "4", "8")
+SAMPLERS = (
+    *("gp", "gp-ei", "gp-ucb", "grid", "hill-climbing", "learned-evolution", "quasi-random"),
+    *("regularized-evolution", "relaxed-cma-es", "shuffled-grid", "simulated-annealing", "tpe"),
+)
 
 SOURCES = {
     "asynchronous-sessions": "US11907821B2; Li 2019",
     "compound-scaling": "US11893491B2; Tan, Le 2019",
     "connection-evolution": "US20220189154A1; Ryoo 2020",
     "factorized-hierarchy": "US20220101090A1; Tan 2019",
+    "gp": "Snoek 2012, from Optuna",
     "gp-ei": "Jones 1998; Snoek 2012",
     "gp-ucb": "Srinivas 2010; Snoek 2012",
     "learned-evolution": "US20240127071A1; Lange 2023",
-    "optuna-gp": "Snoek 2012, from Optuna",
-    "optuna-tpe": "Bergstra 2011, from Optuna",
     "partitioned-populations": "US20240242091A1; Dalibard, Jaderberg 2021",
     "population-based-training": "US11941527B2; Jaderberg 2017",
     "progressive-learning": "US20220245928A1; Tan, Le 2021",
@@ -79,6 +83,7 @@ SOURCES = {
     OURS: "this package",
     "scale-permuted": "US12079695B2; Du 2020",
     "simulated-annealing": "Kirkpatrick 1983",
+    "tpe": "Bergstra 2011, from Optuna",
 }
 
 Measured = tuple[float, float]
@@ -128,7 +133,7 @@ def populations(group: str, text: str, model: Path | None) -> Contest:
 
 def architecture(name: str, text: str, model: Path | None, trials: int = 15) -> Contest:
     """The method of an architecture system; operations are counted, which repeats exactly."""
-    system = factorized("flops") if name == "factorized-hierarchy" else architectures.create(name)
+    system = factorized("flops") if name == "factorized-hierarchy" else ARCHITECTURES[name]()
 
     def run(make: MethodFactory, task: str, seed: int) -> Measured:
         history = run_search(system, make(system.config), trials, seed=seed)
@@ -137,7 +142,7 @@ def architecture(name: str, text: str, model: Path | None, trials: int = 15) -> 
     makers: dict[str, MethodFactory] = {
         BASE: partial(methods.create, BASE),
         name: lambda config: system.method(config, trials),
-        OURS: partial(ModelSearch, model=model),
+        OURS: partial(model_search, model=model),
     }
     runs = {method: partial(run, make) for method, make in makers.items()}
     return Contest(f"{text}; {trials} networks", runs)
@@ -146,7 +151,7 @@ def architecture(name: str, text: str, model: Path | None, trials: int = 15) -> 
 def update_rules(model: Path | None, trainings: int = 96) -> Contest:
     """The controllers over update rules; a rule that comes again is not trained again."""
     queue, grammar = TrainingQueue(CHILD), Grammar()
-    searches = {name: rule_searches.create(name) for name in rule_searches.names()}
+    searches = {name: RULE_SEARCHES[name] for name in RULE_SEARCHES.names()}
     searches = {BASE: searches.pop(RANDOM_RULES), **searches, OURS: partial(ask_the_model, model)}
 
     def run(name: str, task: str, seed: int) -> Measured:
@@ -173,7 +178,7 @@ def strategies(model: Path | None, trials: int = 60) -> Contest:
 
 
 def samplers(model: Path | None, trials: int = 30) -> Contest:
-    """Every registered search method on live tasks of the development suite."""
+    """Search methods on live tasks of the development suite."""
     live = {objective.name: objective for objective in dev_tasks()}
 
     def run(make: MethodFactory, task: str, seed: int) -> Measured:
@@ -183,8 +188,8 @@ def samplers(model: Path | None, trials: int = 30) -> Contest:
         gains = [None if trial.value is None else sign * trial.value for trial in history]
         return best_and_typical(gains, maximize=True)
 
-    runs = {name: partial(run, partial(methods.create, name)) for name in methods.names()}
-    runs[OURS] = partial(run, partial(ModelSearch, model=model))
+    runs = {name: partial(run, partial(methods.create, name)) for name in (BASE, *SAMPLERS)}
+    runs[OURS] = partial(run, partial(model_search, model=model))
     return Contest(f"4 live scikit-learn tasks; {trials} trials", runs, tasks=TASKS)
 
 
@@ -227,7 +232,7 @@ def read(file: Path, model: Path | None) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     text = {"task": str, "checkpoint": str}  # digits alone would be read as numbers
     there = pd.read_csv(file, keep_default_na=False, dtype=text)
-    there = there.drop_duplicates(KEY, keep="last")
+    there = there.replace({"method": RENAMED}).drop_duplicates(KEY, keep="last")
     return there[there.checkpoint == there.method.map(partial(checkpoint_of, model=model))]
 
 

@@ -23,16 +23,13 @@ import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from optformer.data.methods import registry
-from optformer.data.studies.parameters import Value
-from optformer.data.studies.trials import Trial
+from optformer.data.methods import SearchMethod, create
 from optformer.model.checkpoint import RUN_CHECKPOINT_DIR, SHIPPED, Checkpoint, load_checkpoint
-from optformer.planning.decoding import draw_trials
 from optformer.planning.study_encoder import StudyEncoder
 from optformer.training.config import OBJECTIVES, PolicyConfig, PriorConfig, TrainingConfig
 from optformer.training.evaluation.bootstrap import Array, mean
+from optformer.training.evaluation.imitation import PolicySearch
 from optformer.training.evaluation.synthetic_tasks import (
-    Suggest,
     SyntheticTask,
     draw_task,
     regrets,
@@ -84,27 +81,21 @@ def train_policy(objective: str, steps: int, seed: int, out: Path) -> Checkpoint
     return load_checkpoint(directory / RUN_CHECKPOINT_DIR)
 
 
-def policy(checkpoint: Checkpoint, told: str | None, best: bool, task: SyntheticTask) -> Suggest:
+def policy(
+    checkpoint: Checkpoint, told: str | None, best: bool, task: SyntheticTask
+) -> SearchMethod:
     """One sample of the policy a trial."""
     config = condition_on_best_return(task.config) if best else task.config
-    encoder = StudyEncoder(checkpoint, config, told)
-
-    def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        values = draw_trials(encoder.encode(history), task.space, 1, generator)
-        return task.space.decode(values[0])
-
-    return suggest
+    return PolicySearch(StudyEncoder(checkpoint, config, told), task.space)
 
 
-def method(name: str, task: SyntheticTask) -> Suggest:
+def method(name: str, task: SyntheticTask) -> SearchMethod:
     """A search method by its name."""
-    searcher = registry.create(name, task.config)
-    return lambda history, rng: searcher.suggest(history, 1, rng)[0]
+    return create(name, task.config)
 
 
 def run(
-    make: Callable[[SyntheticTask], Suggest],
+    make: Callable[[SyntheticTask], SearchMethod],
     tasks: Sequence[SyntheticTask],
     seeds: int,
     trials: int,
@@ -113,9 +104,9 @@ def run(
     """Regret after each trial, mean over the seeds, (K, T)."""
     found = np.zeros((len(tasks), seeds, trials))
     for k, task in enumerate(tasks):
-        suggest = make(task)
+        searcher = make(task)
         for s in range(seeds):
-            found[k, s] = regrets(task, search(task, suggest, trials, [SEED, k, s]))
+            found[k, s] = regrets(task, search(task, searcher, trials, [SEED, k, s]))
         bar.update()
     return found.mean(1)
 
@@ -148,7 +139,7 @@ def main() -> None:
     torch.set_num_threads(1)
     trained = {name: train_policy(name, args.steps, 7, args.out) for name in OBJECTIVES}
     tasks = [draw_task(SEED, number, args.trials) for number in range(args.tasks)]
-    searchers: dict[str, Callable[[SyntheticTask], Suggest]] = {
+    searchers: dict[str, Callable[[SyntheticTask], SearchMethod]] = {
         name: partial(method, name) for name in ("random", TEACHER)
     }
     for told, note in ((VARIANTS, f"told {VARIANTS}"), (None, "told no method")):

@@ -25,13 +25,13 @@ from paired import duel
 from tqdm import tqdm
 
 import optformer as of
-from optformer.data.systems.optimizer_search import registry
 from optformer.data.systems.optimizer_search.children import CHILD, TARGET, NetworkTask, train
 from optformer.data.systems.optimizer_search.language import KNOWN_RULES, Grammar, Rule
 from optformer.data.systems.optimizer_search.queue import TrainingQueue
+from optformer.data.systems.optimizer_search.registry import RULE_SEARCHES
 from optformer.data.systems.optimizer_search.search import ROUND
 from optformer.data.systems.optimizer_search.space import rule_config, to_rule
-from optformer.planning.search_method import ModelSearch
+from optformer.planning.search_method import model_search
 
 RANDOM, MODEL = "random-rules", "optformer"
 CONFIRMED, CONFIRMING_SEEDS, TARGET_SEEDS = 6, (101, 102, 103), (201, 202, 203, 204, 205)
@@ -46,7 +46,7 @@ def ask_the_model(
     report: Callable[[of.Trial], None],
 ) -> list[of.Trial]:
     """The language model on the space of rules, in rounds as large as the controller's."""
-    search, rng = ModelSearch(rule_config(grammar, queue.task), model), np.random.default_rng(seed)
+    search, rng = model_search(rule_config(grammar, queue.task), model), np.random.default_rng(seed)
     history: list[of.Trial] = []
     while (left := trainings - len(history)) > 0:
         points = search.suggest(history, min(ROUND, left), rng)
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=[*registry.names(), MODEL],
+        choices=[*RULE_SEARCHES.names(), MODEL],
         help="compare these with random rules and stop there",
     )
     parser.add_argument("--out", type=Path, default=Path("rules"), help="folder of the plot")
@@ -123,7 +123,7 @@ def main() -> None:
     torch.set_num_threads(1)
     grammar = Grammar(options.iterations)
     histories: dict[str, list[list[of.Trial]]] = {}
-    names = list(dict.fromkeys([RANDOM, *(options.only or [*registry.names(), MODEL])]))
+    names = list(dict.fromkeys([RANDOM, *(options.only or [*RULE_SEARCHES.names(), MODEL])]))
     total = len(names) * options.seeds * options.trainings
     with (
         TrainingQueue(CHILD, options.workers) as queue,
@@ -134,7 +134,7 @@ def main() -> None:
             for seed in range(options.seeds):
                 bar.set_description(f"{name}, seed {seed}", refresh=False)
                 model = partial(ask_the_model, None)
-                search = model if name == MODEL else registry.create(name)
+                search = model if name == MODEL else RULE_SEARCHES[name]
                 found = search(*budget, seed, lambda trial: advance(bar))
                 histories.setdefault(name, []).append(found)
     values = {

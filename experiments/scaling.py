@@ -34,12 +34,11 @@ from short_runs import (
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from optformer.data.studies.parameters import Value
-from optformer.data.studies.trials import Trial
 from optformer.model.checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from optformer.model.config import ModelConfig
 from optformer.model.network import OptFormerModel
 from optformer.planning.planner import Planner
+from optformer.planning.search_method import ModelSearch
 from optformer.training.config import PriorConfig
 from optformer.training.evaluation.bootstrap import Array, mean
 from optformer.training.evaluation.synthetic_tasks import SyntheticTask, draw_task, regrets, search
@@ -106,13 +105,8 @@ def regret(model: OptFormerModel, tasks: Sequence[SyntheticTask]) -> list[float]
     planner = Planner(Checkpoint(model.eval(), VOCABULARY, {}))
     found = []
     for number, task in enumerate(tasks):
-        study = task.config
-
-        def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
-            seed = int(rng.integers(2**31))
-            return planner.suggest(study, history, 1, seed=seed)[0].params  # noqa: B023
-
-        found.append(float(regrets(task, search(task, suggest, TRIALS, [SEED, number]))[-1]))
+        history = search(task, ModelSearch(task.config, planner), TRIALS, [SEED, number])
+        found.append(float(regrets(task, history)[-1]))
     return found
 
 

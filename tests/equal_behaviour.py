@@ -44,7 +44,7 @@ PLACES = {  # what the public face does not offer, and where it has been
     ),
 }
 METHODS = (
-    "random,quasi-random,grid,shuffled-grid,hill-climbing,simulated-annealing,optuna-tpe,"
+    "random,quasi-random,grid,shuffled-grid,hill-climbing,simulated-annealing,"
     "relaxed-cma-es,regularized-evolution,learned-evolution,gp-ei,gp-ucb"
 )
 PRIOR: dict[str, Any] = {

@@ -17,7 +17,8 @@ class SearchMethod(Protocol):
     """Proposes points for one study.
 
     A method holds nothing that the history does not: what it remembers between calls is a memo,
-    and forgetting it changes no suggestion.
+    and forgetting it changes no suggestion. Methods of other libraries are the exception: theirs
+    have a state, which follows one history from its first trial on.
     """
 
     def suggest(

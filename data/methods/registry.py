@@ -1,27 +1,22 @@
-"""Search methods by name."""
+"""Search methods by name.
+
+A name stands for a method with its settings. A variant is called after its method and what differs,
+joined by a hyphen: `gp-3` is `gp` after 3 random trials.
+"""
 
 from __future__ import annotations
 
 from optformer.data.methods.base import MethodFactory, SearchMethod
-from optformer.data.studies.errors import ConfigError
+from optformer.data.registry import Registry
 from optformer.data.studies.study_config import StudyConfig
 
-_FACTORIES: dict[str, MethodFactory] = {}
+RENAMED = {"optuna-gp": "gp", "optuna-random": "random", "optuna-tpe": "tpe"}
+"""Names in older files and commands, to those of today."""
 
+METHODS: Registry[MethodFactory] = Registry("search method", RENAMED)
+"""Every search method; `register` adds another."""
 
-def register(name: str, factory: MethodFactory) -> None:
-    """Make a search method known by name.
-
-    Args:
-        name: Lower-case words joined by hyphens, not registered yet.
-        factory: Makes the method for one study.
-
-    Raises:
-        ConfigError: The name is taken.
-    """
-    if name in _FACTORIES:
-        raise ConfigError(f"search method {name!r} is registered already; pick another name")
-    _FACTORIES[name] = factory
+_ALGORITHMS = {"gp": "optuna gp", "tpe": "optuna tpe"}
 
 
 def create(name: str, config: StudyConfig) -> SearchMethod:
@@ -29,12 +24,14 @@ def create(name: str, config: StudyConfig) -> SearchMethod:
 
     Raises:
         ConfigError: No method has that name; the message lists those that exist.
+        MissingExtraError: It needs a package that is not installed.
     """
-    if name not in _FACTORIES:
-        raise ConfigError(f"unknown search method {name!r}; known are {names()}")
-    return _FACTORIES[name](config)
+    return METHODS[name](config)
 
 
-def names() -> list[str]:
-    """Names of all registered search methods, sorted."""
-    return sorted(_FACTORIES)
+def algorithm_of(name: str) -> str:
+    """How a model is told that a study was searched by the method of that name.
+
+    These are words of a language that models have learned: they outlive the names of methods.
+    """
+    return _ALGORITHMS.get(RENAMED.get(name, name), name.replace("-", " "))

@@ -10,7 +10,7 @@ from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, 
 from optformer.data.studies.spaces import SearchSpace
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 
 def to_distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
@@ -44,20 +44,23 @@ def from_distributions(distributions: Mapping[str, BaseDistribution]) -> SearchS
     return SearchSpace(parameters)
 
 
-def _to_distribution(name: str, parameter: Parameter) -> BaseDistribution:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+def to_numeric_distribution(parameter: Float | Int) -> FloatDistribution | IntDistribution:
+    """A number as an Optuna distribution that ends at the last legal value."""
+    from optuna.distributions import FloatDistribution, IntDistribution
 
     # Optuna wants a bound on the step grid, and from_unit gives the last value there is.
     if isinstance(parameter, Float):
         top = parameter.from_unit(1.0)
         return FloatDistribution(parameter.low, top, log=parameter.log, step=parameter.step)
-    if isinstance(parameter, Int):
-        last = parameter.from_unit(1.0)
-        return IntDistribution(parameter.low, last, log=parameter.log, step=parameter.step)
+    last = parameter.from_unit(1.0)
+    return IntDistribution(parameter.low, last, log=parameter.log, step=parameter.step)
+
+
+def _to_distribution(name: str, parameter: Parameter) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution
+
+    if isinstance(parameter, Float | Int):
+        return to_numeric_distribution(parameter)
     if len(set(parameter.choices)) < len(parameter.choices):
         raise SearchSpaceError(
             f"parameter {name!r}: Optuna cannot tell True from 1 or False from 0; "

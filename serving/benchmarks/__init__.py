@@ -1,1 +1,1 @@
-"""Compare search methods on held-out tuning tasks: suites, rivals, runs, reports and timings."""
+"""Compare search methods on held-out tuning tasks: suites, runs, reports and timings."""

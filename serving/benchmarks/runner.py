@@ -9,12 +9,20 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from optformer.data.methods import METHODS
 from optformer.data.studies.errors import ConfigError
-from optformer.serving.benchmarks import results, rivals, suites
+from optformer.serving.benchmarks import methods, results, suites
+from optformer.serving.benchmarks.contamination import tasks_in_training, was_seen
 from optformer.serving.benchmarks.results import RunKey, RunRecord
-from optformer.serving.benchmarks.runs import ReferenceJob, RunJob, load_task, measure, play
-from optformer.serving.benchmarks.seen import tasks_in_training, was_seen
-from optformer.serving.benchmarks.suites import Task
+from optformer.serving.benchmarks.runs import (
+    ReferenceJob,
+    RunJob,
+    load_task,
+    measure_reference,
+    run_job,
+)
+from optformer.serving.benchmarks.suites import SUITES
+from optformer.serving.benchmarks.tasks import Task
 from optformer.serving.benchmarks.workers import open_workers
 
 
@@ -69,12 +77,13 @@ class BenchmarkConfig:
                 f"workers must be 1 with ray, whose CPUs are the workers, got {self.workers}"
             )
         if not self.suites:
-            raise ConfigError(f"suites must name at least one of {suites.suite_names()}, got none")
+            raise ConfigError(f"suites must name at least one of {SUITES.names()}, got none")
         names = [suites.get_suite(suite).name for suite in self.suites]
         for i, name in enumerate(names):
             if name in names[:i]:
                 raise ConfigError(f"suite {name!r} is given twice")
-        rivals.check_methods(self.methods)
+        METHODS.check(self.methods)
+        object.__setattr__(self, "methods", [METHODS.current(name) for name in self.methods])
 
     @property
     def protocol(self) -> str:
@@ -121,7 +130,7 @@ def run_benchmark(config: BenchmarkConfig, *, progress: bool = False) -> Benchma
         CheckpointError: The model cannot be read.
     """
     for method in config.methods:
-        rivals.check_available(method, model=config.model)
+        methods.check_available(method, model=config.model)
     tasks = [(suite, task) for suite in config.suites for task in suites.get_suite(suite).tasks()]
     measured: dict[_Task, results.Reference] = {}
     for suite, name in tasks:
@@ -135,7 +144,7 @@ def run_benchmark(config: BenchmarkConfig, *, progress: bool = False) -> Benchma
             raise ConfigError(
                 f"task {suite}/{name} has only {size} points, cannot run trials={config.trials}"
             )
-    versions = {name: rivals.method_version(name, model=config.model) for name in config.methods}
+    versions = {name: methods.method_version(name, model=config.model) for name in config.methods}
     jobs, skipped = _open_jobs(config, tasks, versions)
     references = _open_references(config, tasks, measured)
     failed: dict[RunKey, str] = {}
@@ -143,9 +152,9 @@ def run_benchmark(config: BenchmarkConfig, *, progress: bool = False) -> Benchma
         open_workers(config.workers, ray=config.ray) as workers,
         tqdm(total=len(jobs), unit="run", disable=not progress) as bar,
     ):
-        for reference, found in workers.run(measure, references):
+        for reference, found in workers.run(measure_reference, references):
             results.write_reference(config.out, reference.name, reference.task, found)
-        for job, rows in workers.run(play, jobs):
+        for job, rows in workers.run(run_job, jobs):
             key, last = job.key, rows[-1]
             results.write_run(config.out, key, versions[key.method], rows)
             bar.update()

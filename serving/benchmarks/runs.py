@@ -6,9 +6,8 @@ Everything here is a function of what it is given, so that it can be called in a
 from __future__ import annotations
 
 import math
-import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from optformer.data.methods import SearchMethod
+from optformer.data.methods.run import TimedTrial, evaluate_trial, run_method
 from optformer.data.runtime.threads import one_thread
 from optformer.data.studies.errors import (
     CheckpointError,
@@ -25,8 +26,12 @@ from optformer.data.studies.errors import (
     OptFormerError,
 )
 from optformer.data.studies.parameters import Value
-from optformer.serving.benchmarks import rivals, suites
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.trials import Trial
+from optformer.serving.benchmarks import suites
+from optformer.serving.benchmarks.methods import create_method
 from optformer.serving.benchmarks.results import Reference, Row, RunKey, Status
+from optformer.serving.benchmarks.tasks import Evaluate, Task
 
 REFERENCE_EVALUATIONS = 200
 """Random points that estimate the median of a task whose space cannot be listed."""
@@ -34,7 +39,7 @@ REFERENCE_EVALUATIONS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class RunJob:
-    """A run to be played.
+    """A run to be made.
 
     Attributes:
         key: Which run.
@@ -70,7 +75,7 @@ class ReferenceJob:
     seen_in_training: bool
 
 
-def play(job: RunJob) -> list[Row]:
+def run_job(job: RunJob) -> list[Row]:
     """Run one method on one task.
 
     Returns:
@@ -83,14 +88,14 @@ def play(job: RunJob) -> list[Row]:
     rows: list[Row] = []
     with one_thread():
         try:
-            for row in _trials(job):
-                rows.append(row)
+            for done in _trials(job):
+                rows.append(_row(done))
         except _MethodError as error:
             rows.append(Row(len(rows), {}, None, "method-failed", str(error), None))
     return rows
 
 
-def measure(job: ReferenceJob) -> Reference:
+def measure_reference(job: ReferenceJob) -> Reference:
     """Find what normalises a task's regret.
 
     Raises:
@@ -103,8 +108,9 @@ def measure(job: ReferenceJob) -> Reference:
     at = f"{job.name}/{job.task}"
     rng = np.random.default_rng(zlib.crc32(at.encode()))
     points = [task.config.space.sample(rng) for _ in range(REFERENCE_EVALUATIONS)]
+    evaluate = _evaluating(job.name, task)
     with one_thread():
-        values = [_evaluate(job.name, task, point)[0] for point in points]
+        values = [evaluate_trial(evaluate, Trial(0, point)).value for point in points]
     gains = [-np.inf if value is None else sign * value for value in values]  # failed is worst
     median = float(np.median(gains))
     if not math.isfinite(median):
@@ -117,7 +123,7 @@ def measure(job: ReferenceJob) -> Reference:
 
 
 @lru_cache(maxsize=2)
-def load_task(suite: str, name: str) -> suites.Task:
+def load_task(suite: str, name: str) -> Task:
     """A task, kept for the runs that follow on it; raises as `suites.load_task`."""
     return suites.load_task(suite, name)
 
@@ -133,56 +139,65 @@ def _blame_method() -> Iterator[None]:
         yield
     except (MissingExtraError, CheckpointError, _MethodError):
         raise
-    except Exception as error:  # rivals are foreign code and may raise anything
+    except Exception as error:  # methods are foreign code, too, and may raise anything
         raise _MethodError(f"{type(error).__name__}: {error}") from error
 
 
-def _trials(job: RunJob) -> Iterator[Row]:
+class _Watched:
+    """A method whose mistakes are told apart from those of the task."""
+
+    def __init__(self, method: SearchMethod, space: SearchSpace) -> None:
+        self._method, self._space = method, space
+
+    def suggest(
+        self, history: Sequence[Trial], count: int, rng: np.random.Generator
+    ) -> list[dict[str, Value]]:
+        with _blame_method():
+            points = self._method.suggest(history, count, rng)
+            if len(points) != count:
+                raise _MethodError(f"asked for {count} points, it suggested {len(points)}")
+            return [self._space.validate(point) for point in points]
+
+
+def _trials(job: RunJob) -> Iterator[TimedTrial]:
     key = job.key
     task = load_task(job.suite, key.task)
+    space = task.config.space
     entropy = [key.seed, zlib.crc32(f"{key.suite}/{key.task}".encode())]
-    start_seed, method_seed = np.random.SeedSequence(entropy).generate_state(2)
-    start_rng = np.random.default_rng(start_seed)
+    start_seed, method_seed = map(int, np.random.SeedSequence(entropy).generate_state(2))
     with _blame_method():
-        rival = rivals.create_rival(key.method, task.config, int(method_seed), model=job.model)
-    number = 0
-    while number < job.trials:
-        if number < job.shared_start:
-            points, seconds = [task.config.space.sample(start_rng)], None
-        else:
-            count = min(job.batch, job.trials - number)
-            began = time.perf_counter()
-            with _blame_method():
-                points = rival.ask(count)
-            seconds = (time.perf_counter() - began) / count
-            with _blame_method():  # an illegal answer is the method's mistake
-                if len(points) != count:
-                    raise _MethodError(f"asked for {count} points, it suggested {len(points)}")
-                points = [task.config.space.validate(point) for point in points]
-        outcomes = [_evaluate(key.suite, task, point) for point in points]
-        for point, (value, reason) in zip(points, outcomes, strict=True):
-            status: Status = "failed" if value is None else "completed"
-            yield Row(number, point, value, status, reason, seconds)
-            number += 1
-        with _blame_method():
-            for point, (value, _) in zip(points, outcomes, strict=True):
-                rival.tell(point, value)
+        method = create_method(key.method, task.config, method_seed, model=job.model)
+    rng, start_rng = np.random.default_rng(method_seed), np.random.default_rng(start_seed)
+    return run_method(
+        _Watched(method, space),
+        space,
+        _evaluating(key.suite, task),
+        job.trials,
+        lambda _: rng,
+        given=[space.sample(start_rng) for _ in range(job.shared_start)],
+        batch=job.batch,
+    )
 
 
-def _evaluate(
-    suite: str, task: suites.Task, params: Mapping[str, Value]
-) -> tuple[float | None, str | None]:
-    try:
-        value = float(task.evaluate(params))
-    except ObjectiveError as error:
-        return None, str(error)
-    except OptFormerError:
-        raise
-    except Exception as error:  # the user's code, which may raise anything
-        raise ConfigError(
-            f"task {suite}/{task.name} raised {type(error).__name__}: {error}, at {dict(params)}; "
-            "a trial that fails raises ObjectiveError or returns a value that is not finite"
-        ) from error
-    if not math.isfinite(value):
-        return None, f"the objective returned {value}"
-    return value, None
+def _row(done: TimedTrial) -> Row:
+    trial = done.trial
+    status: Status = "completed" if trial.has_value else "failed"
+    return Row(trial.number, trial.params, trial.value, status, trial.reason, done.suggesting)
+
+
+def _evaluating(suite: str, task: Task) -> Evaluate:
+    """The task's objective, with a word on whose it is when it raises what it should not."""
+
+    def evaluate(params: Mapping[str, Value]) -> float:
+        try:
+            return float(task.evaluate(params))
+        except OptFormerError:
+            raise
+        except Exception as error:  # the user's code, which may raise anything
+            raise ConfigError(
+                f"task {suite}/{task.name} raised {type(error).__name__}: {error}, at "
+                f"{dict(params)}; a trial that fails raises ObjectiveError or returns a value that "
+                "is not finite"
+            ) from error
+
+    return evaluate

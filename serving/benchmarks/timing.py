@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from optformer.data.methods import METHODS
 from optformer.data.studies.errors import ConfigError, ObjectiveError
 from optformer.data.studies.parameters import Categorical, Float, Int, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
-from optformer.serving.benchmarks import rivals
+from optformer.data.studies.trials import Trial
+from optformer.serving.benchmarks.methods import create_method
 
 HISTORIES = (10, 50, 100, 300, 1000)
 """Numbers of finished trials at which a suggestion is timed."""
@@ -94,7 +96,7 @@ def time_suggestions(
         ConfigError: A name is unknown, or a number out of range.
         MissingExtraError: A method needs a package that is not installed.
     """
-    rivals.check_methods(methods)
+    METHODS.check(methods)
     _check_repeats(repeats)
     if any(history < 1 for history in histories):
         raise ConfigError(f"histories must be at least 1, got {list(histories)}")
@@ -186,14 +188,13 @@ def _time_one(
     method: str, config: StudyConfig, history: int, *, seed: int, model: Path | None
 ) -> float:
     rng = np.random.default_rng(seed)
-    rival = rivals.create_rival(method, config, seed, model=model)
-    for _ in range(history - 1):
-        point = config.space.sample(rng)
-        rival.tell(point, _accuracy(point))
-    (point,) = rival.ask(1)
-    rival.tell(point, _accuracy(point))
+    searcher = create_method(method, config, seed, model=model)
+    points = [config.space.sample(rng) for _ in range(history - 1)]
+    trials = [Trial(i, point).finish(_accuracy(point)) for i, point in enumerate(points)]
+    (point,) = searcher.suggest(trials, 1, rng)
+    trials.append(Trial(len(trials), point).finish(_accuracy(point)))
     began = time.perf_counter()
-    rival.ask(1)
+    searcher.suggest(trials, 1, rng)
     return time.perf_counter() - began
 
 

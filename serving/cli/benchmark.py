@@ -114,7 +114,7 @@ def _compare(args: argparse.Namespace) -> int:
 def _suites(args: argparse.Namespace) -> list[str]:
     """The names of the suites, with everything that `logs` needs."""
     from optformer.data.studies.errors import ConfigError
-    from optformer.serving.benchmarks.own_suites import logs_suite_name
+    from optformer.serving.benchmarks.user_suites import logs_suite_name
 
     options = {"--logs": args.logs, "--metric": args.metric, "--goal": args.goal}
     given = [flag for flag, value in options.items() if value is not None]

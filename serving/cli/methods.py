@@ -21,15 +21,14 @@ def run(args: argparse.Namespace) -> int:
     """Write tables of names and first lines of documentation; returns the exit status."""
     from optformer.data.studies.errors import MissingExtraError
     from optformer.data.systems import architectures, optimizer_search, populations
-    from optformer.data.systems.architectures import registry as architecture_registry
-    from optformer.data.systems.optimizer_search import registry as rule_registry
-    from optformer.data.systems.populations import registry as population_registry
-    from optformer.serving.benchmarks.rivals import describe_method, method_names
+    from optformer.data.systems.architectures.registry import ARCHITECTURES
+    from optformer.data.systems.optimizer_search.registry import RULE_SEARCHES
+    from optformer.serving.benchmarks.methods import METHODS
 
     rows = []
-    for name in method_names():
+    for name in METHODS.names():
         try:
-            rows.append((name, f"{describe_method(name)}."))
+            rows.append((name, METHODS.describe(name)))
         except MissingExtraError as error:
             rows.append((name, f"not installed: {error}"))
     console.table(["method", "what it is"], rows)
@@ -39,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
         [
             (name, package.__name__.removeprefix("optformer.").replace(".", "/"), describe(name))
             for package, names, describe in (
-                (populations, population_registry.names, population_registry.describe),
-                (architectures, architecture_registry.names, architecture_registry.describe),
-                (optimizer_search, rule_registry.names, rule_registry.describe),
+                (populations, populations.POPULATIONS.names, populations.POPULATIONS.describe),
+                (architectures, ARCHITECTURES.names, ARCHITECTURES.describe),
+                (optimizer_search, RULE_SEARCHES.names, RULE_SEARCHES.describe),
             )
             for name in names()
         ],

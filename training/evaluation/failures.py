@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 import numpy as np
 from tqdm import tqdm
 
+from optformer.data.methods import SearchMethod, create
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
-from optformer.data.studies.trials import Trial
 from optformer.planning.planner import Planner
+from optformer.planning.search_method import ModelSearch
 from optformer.training.evaluation.bootstrap import Array, Estimate, mean
 from optformer.training.evaluation.synthetic_tasks import (
-    Suggest,
     SyntheticTask,
-    ask_method,
     check_searches,
     draw_task,
     regrets,
@@ -100,7 +100,7 @@ class FailureScore:
 def failure_scores(
     planner: Planner,
     *,
-    rivals: Sequence[str] = ("gp-ei", "optuna-tpe", "random"),
+    rivals: Sequence[str] = ("gp-ei", "tpe", "random"),
     tasks: int = 20,
     seeds: int = 3,
     seed: int = 2024,
@@ -122,9 +122,9 @@ def failure_scores(
     check_searches(rivals, tasks=tasks, seeds=seeds)
     drawn = list(draw_failing_tasks(seed, tasks))
     share = float(np.mean([task.share for task in drawn]))
-    searchers: dict[str, Callable[[FailingTask, int], Suggest]] = {
-        "optformer": lambda task, search_seed: _model(planner, task.config, search_seed),
-        **{name: _method(name) for name in rivals},
+    searchers: dict[str, Callable[[StudyConfig, int], SearchMethod]] = {
+        "optformer": lambda config, search_seed: ModelSearch(config, planner, seed=search_seed),
+        **{name: partial(_method, name) for name in rivals},
     }
     scores = []
     with tqdm(total=len(searchers) * tasks, unit="task", disable=not progress) as bar:
@@ -132,7 +132,9 @@ def failure_scores(
             bar.set_description(name)
             failed, regret = np.empty((tasks, _TRIALS)), np.empty(tasks)
             for k, task in enumerate(drawn):
-                runs = [search(task, make(task, s), _TRIALS, [seed, k, s]) for s in range(seeds)]
+                runs = [
+                    search(task, make(task.config, s), _TRIALS, [seed, k, s]) for s in range(seeds)
+                ]
                 failed[k] = np.mean([[not trial.has_value for trial in run] for run in runs], 0)
                 regret[k] = np.mean([regrets(task, run)[-1] for run in runs])
                 bar.update()
@@ -142,6 +144,11 @@ def failure_scores(
             }
             scores.append(FailureScore(name, tasks, seeds, share, stages, mean(regret)))
     return scores
+
+
+def _method(name: str, config: StudyConfig, search_seed: int) -> SearchMethod:
+    del search_seed  # the search's own stream says it all
+    return create(name, config)
 
 
 def draw_failing_tasks(seed: int, tasks: int) -> Iterator[FailingTask]:
@@ -186,20 +193,3 @@ def _with_limit(task: SyntheticTask, rng: np.random.Generator) -> FailingTask | 
         if not fails(best, limit, side)[0] and abs(failing - share) < 0.1:
             return FailingTask(task, slot, side, limit, failing)
     return None
-
-
-def _model(planner: Planner, config: StudyConfig, search_seed: int) -> Suggest:
-    def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
-        del rng  # the planner has a stream of its own for each length of a history
-        (found,) = planner.suggest(config, history, 1, seed=search_seed)
-        return dict(found.params)
-
-    return suggest
-
-
-def _method(name: str) -> Callable[[FailingTask, int], Suggest]:
-    def make(task: FailingTask, search_seed: int) -> Suggest:
-        del search_seed  # the search's own stream says it all
-        return ask_method(name, task.config)
-
-    return make

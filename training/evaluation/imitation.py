@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from optformer.data.corpora.synthetic.histories import METHODS
-from optformer.data.methods import registry
+from optformer.data.corpora.synthetic.histories import METHODS as SYNTHETIC
+from optformer.data.methods import METHODS, SearchMethod, create
+from optformer.data.methods.registry import algorithm_of
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.trials import Trial
 from optformer.model.checkpoint import Checkpoint
 from optformer.planning.decoding import draw_trials
+from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.study_encoder import StudyEncoder
 from optformer.training.evaluation.bootstrap import Array, Estimate, mean, ratio
 from optformer.training.evaluation.synthetic_tasks import (
-    Suggest,
     SyntheticTask,
-    ask_method,
     draw_task,
     regrets,
     search,
@@ -30,8 +30,10 @@ from optformer.training.evaluation.synthetic_tasks import (
 
 TEACHERS = ("random", "regularized-evolution", "gp-ei")
 
+_Make = Callable[[SyntheticTask], SearchMethod]
+
 _BASELINE = "random"
-_TRAINED = {name.replace(" ", "-"): name for name in METHODS}  # registered name to trained one
+_TRAINED = {name.replace(" ", "-"): name for name in SYNTHETIC}  # registered name to trained one
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,7 @@ def imitation_scores(
     Raises:
         ConfigError: A teacher is no registered method, or a number is out of range.
     """
-    unknown = [name for name in teachers if name not in registry.names()]
-    if unknown or not teachers:
-        raise ConfigError(
-            f"teachers must be registered search methods, got {list(teachers)}; "
-            f"unknown are {unknown}, known {registry.names()}"
-        )
+    METHODS.check(teachers)
     if tasks < 2 or seeds < 1 or trials < 2:
         raise ConfigError(
             "tasks and trials must be at least 2 and seeds at least 1, "
@@ -125,13 +122,13 @@ def imitation_scores(
     learned = checkpoint.run.get("data", {}).get("methods", ())
     with tqdm(total=tasks * (1 + 2 * len(teachers)), unit="task", disable=not progress) as bar:
 
-        def searches(name: str, stream: int, make: Callable[[SyntheticTask], Suggest]) -> _Searches:
+        def searches(name: str, stream: int, make: _Make) -> _Searches:
             bar.set_description(name)
             regret, step = np.empty((tasks, seeds, trials)), np.empty((tasks, seeds, trials - 1))
             for k, task in enumerate(drawn):
-                suggest = make(task)
+                method = make(task)
                 for s in range(seeds):
-                    history = search(task, suggest, trials, [seed, stream, k, s])
+                    history = search(task, method, trials, [seed, stream, k, s])
                     regret[k, s], step[k, s] = regrets(task, history), _steps(task, history)
                 bar.update()
             return _Searches(regret, step)
@@ -139,27 +136,41 @@ def imitation_scores(
         baseline = searches(_BASELINE, 0, partial(_method, _BASELINE))
         scores = []
         for teacher in teachers:
-            trained = _TRAINED.get(teacher, teacher.replace("-", " "))
+            trained = _TRAINED.get(teacher, algorithm_of(teacher))
             taught = searches(teacher, 1, partial(_method, teacher))
             policy = searches(f"policy as {teacher}", 2, partial(_policy, checkpoint, trained))
             scores.append(_score(teacher, trained in learned, baseline, taught, policy))
     return scores
 
 
-def _method(name: str, task: SyntheticTask) -> Suggest:
-    return ask_method(name, task.config)
+def _method(name: str, task: SyntheticTask) -> SearchMethod:
+    return create(name, task.config)
 
 
-def _policy(checkpoint: Checkpoint, algorithm: str, task: SyntheticTask) -> Suggest:
-    """One sample of the policy a trial, from the first trial on."""
-    encoder = StudyEncoder(checkpoint, task.config, algorithm)
+def _policy(checkpoint: Checkpoint, algorithm: str, task: SyntheticTask) -> SearchMethod:
+    return PolicySearch(StudyEncoder(checkpoint, task.config, algorithm), task.space)
 
-    def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
+
+class PolicySearch:
+    """The policy as a search method: one sample for each trial, from the first one on.
+
+    Args:
+        encoder: Encodes the study, whose metadata may name a method to imitate.
+        space: The study's space.
+    """
+
+    def __init__(self, encoder: StudyEncoder, space: SpaceTransform) -> None:
+        self._encoder = encoder
+        self._space = space
+
+    def suggest(
+        self, history: Sequence[Trial], count: int, rng: np.random.Generator
+    ) -> list[dict[str, Value]]:
+        """See `SearchMethod.suggest`."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        values = draw_trials(encoder.encode(history), task.space, 1, generator)
-        return task.space.decode(values[0])
-
-    return suggest
+        study = self._encoder.encode(history)
+        values = draw_trials(study, self._space, count, generator)
+        return [self._space.decode(point) for point in values]
 
 
 def _steps(task: SyntheticTask, history: Sequence[Trial]) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,7 +12,8 @@ import torch
 
 from optformer.data.corpora.synthetic.functions import SyntheticFunctions, draw_functions
 from optformer.data.corpora.synthetic.spaces import draw_spaces
-from optformer.data.methods import registry
+from optformer.data.methods import METHODS, SearchMethod
+from optformer.data.methods.run import run_method
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
@@ -24,17 +25,18 @@ _PARAMETERS = (2, 3, 4, 6)  # parameters of the tasks, in turn
 _REFERENCE = 1000  # random points whose median and best a regret is measured with
 _ROOM = 20  # least points of a space, in trials of a search
 
-Suggest = Callable[[Sequence[Trial], np.random.Generator], dict[str, Value]]
-"""Proposes the next trial's values from the history."""
-
 
 class RegretTask(Protocol):
     """A function to be maximized, with the yardstick of its regret.
 
     Attributes:
+        config: The study.
         median: Of the values of many random points.
         top: The best value known.
     """
+
+    @property
+    def config(self) -> StudyConfig: ...  # noqa: D102
 
     @property
     def median(self) -> float: ...  # noqa: D102
@@ -48,19 +50,10 @@ class RegretTask(Protocol):
 
 def check_searches(rivals: Sequence[str], **counts: int) -> None:
     """Raise `ConfigError` when a rival is no registered method, or a number is below 1."""
-    if set(rivals) <= set(registry.names()) and min(counts.values()) >= 1:
-        return
-    *given, last = (str(part) for part in (list(rivals), *counts.values()))
-    raise ConfigError(
-        f"rivals must be registered methods ({registry.names()}), {' and '.join(counts)} at least "
-        f"1; got {', '.join(given)} and {last}"
-    )
-
-
-def ask_method(name: str, config: StudyConfig) -> Suggest:
-    """A registered search method as what proposes the trials of a study."""
-    searcher = registry.create(name, config)
-    return lambda history, rng: searcher.suggest(history, 1, rng)[0]
+    METHODS.check(rivals)
+    for what, count in counts.items():
+        if count < 1:
+            raise ConfigError(f"{what} must be at least 1, got {count}")
 
 
 @dataclass(frozen=True)
@@ -113,14 +106,14 @@ def draw_task(seed: int, number: int, trials: int) -> SyntheticTask:
     return SyntheticTask(config, space, functions, median, top)
 
 
-def search(task: RegretTask, suggest: Suggest, trials: int, seed: Sequence[int]) -> list[Trial]:
+def search(task: RegretTask, method: SearchMethod, trials: int, seed: Sequence[int]) -> list[Trial]:
     """Search a task; each trial has its own stream of the seed."""
-    history: list[Trial] = []
-    for number in range(trials):
-        point = suggest(history, np.random.default_rng([*seed, number]))
-        trial, value = Trial(number, point), task.value(point)
-        history.append(trial.fail("out of bounds") if np.isnan(value) else trial.finish(value))
-    return history
+
+    def generator(number: int) -> np.random.Generator:
+        return np.random.default_rng([*seed, number])
+
+    done = run_method(method, task.config.space, task.value, trials, generator)
+    return [timed.trial for timed in done]
 
 
 def regrets(task: RegretTask, history: Sequence[Trial]) -> Array:

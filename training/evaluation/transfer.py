@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,14 @@ from tqdm import tqdm
 
 from optformer.data.corpora.emulation.emulator import Emulator, fit_emulator, from_scores
 from optformer.data.corpora.emulation.tables import EvaluationTable, load_table
+from optformer.data.methods import SearchMethod, create
 from optformer.data.studies.errors import ConfigError, DatasetError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import Goal, StudyConfig
 from optformer.data.studies.trials import Trial
 from optformer.model.checkpoint import Checkpoint
 from optformer.planning.planner import Planner
+from optformer.planning.search_method import ModelSearch
 from optformer.planning.space_transform import Array, SpaceTransform
 from optformer.planning.study_encoder import StudyEncoder
 from optformer.training.config import TableConfig
@@ -34,8 +37,6 @@ from optformer.training.evaluation.metadata_ablation import (
     ablate_metadata,
 )
 from optformer.training.evaluation.synthetic_tasks import (
-    Suggest,
-    ask_method,
     check_searches,
     regrets,
     search,
@@ -181,7 +182,7 @@ def transfer_scores(
     planner: Planner,
     drawn: Mapping[str, Sequence[EmulatedTask]],
     *,
-    rivals: Sequence[str] = ("random", "optuna-tpe", "gp-ei"),
+    rivals: Sequence[str] = ("random", "tpe", "gp-ei"),
     seeds: int = 2,
     seed: int = 2024,
     progress: bool = False,
@@ -202,9 +203,13 @@ def transfer_scores(
     check_searches(rivals, seeds=seeds)
     scores = []
     for table, tasks in drawn.items():
-        searchers = {
-            **{f"optformer, {variant}": _model(planner, variant, seed) for variant in VARIANTS},
-            **{name: _method(name) for name in rivals},
+
+        def model(variant: str, task: EmulatedTask, number: int, search_seed: int) -> SearchMethod:
+            return _VariantSearch(planner, _variant_of(task, variant, seed, number), search_seed)
+
+        searchers: dict[str, Callable[[EmulatedTask, int, int], SearchMethod]] = {
+            **{f"optformer, {variant}": partial(model, variant) for variant in VARIANTS},
+            **{name: partial(_method, name) for name in rivals},
         }
         with tqdm(total=len(searchers) * len(tasks), unit="task", disable=not progress) as bar:
             for name, make in searchers.items():
@@ -334,27 +339,24 @@ def _emulated(
     return EmulatedTask(config, goal, space, answer, median, float(values.max()))
 
 
-def _method(name: str) -> Callable[[EmulatedTask, int, int], Suggest]:
-    def make(task: EmulatedTask, number: int, search_seed: int) -> Suggest:
-        del number, search_seed  # the search's own stream says it all
-        return ask_method(name, task.config)
-
-    return make
+def _method(name: str, task: EmulatedTask, number: int, search_seed: int) -> SearchMethod:
+    del number, search_seed  # the search's own stream says it all
+    return create(name, task.config)
 
 
-def _model(planner: Planner, name: str, seed: int) -> Callable[[EmulatedTask, int, int], Suggest]:
-    def make(task: EmulatedTask, number: int, search_seed: int) -> Suggest:
-        variant = _variant_of(task, name, seed, number)
+class _VariantSearch:
+    """The model that reads a variant of a task's metadata."""
 
-        def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
-            del rng  # the planner has a stream of its own for each length of a history
-            seen = variant.trials(history)
-            (found,) = planner.suggest(variant.config, seen, 1, seed=search_seed)
-            return variant.original(found.params)
+    def __init__(self, planner: Planner, variant: MetadataVariant, seed: int) -> None:
+        self._variant = variant
+        self._search = ModelSearch(variant.config, planner, seed=seed)
 
-        return suggest
-
-    return make
+    def suggest(
+        self, history: Sequence[Trial], count: int, rng: np.random.Generator
+    ) -> list[dict[str, Value]]:
+        """See `SearchMethod.suggest`."""
+        points = self._search.suggest(self._variant.trials(history), count, rng)
+        return [self._variant.original(point) for point in points]
 
 
 def _variant_of(task: EmulatedTask, name: str, seed: int, number: int) -> MetadataVariant:

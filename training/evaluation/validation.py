@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from optformer.data.studies.parameters import Value
-from optformer.data.studies.trials import Trial
 from optformer.model.checkpoint import Checkpoint
 from optformer.planning.planner import Planner
+from optformer.planning.search_method import ModelSearch
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import PriorConfig
 from optformer.training.evaluation.evaluate import draw_prediction_task
@@ -106,12 +105,6 @@ class Validation:
         planner = Planner(checkpoint)
         found = []
         for number, task in enumerate(self.tasks):
-            study = task.config
-
-            def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
-                seed = int(rng.integers(2**31))
-                return planner.suggest(study, history, 1, seed=seed)[0].params  # noqa: B023
-
-            history = search(task, suggest, self.trials, [SEED, number])
+            history = search(task, ModelSearch(task.config, planner), self.trials, [SEED, number])
             found.append(float(regrets(task, history)[-1]))
         return float(np.mean(found))

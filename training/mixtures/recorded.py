@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from optformer.data.corpora.emulation.histories import dataset_name, training_histories
 from optformer.data.corpora.emulation.tables import is_held_out
+from optformer.data.methods.registry import algorithm_of
 from optformer.data.studies.errors import ConfigError, DatasetError, TokenizationError
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.study_files import SUFFIX, read_studies
@@ -133,7 +134,7 @@ def _generated(path: Path) -> Iterator[_Study]:
             "goals: {accuracy: maximize}"
         )
     for history in training_histories(path):
-        named = history.method.replace("-", " ") if history.method else None
+        named = algorithm_of(history.method) if history.method else None
         yield _encode(f"{path}, study {history.name}", history.config, history.trials, named)
 
 

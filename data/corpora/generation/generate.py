@@ -19,8 +19,8 @@ from optformer.data.corpora.generation.sources import (
     select_objectives,
     suite_of,
 )
-from optformer.data.corpora.generation.studies import StudyKey, play
-from optformer.data.methods import create, names
+from optformer.data.corpora.generation.studies import StudyKey, run_study
+from optformer.data.methods import METHODS, create
 from optformer.data.runtime.workers import WorkerPool
 from optformer.data.studies.errors import ConfigError
 
@@ -60,14 +60,10 @@ class GenerationConfig:
                 raise ConfigError(f"{field} must be at least 1, got {getattr(self, field)}")
         if self.generated < 0:
             raise ConfigError(f"generated must be at least 0, got {self.generated}")
-        for field in ("methods", "objectives"):
-            if not getattr(self, field):
-                raise ConfigError(f"{field} must name at least one, got none")
-        for method, count in Counter(self.methods).items():
-            if method not in names():
-                raise ConfigError(f"unknown search method {method!r}; known are {names()}")
-            if count > 1:
-                raise ConfigError(f"search method {method!r} is given twice")
+        if not self.objectives:
+            raise ConfigError("objectives must name at least one, got none")
+        METHODS.check(self.methods)
+        object.__setattr__(self, "methods", [METHODS.current(name) for name in self.methods])
 
 
 @dataclass(frozen=True)
@@ -132,7 +128,7 @@ def generate(config: GenerationConfig, *, progress: bool = False) -> GenerationS
 
 def _run_study(out: Path, trials: int, key: StudyKey) -> None:
     config = load_objective(key.objective).config
-    shards.write_shard(out, key, config, play(key, trials))
+    shards.write_shard(out, key, config, run_study(key, trials))
 
 
 def _check_spaces(methods: Sequence[str], objectives: Sequence[str]) -> None:

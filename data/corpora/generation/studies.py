@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ import numpy as np
 
 from optformer.data.corpora.generation.sources import load_objective
 from optformer.data.methods import create
-from optformer.data.studies.errors import ObjectiveError, SpaceExhaustedError
+from optformer.data.methods.run import run_method
+from optformer.data.studies.errors import SpaceExhaustedError
 from optformer.data.studies.trials import Trial
 
 
@@ -35,8 +35,8 @@ class StudyKey:
         return f"{self.objective}/{self.method}/{self.seed}"
 
 
-def play(key: StudyKey, trials: int) -> Iterator[tuple[Trial, float]]:
-    """Run a study, one trial at a time; its randomness comes from its key alone.
+def run_study(key: StudyKey, trials: int) -> Iterator[tuple[Trial, float]]:
+    """Run a study; its randomness comes from its key alone.
 
     Args:
         key: Which study.
@@ -49,17 +49,8 @@ def play(key: StudyKey, trials: int) -> Iterator[tuple[Trial, float]]:
     method = create(key.method, objective.config)
     words = (zlib.crc32(text.encode()) for text in (key.objective, key.method))
     rng = np.random.default_rng(np.random.SeedSequence([key.seed, *words]))
-    history: list[Trial] = []
-    for number in range(trials):
-        try:
-            (params,) = method.suggest(history, 1, rng)
-        except SpaceExhaustedError:
-            return
-        trial = Trial(number, objective.config.space.validate(params))
-        began = time.perf_counter()
-        try:
-            trial = trial.finish(objective(trial.params))
-        except ObjectiveError as error:
-            trial = trial.fail(str(error))
-        history.append(trial)
-        yield trial, time.perf_counter() - began
+    try:
+        for done in run_method(method, objective.config.space, objective, trials, lambda _: rng):
+            yield done.trial, done.evaluating
+    except SpaceExhaustedError:
+        return

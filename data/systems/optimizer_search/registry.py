@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from optformer.data.studies.errors import ConfigError
+from optformer.data.registry import Registry
 from optformer.data.studies.trials import Trial
 from optformer.data.systems.optimizer_search.language import Grammar
 from optformer.data.systems.optimizer_search.parameter_server import REPLICAS, search_with_replicas
@@ -22,54 +22,34 @@ RuleSearch: TypeAlias = Callable[
 _PPO = PolicyGradientConfig()
 _REINFORCE = PolicyGradientConfig(algorithm="reinforce", learning_rate=0.05)
 
-_SEARCHES: dict[str, tuple[str, RuleSearch]] = {
-    "random-rules": (
-        "Trains with uniform random update rules; the baseline of the controllers.",
+RULE_SEARCHES: Registry[RuleSearch] = Registry("search for update rules")
+"""Every search with its default settings; called as `search.search_rules`."""
+
+for _name, _search, _line in (
+    (
+        "random-rules",
         random_rules,
+        "Trains with uniform random update rules; the baseline of the controllers.",
     ),
-    "rule-controller-ppo": (
-        "A recurrent controller writes update rules and learns by PPO (CN110663049B).",
+    (
+        "rule-controller-ppo",
         partial(search_rules, _PPO),
+        "A recurrent controller writes update rules and learns by PPO (CN110663049B).",
     ),
-    "rule-controller-reinforce": (
-        "A recurrent controller writes update rules and learns by REINFORCE (CN110663049B).",
+    (
+        "rule-controller-reinforce",
         partial(search_rules, _REINFORCE),
+        "A recurrent controller writes update rules and learns by REINFORCE (CN110663049B).",
     ),
-    "rule-replicas-ppo": (
-        "Controllers with a parameter server write update rules and learn by PPO (CN110663049B).",
+    (
+        "rule-replicas-ppo",
         partial(search_with_replicas, _PPO, REPLICAS),
+        "Controllers with a parameter server write update rules and learn by PPO (CN110663049B).",
     ),
-    "rule-replicas-reinforce": (
-        "Controllers with a parameter server write update rules, by REINFORCE (CN110663049B).",
+    (
+        "rule-replicas-reinforce",
         partial(search_with_replicas, _REINFORCE, REPLICAS),
+        "Controllers with a parameter server write update rules, by REINFORCE (CN110663049B).",
     ),
-}
-
-
-def names() -> list[str]:
-    """Names of all searches for update rules, sorted."""
-    return sorted(_SEARCHES)
-
-
-def describe(name: str) -> str:
-    """What a search is, in a line.
-
-    Raises:
-        ConfigError: No search has that name; the message lists those that exist.
-    """
-    return _known(name)[0]
-
-
-def create(name: str) -> RuleSearch:
-    """The search of that name with its default settings; call it as `search.search_rules`.
-
-    Raises:
-        ConfigError: No search has that name; the message lists those that exist.
-    """
-    return _known(name)[1]
-
-
-def _known(name: str) -> tuple[str, RuleSearch]:
-    if name not in _SEARCHES:
-        raise ConfigError(f"unknown search for update rules {name!r}; known are {names()}")
-    return _SEARCHES[name]
+):
+    RULE_SEARCHES.register(_name, _search, _line)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optformer.serving.benchmarks import rivals
+from optformer.serving.benchmarks.methods import sequential_twin
 from optformer.serving.benchmarks.report import plots, text
 from optformer.serving.benchmarks.report.scores import SuiteScore
 from optformer.training.evaluation.bootstrap import Array, mean, ratio
@@ -56,7 +56,7 @@ class BatchScore:
     def sequential(self, method: str) -> Array | None:
         """The method asked for one trial at a time, (K, T); None when it was not run so."""
         alone = self.regret.get(1, {})
-        return alone.get(method, alone.get(rivals.sequential_twin(method)))
+        return alone.get(method, alone.get(sequential_twin(method)))
 
 
 def batch_scores(scores: Sequence[SuiteScore]) -> list[BatchScore]:

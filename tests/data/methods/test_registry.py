@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
-from optformer.data.methods import create, names, register, registry
+from optformer.data.methods import METHODS, create
 from optformer.data.methods.random_search import RandomSearch
+from optformer.data.methods.registry import algorithm_of
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.parameters import Float
 from optformer.data.studies.spaces import SearchSpace
@@ -15,8 +19,8 @@ CONFIG = StudyConfig(SearchSpace(x=Float(0, 1)), "score", "maximize")
 
 
 def test_names__built_in_methods__are_listed_in_order() -> None:
-    assert names() == sorted(names())
-    assert {"grid", "hill-climbing", "quasi-random", "random", "shuffled-grid"} <= set(names())
+    assert METHODS.names() == sorted(METHODS.names())
+    assert {"grid", "hill-climbing", "quasi-random", "random", "smac", "tpe"} <= {*METHODS.names()}
 
 
 def test_create__unknown_name__lists_the_known() -> None:
@@ -24,13 +28,34 @@ def test_create__unknown_name__lists_the_known() -> None:
         create("rnd", CONFIG)
 
 
-def test_register__new_name__is_created_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
-    register("mine", RandomSearch)
-    assert isinstance(create("mine", CONFIG), RandomSearch)
-    assert "mine" in names()
+def test_create__name_of_an_earlier_version__is_the_method_of_today() -> None:
+    assert isinstance(create("optuna-random", CONFIG), RandomSearch)
+    assert type(create("optuna-tpe", CONFIG)) is type(create("tpe", CONFIG))
 
 
-def test_register__taken_name__is_refused() -> None:
-    with pytest.raises(ConfigError, match="'random' is registered already"):
-        register("random", RandomSearch)
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("regularized-evolution", "regularized evolution"),
+        ("gp-ei", "gp ei"),
+        ("tpe", "optuna tpe"),
+        ("optuna-tpe", "optuna tpe"),
+        ("optuna-gp", "optuna gp"),
+        ("gp", "optuna gp"),
+        ("unheard-of", "unheard of"),
+    ],
+)
+def test_algorithm_of__any_name__is_what_models_were_told_in_training(name: str, told: str) -> None:
+    assert algorithm_of(name) == told
+
+
+def test_import__methods__loads_no_other_library() -> None:
+    code = (
+        "import sys, optformer.data.methods as methods\n"
+        "methods.METHODS.names(); methods.METHODS.describe('smac')\n"
+        "print(any(name in sys.modules for name in ('optuna', 'botorch', 'smac', 'torch')))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "False"

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optformer.data.methods import registry
+from optformer.data.methods import METHODS
 from optformer.data.studies.errors import ObjectiveError
 from optformer.data.studies.parameters import Categorical, Float, Ordinal
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
-from optformer.serving.benchmarks import runs, suites
-from optformer.serving.benchmarks.suites import Suite, Task
+from optformer.serving.benchmarks import runs
+from optformer.serving.benchmarks.suites import SUITES
+from optformer.serving.benchmarks.tasks import Suite, Task
 
 LINE = StudyConfig(
     space=SearchSpace(x=Ordinal([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])), metric="y", goal="maximize"
@@ -79,12 +80,12 @@ class Breaking:
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Register the suite `toy` (tasks line and live) and the methods toy-*, for one test."""
-    monkeypatch.setattr(suites, "_SUITES", dict(suites._SUITES))
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
-    suites.register_suite(Suite("toy", lambda: ("line",), _load))
-    suites.register_suite(Suite("toy-live", lambda: ("live",), _load))
-    registry.register("toy-ascending", lambda config: Ascending())
-    registry.register("toy-stubborn", lambda config: Stubborn())
-    registry.register("toy-breaking", lambda config: Breaking())
+    for registry in (SUITES, METHODS):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))  # type: ignore[attr-defined]
+    SUITES.register("toy", Suite("toy", lambda: ("line",), _load))
+    SUITES.register("toy-live", Suite("toy-live", lambda: ("live",), _load))
+    METHODS.register("toy-ascending", lambda config: Ascending())
+    METHODS.register("toy-stubborn", lambda config: Stubborn())
+    METHODS.register("toy-breaking", lambda config: Breaking())
     yield
     runs.load_task.cache_clear()

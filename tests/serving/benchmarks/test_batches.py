@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from optformer.serving.benchmarks import rivals
+from optformer.serving.benchmarks.methods import sequential_twin
 from optformer.serving.benchmarks.report import score_runs, write_report
 from optformer.serving.benchmarks.report.batches import batch_scores, section
 from optformer.serving.benchmarks.results import Reference, Row, RunKey, write_reference, write_run
@@ -97,4 +97,4 @@ def test_write_report__batches__adds_a_section_and_a_picture(folder: Path) -> No
 def test_sequential_twin__any_method__acts_alike_without_pending_trials(
     name: str, twin: str
 ) -> None:
-    assert rivals.sequential_twin(name) == twin
+    assert sequential_twin(name) == twin

@@ -14,7 +14,7 @@ from optformer.serving.cli import main
 def test_benchmark__toy_suite__prints_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--suite", "toy,toy-live", "--methods", "random,optuna-random", "--trials", "3"]
+    words = ["--suite", "toy,toy-live", "--methods", "random,tpe", "--trials", "3"]
     words += ["--seeds", "2", "--out", str(tmp_path)]
     assert main(["benchmark", *words]) == 0
     printed = capsys.readouterr()

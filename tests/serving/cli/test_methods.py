@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from optformer.data.systems.architectures import registry as architectures
-from optformer.data.systems.optimizer_search import registry as rules
-from optformer.data.systems.populations import registry as populations
-from optformer.serving.benchmarks.rivals import method_names
+from optformer.data.systems.architectures.registry import ARCHITECTURES
+from optformer.data.systems.optimizer_search.registry import RULE_SEARCHES
+from optformer.data.systems.populations.registry import POPULATIONS
+from optformer.serving.benchmarks.methods import METHODS
 from optformer.serving.cli import main
 
 
@@ -15,9 +15,9 @@ def test_methods__listed__every_name_with_a_line(capsys: pytest.CaptureFixture[s
         [line.split(maxsplit=1) for line in part.splitlines()[2:]]
         for part in capsys.readouterr().out.split("\n\n")
     )
-    assert [name for name, _ in methods] == method_names()
+    assert [name for name, _ in methods] == METHODS.names()
     assert all(len(text) > 10 for _, text in methods)
     assert dict(methods)["optformer"].startswith("The pretrained model")
-    known = [*populations.names(), *architectures.names(), *rules.names()]
+    known = [*POPULATIONS.names(), *ARCHITECTURES.names(), *RULE_SEARCHES.names()]
     assert [name for name, _ in systems] == known
     assert all(len(text) > 25 for _, text in systems)

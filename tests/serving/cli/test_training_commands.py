@@ -97,7 +97,7 @@ def test_evaluate__failures__writes_a_row_for_each_searcher(
     words = ["evaluate", "--model", checkpoint, "--failures", "--tasks", "1", "--seeds"]
     assert main([*words, "1"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    searchers = ["optformer", "gp-ei", "optuna-tpe", "random"]
+    searchers = ["optformer", "gp-ei", "tpe", "random"]
     assert [row[0] for row in rows if row and row[0] in searchers] == searchers
     assert main([*words, "0"]) == 2
     assert "tasks and seeds at least 1" in capsys.readouterr().err

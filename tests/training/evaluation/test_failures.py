@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 import numpy as np
 import pytest
@@ -61,7 +60,7 @@ def test_failure_scores__random_search__fails_as_often_as_the_space(
 
 def test_failure_scores__nothing_to_search__is_refused(tiny_checkpoint: Checkpoint) -> None:
     planner = Planner(tiny_checkpoint)
-    with pytest.raises(ConfigError, match=re.escape("got ['nobody'], 20 and 3")):
+    with pytest.raises(ConfigError, match="unknown search method 'nobody'"):
         failure_scores(planner, rivals=["nobody"])
-    with pytest.raises(ConfigError, match=re.escape("at least 1; got ['random'], 0 and 3")):
+    with pytest.raises(ConfigError, match="tasks must be at least 1, got 0"):
         failure_scores(planner, rivals=["random"], tasks=0)

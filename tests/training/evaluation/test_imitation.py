@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,13 @@ import pytest
 
 import optformer.training.evaluation.imitation as imitation
 import optformer.training.evaluation.synthetic_tasks as synthetic_tasks
-from optformer.data.methods import registry
+from optformer.data.methods import METHODS, create
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.trials import Trial
 from optformer.model.checkpoint import Checkpoint
 from optformer.training.evaluation.imitation import imitation_scores
-from optformer.training.evaluation.synthetic_tasks import Suggest, draw_task, regrets
+from optformer.training.evaluation.synthetic_tasks import draw_task, regrets
 
 SMALL: dict[str, Any] = {"tasks": 4, "seeds": 2, "trials": 6}
 
@@ -25,7 +25,7 @@ class Echo:
     """Stands on the best of the first two random points."""
 
     def __init__(self, config: Any):
-        self._random = registry.create("random", config)
+        self._random = create("random", config)
 
     def suggest(
         self, history: Sequence[Trial], count: int, rng: np.random.Generator
@@ -54,7 +54,8 @@ def test_imitation_scores__tiny_model__are_complete_and_reproducible(
 def test_imitation_scores__teacher_that_stands_still__has_no_late_steps(
     tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "_FACTORIES", {**registry._FACTORIES, "echo": Echo})
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
+    METHODS.register("echo", Echo)
     (score,) = imitation_scores(tiny_checkpoint, teachers=["echo"], **SMALL)
     assert score.step_curves["teacher"][1:] == (0.0, 0.0, 0.0, 0.0)
     assert min(score.step_curves["random"]) > 0.1
@@ -64,7 +65,7 @@ def test_imitation_scores__teacher_that_stands_still__has_no_late_steps(
 def test_imitation_scores__policy_is_the_teacher__shares_nothing_of_the_gap(
     tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imitation, "_policy", lambda checkpoint, algorithm, task: _climb(task))
+    monkeypatch.setattr(imitation, "_policy", lambda checkpoint, algorithm, task: _Climb(task))
     monkeypatch.setattr(imitation, "_method", lambda name, task: _METHODS[name](task))
     (score,) = imitation_scores(tiny_checkpoint, teachers=["gp-ei"], tasks=8, seeds=2, trials=5)
     assert score.regret_teacher.value < score.regret_random.value
@@ -73,30 +74,28 @@ def test_imitation_scores__policy_is_the_teacher__shares_nothing_of_the_gap(
     assert abs(score.step_difference.value) < 0.1
 
 
-def _climb(task: Any) -> Suggest:
+class _Climb:
     """The best of thirty random points, looked up, by the searcher's own randomness."""
 
-    def suggest(history: Sequence[Trial], rng: np.random.Generator) -> dict[str, Value]:
-        points = [task.config.space.sample(rng) for _ in range(30)]
-        values = synthetic_tasks._observe(task.functions, task.space.encode(points))
-        best: Mapping[str, Value] = points[int(np.nanargmax(values))]
-        return dict(best)
+    def __init__(self, task: Any) -> None:
+        self._task = task
 
-    return suggest
-
-
-def _draw(task: Any) -> Suggest:
-    return lambda history, rng: task.config.space.sample(rng)
+    def suggest(
+        self, history: Sequence[Trial], count: int, rng: np.random.Generator
+    ) -> list[dict[str, Value]]:
+        points = [self._task.config.space.sample(rng) for _ in range(30)]
+        values = synthetic_tasks._observe(self._task.functions, self._task.space.encode(points))
+        return [points[int(np.nanargmax(values))]]
 
 
-_METHODS = {"random": _draw, "gp-ei": _climb}
+_METHODS = {"random": lambda task: create("random", task.config), "gp-ei": _Climb}
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"teachers": ["random", "nobody"]}, r"unknown are \['nobody'\], known \["),
-        ({"teachers": []}, "must be registered search methods"),
+        ({"teachers": ["random", "nobody"]}, "unknown search method 'nobody'"),
+        ({"teachers": []}, "name at least one search method"),
         ({"tasks": 1}, "tasks and trials must be at least 2"),
         ({"seeds": 0}, "seeds at least 1"),
     ],

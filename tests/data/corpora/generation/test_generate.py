@@ -23,8 +23,9 @@ from optformer.data.corpora.generation import (
     sources,
 )
 from optformer.data.corpora.generation.shards import find_shards, read_manifest
-from optformer.data.corpora.generation.studies import StudyKey, play
-from optformer.data.methods import registry
+from optformer.data.corpora.generation.studies import StudyKey, run_study
+from optformer.data.methods import METHODS as REGISTRY
+from optformer.data.methods import create
 from optformer.data.objectives.sklearn_families import PAIRS
 from optformer.data.studies.errors import ConfigError, DatasetError
 from optformer.data.studies.trials import TrialStatus
@@ -137,7 +138,7 @@ def test_load_histories__of_a_folder__gives_studies_as_they_were_played(referenc
     assert history.config == sources.load_objective("naive-bayes-iris").config
     assert (history.task, history.method) == ("naive-bayes-iris", METHODS[1])
     key = StudyKey("naive-bayes-iris", METHODS[1], 0)
-    played = [trial for trial, _ in play(key, 4)]
+    played = [trial for trial, _ in run_study(key, 4)]
     assert [(t.number, t.params, t.value) for t in history.trials] == [
         (t.number, t.params, t.value) for t in played
     ]
@@ -214,9 +215,10 @@ def test_generate__method_that_cannot_search_a_space__says_so_before_any_trial(
     def picky(study: Any) -> Any:
         if "n_knots" in study.space:
             raise ConfigError("parameter 'n_knots' is an integer, expected a float")
-        return registry.create("random", study)
+        return create("random", study)
 
-    monkeypatch.setitem(registry._FACTORIES, "picky", picky)
+    monkeypatch.setattr(REGISTRY, "_entries", dict(REGISTRY._entries))
+    REGISTRY.register("picky", picky)
     with pytest.raises(ConfigError, match="picky on splines-phase: parameter 'n_knots'"):
         generate(config(tmp_path / "out", methods=["picky"]))
     assert not (tmp_path / "out").exists()
@@ -239,9 +241,9 @@ def test_licence__every_objective__is_known() -> None:
 
 def test_play__seeds_and_methods__draw_their_own_points() -> None:
     keys = [StudyKey("splines-phase", method, seed) for method in METHODS for seed in (0, 1)]
-    points = [next(iter(play(key, 1)))[0].params for key in keys]
+    points = [next(iter(run_study(key, 1)))[0].params for key in keys]
     assert all(points[i] != points[j] for i in range(4) for j in range(i))
-    assert points[0] == next(iter(play(keys[0], 1)))[0].params
+    assert points[0] == next(iter(run_study(keys[0], 1)))[0].params
 
 
 def test_play__failed_evaluation__is_a_failed_trial_and_the_study_goes_on(
@@ -250,7 +252,7 @@ def test_play__failed_evaluation__is_a_failed_trial_and_the_study_goes_on(
     monkeypatch.setattr(
         "optformer.data.objectives.sklearn_families._evaluate", lambda *_: float("nan")
     )
-    played = [trial for trial, _ in play(StudyKey("splines-phase", "random", 0), 3)]
+    played = [trial for trial, _ in run_study(StudyKey("splines-phase", "random", 0), 3)]
     assert [trial.status for trial in played] == [TrialStatus.FAILED] * 3
     assert all("the metric is nan" in str(trial.reason) for trial in played)
 

@@ -13,7 +13,7 @@ from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.trials import Trial
 from optformer.data.systems.architectures.genes import BLOCKS, connection_gene, gate_metric
-from optformer.data.systems.architectures.registry import create, names
+from optformer.data.systems.architectures.registry import ARCHITECTURES
 from optformer.data.systems.architectures.search import System
 
 TRIALS = 15
@@ -40,9 +40,9 @@ def run(method: SearchMethod, trials: int, *, batch: int = 1) -> list[Trial]:
     return history
 
 
-@pytest.fixture(scope="module", params=names())
+@pytest.fixture(scope="module", params=ARCHITECTURES.names())
 def system(request: pytest.FixtureRequest) -> System:
-    return create(request.param)
+    return ARCHITECTURES[request.param]()
 
 
 def fresh(system: System) -> SearchMethod:

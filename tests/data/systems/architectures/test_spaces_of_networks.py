@@ -15,7 +15,7 @@ from optformer.data.studies.parameters import Float
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
-from optformer.data.systems.architectures import cells, compound_scaling, factorized, registry
+from optformer.data.systems.architectures import cells, compound_scaling, factorized
 from optformer.data.systems.architectures.compound_scaling import (
     BASELINE,
     CoefficientGrid,
@@ -24,6 +24,7 @@ from optformer.data.systems.architectures.compound_scaling import (
     baseline_flops,
 )
 from optformer.data.systems.architectures.cost import count_flops
+from optformer.data.systems.architectures.registry import ARCHITECTURES
 from optformer.data.systems.architectures.training import Recipe
 
 QUICK = Recipe(epochs=1)
@@ -42,7 +43,7 @@ def test_cells__any_point__is_a_network_whose_loose_states_are_joined() -> None:
 
 
 def test_cells__system__searches_with_evolution_and_trains() -> None:
-    system = registry.create("regularized-evolution")
+    system = ARCHITECTURES["regularized-evolution"]()
     assert 0.1 < system.measure(cells.plain())["accuracy"] < 1.0
     point = system.method(system.config, 9).suggest([], 1, np.random.default_rng(0))
     assert system.config.space.validate(point[0])
@@ -125,8 +126,8 @@ def test_coefficient_grid__too_few_trials_or_another_space__is_refused() -> None
 def test_names__five_systems__are_described_without_torch() -> None:
     code = (
         "import sys\n"
-        "from optformer.data.systems.architectures import registry\n"
-        "lines = [registry.describe(name) for name in registry.names()]\n"
+        "from optformer.data.systems.architectures.registry import ARCHITECTURES\n"
+        "lines = [ARCHITECTURES.describe(name) for name in ARCHITECTURES.names()]\n"
         "assert len(lines) == 5 and all(lines)\n"
         "assert 'torch' not in sys.modules\n"
     )
@@ -135,12 +136,12 @@ def test_names__five_systems__are_described_without_torch() -> None:
 
 def test_create__unknown_name__lists_the_known() -> None:
     with pytest.raises(ConfigError, match="unknown architecture search system 'x'; known are"):
-        registry.create("x")
+        ARCHITECTURES["x"]
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", ARCHITECTURES.names())
 def test_create__every_system__has_a_described_space_and_legal_known_points(name: str) -> None:
-    system = registry.create(name)
+    system = ARCHITECTURES[name]()
     assert system.name == name
     assert 2 <= len(system.config.space) <= 64
     assert all(parameter.description for parameter in system.config.space.values())

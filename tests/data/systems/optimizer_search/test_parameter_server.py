@@ -13,7 +13,6 @@ import torch
 
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.trials import Trial
-from optformer.data.systems.optimizer_search import registry
 from optformer.data.systems.optimizer_search.children import CHILD
 from optformer.data.systems.optimizer_search.controller import Controller
 from optformer.data.systems.optimizer_search.language import Grammar, Rule
@@ -24,6 +23,7 @@ from optformer.data.systems.optimizer_search.parameter_server import (
 )
 from optformer.data.systems.optimizer_search.policy import PolicyGradientConfig, PolicyLearner
 from optformer.data.systems.optimizer_search.queue import TrainingQueue
+from optformer.data.systems.optimizer_search.registry import RULE_SEARCHES
 from optformer.data.systems.optimizer_search.search import search_rules
 
 QUICK = replace(CHILD, train_images=128, validation_images=64, epochs=1, learning_rates=(0.01,))
@@ -108,7 +108,7 @@ def test_search__fewer_batches_than_replicas__trains_with_all_strings(
 @pytest.mark.parametrize("name", ["rule-replicas-ppo", "rule-replicas-reinforce"])
 def test_search__replicas__rise_over_random_rules(name: str, match_queue: TrainingQueue) -> None:
     def late(method: str) -> float:
-        search = registry.create(method)
+        search = RULE_SEARCHES[method]
         history = search(match_queue, Grammar(1), 160, 0, lambda trial: None)
         return float(np.mean([trial.value or 0.0 for trial in history[-40:]]))
 

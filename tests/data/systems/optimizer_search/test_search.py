@@ -16,7 +16,6 @@ from torch import Tensor
 from optformer.data.runtime.workers import WorkerPool
 from optformer.data.studies.errors import ConfigError, MetricError, ObjectiveError
 from optformer.data.systems.optimizer_search import queue as queue_module
-from optformer.data.systems.optimizer_search import registry
 from optformer.data.systems.optimizer_search.children import (
     CHILD,
     TARGET,
@@ -29,6 +28,7 @@ from optformer.data.systems.optimizer_search.controller import Controller
 from optformer.data.systems.optimizer_search.language import KNOWN_RULES, Grammar, Rule
 from optformer.data.systems.optimizer_search.policy import PolicyGradientConfig, PolicyLearner
 from optformer.data.systems.optimizer_search.queue import TrainingQueue
+from optformer.data.systems.optimizer_search.registry import RULE_SEARCHES
 from optformer.data.systems.optimizer_search.search import random_rules, search_rules
 from optformer.data.systems.optimizer_search.space import (
     rule_config,
@@ -256,9 +256,7 @@ class TestSearch:
         self, name: str, match_queue: TrainingQueue
     ) -> None:
         def late(method: str, seed: int) -> float:
-            history = registry.create(method)(
-                match_queue, Grammar(1), 240, seed, lambda trial: None
-            )
+            history = RULE_SEARCHES[method](match_queue, Grammar(1), 240, seed, lambda trial: None)
             return float(np.mean([trial.value or 0.0 for trial in history[-48:]]))
 
         gains = [late(name, seed) - late("random-rules", seed) for seed in range(3)]
@@ -297,9 +295,9 @@ class TestSpace:
 
 class TestRegistry:
     def test_names__every_search__is_described(self) -> None:
-        assert registry.names() == sorted(registry.names())
-        assert all(registry.describe(name).endswith(".") for name in registry.names())
+        assert RULE_SEARCHES.names() == sorted(RULE_SEARCHES.names())
+        assert all(RULE_SEARCHES.describe(name).endswith(".") for name in RULE_SEARCHES.names())
 
     def test_create__unknown__lists_the_known(self) -> None:
         with pytest.raises(ConfigError, match=r"update rules 'x'; known are \['random-rules'"):
-            registry.create("x")
+            RULE_SEARCHES["x"]

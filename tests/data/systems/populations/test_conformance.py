@@ -9,7 +9,7 @@ import pytest
 
 from optformer.data.studies.errors import StudyError
 from optformer.data.studies.trials import Trial, TrialStatus
-from optformer.data.systems.populations import PopulationRun, create, names
+from optformer.data.systems.populations import POPULATIONS, PopulationRun
 from optformer.data.systems.populations.fixed import FixedValues
 from optformer.data.systems.populations.partitioned import PartitionedPopulations
 from optformer.data.systems.populations.pbt import PopulationBasedTraining
@@ -31,9 +31,9 @@ METHODS: dict[str, tuple[PopulationRun, int]] = {  # small ones, and the interva
 
 
 def test_methods__registry__are_all_held_to_this() -> None:
-    assert sorted(METHODS) == names()
+    assert sorted(METHODS) == POPULATIONS.names()
     for name, (method, _) in METHODS.items():
-        assert type(create(name)) is type(method)
+        assert type(POPULATIONS[name]()) is type(method)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -8,33 +8,32 @@ import sys
 import pytest
 
 from optformer.data.studies.errors import ConfigError
-from optformer.data.systems.populations import create, describe, names
+from optformer.data.systems.populations import POPULATIONS
 from optformer.data.systems.populations.base import seed_of
 
 
 def test_names__registry__lists_every_method_with_a_line_and_a_source() -> None:
-    assert names() == [
+    assert POPULATIONS.names() == [
         "asynchronous-sessions",
         "fixed-values",
         "partitioned-populations",
         "population-based-training",
         "progressive-learning",
     ]
-    for name in names():
-        assert describe(name).endswith(".")
-        assert "Source: " in (type(create(name)).__doc__ or "")
+    for name in POPULATIONS.names():
+        assert POPULATIONS.describe(name).endswith(".")
+        assert "Source: " in (type(POPULATIONS[name]()).__doc__ or "")
 
 
-@pytest.mark.parametrize("function", [create, describe])
-def test_registry__unknown_name__lists_the_known(function: object) -> None:
+def test_registry__unknown_name__lists_the_known() -> None:
     with pytest.raises(ConfigError, match=r"unknown population method 'pbt'.*fixed-values"):
-        function("pbt")  # type: ignore[operator]
+        POPULATIONS["pbt"]
 
 
 def test_import__registry__does_not_load_torch_or_scipy() -> None:
     code = (
         "import sys, optformer.data.systems.populations as p\n"
-        "p.names(); print('torch' in sys.modules)"
+        "p.POPULATIONS.names(); print('torch' in sys.modules)"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

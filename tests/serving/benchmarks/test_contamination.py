@@ -12,8 +12,8 @@ import pytest
 from optformer.data.studies.errors import CheckpointError
 from optformer.model.checkpoint import SHIPPED
 from optformer.serving.benchmarks import results
+from optformer.serving.benchmarks.contamination import tasks_in_training, was_seen
 from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
-from optformer.serving.benchmarks.seen import tasks_in_training, was_seen
 
 
 def _checkpoint(folder: Path, tasks: Any) -> Path:

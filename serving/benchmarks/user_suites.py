@@ -4,7 +4,7 @@ A module offers a suite under a name of its choice, either as a `Suite`, or as a
 arguments that returns tasks:
 
 ```python
-from optformer.serving.benchmarks.suites import Task
+from optformer.serving.benchmarks.tasks import Task
 
 def my_tasks():
     yield Task(name="branin", config=StudyConfig(space, "value", "minimize"), evaluate=branin)
@@ -28,7 +28,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from optformer.data.studies.errors import ConfigError, OptFormerError
 from optformer.data.studies.study_config import Goal
-from optformer.serving.benchmarks.suites import Suite, Task, objective_suite
+from optformer.serving.benchmarks.tasks import Suite, Task, objective_suite
 
 _LOGS = "logs:"
 
@@ -53,7 +53,7 @@ def logs_suite_name(path: Path, *, metric: str, goal: Goal, task_column: str | N
 
 
 @lru_cache(maxsize=8)
-def load_own_suite(name: str) -> Suite:
+def load_user_suite(name: str) -> Suite:
     """Find a suite that is not registered.
 
     Args:

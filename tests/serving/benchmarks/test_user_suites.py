@@ -14,17 +14,18 @@ from optformer.data.studies.space_files import save_space
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.serving.benchmarks import results, runner
-from optformer.serving.benchmarks.own_suites import logs_suite_name
 from optformer.serving.benchmarks.results import RunKey
 from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
-from optformer.serving.benchmarks.suites import Task, get_suite, load_task
+from optformer.serving.benchmarks.suites import get_suite, load_task
+from optformer.serving.benchmarks.tasks import Task
+from optformer.serving.benchmarks.user_suites import logs_suite_name
 from optformer.serving.cli import main
 
 MODULE = """
 from optformer.data.studies.parameters import Float
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
-from optformer.serving.benchmarks.suites import Suite, Task
+from optformer.serving.benchmarks.tasks import Suite, Task
 
 SPACE = SearchSpace(x=Float(-1.0, 1.0))
 
@@ -174,7 +175,7 @@ OTHERS = """
 from optformer.data.studies.parameters import Float
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
-from optformer.serving.benchmarks.suites import Task
+from optformer.serving.benchmarks.tasks import Task
 
 CONFIG = StudyConfig(SearchSpace(x=Float(-1.0, 2.0)), "value", "minimize")
 

@@ -26,7 +26,8 @@ from linear_operator.utils.warnings import NumericalWarning
 from torch import Tensor
 
 from optformer.data.methods.base import check_count
-from optformer.data.methods.points import point_key, tried_keys
+from optformer.data.methods.external.library import refuse_fixed
+from optformer.data.methods.points import exhausted, point_key, tried_keys
 from optformer.data.methods.quasi_random import QuasiRandom
 from optformer.data.studies.parameters import Categorical, Parameter, Value
 from optformer.data.studies.spaces import SearchSpace
@@ -51,10 +52,14 @@ class QLogEI:
     (`X_pending`); a batch is chosen greedily, one point after the other.
 
     Args:
-        config: The study; fixed parameters are not supported.
+        config: The study.
+
+    Raises:
+        ConfigError: The study holds parameters fixed.
     """
 
     def __init__(self, config: StudyConfig):
+        refuse_fixed("qlogei", config)
         self._config = config
         self._start = QuasiRandom(config)
         self._encoding = _Encoding(config.space)
@@ -87,6 +92,8 @@ class QLogEI:
         if size is not None and size <= _MAX_LISTED:
             tried = tried_keys(history) | {point_key(point) for point in chosen}
             untried = [i for i, key in enumerate(encoding.keys) if key not in tried]
+            if len(untried) < count:
+                raise exhausted(tried)
             best, _ = optimize_acqf_discrete(acquisition, count, encoding.all_points[untried])
         else:
             best, _ = optimize_acqf_mixed_alternating(

@@ -11,12 +11,13 @@ import torch
 
 pytest.importorskip("botorch")
 
+from optformer.data.methods.external import botorch_methods
+from optformer.data.methods.external.botorch_methods import START_TRIALS, QLogEI, _Encoding
+from optformer.data.studies.errors import SpaceExhaustedError
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
-from optformer.serving.benchmarks import botorch_rivals
-from optformer.serving.benchmarks.botorch_rivals import START_TRIALS, QLogEI, _Encoding
 
 SPACE = SearchSpace(
     {
@@ -132,9 +133,11 @@ def test_suggest__finite_space__repeats_nothing_until_all_is_tried() -> None:
             value = float(point["x"]) + (point["kind"] == "b")
             history.append(Trial(len(history), TABLE.space.validate(point)).finish(value))
     assert len({str(trial.params) for trial in history}) == 12
+    with pytest.raises(SpaceExhaustedError, match="no untried point is left after 12"):
+        method.suggest(history, 1, rng)
 
 
 def test_suggest__all_failed__stays_with_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(botorch_rivals, "fit_gpytorch_mll", None)  # not reached
+    monkeypatch.setattr(botorch_methods, "fit_gpytorch_mll", None)  # not reached
     history = _history([({"x": i / 10}, None) for i in range(8)])
     assert len(QLogEI(LINE).suggest(history, 2, np.random.default_rng(0))) == 2

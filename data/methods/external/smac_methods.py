@@ -1,4 +1,4 @@
-"""SMAC's random forest behind the benchmark's ask/tell protocol.
+"""SMAC's random forest as a search method.
 
 Source: Lindauer et al. 2022, "SMAC3". Parameters are called by their position, because ConfigSpace
 does not take every name; categoricals go in by position, ordinals and step grids as integers.
@@ -6,7 +6,7 @@ does not take every name; categoricals go in by position, ordinals and step grid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,7 +25,7 @@ from smac import HyperparameterOptimizationFacade, Scenario
 from smac.runhistory.dataclasses import TrialInfo, TrialValue
 from smac.runhistory.enumerations import StatusType
 
-from optformer.data.methods.points import point_key
+from optformer.data.methods.external.library import LibraryMethod, refuse_fixed
 from optformer.data.studies.parameters import (
     Categorical,
     Float,
@@ -37,6 +37,7 @@ from optformer.data.studies.parameters import (
 )
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import Trial, TrialStatus
 
 BUDGET = 50
 """Trials that SMAC is told to expect; a quarter of them is its Sobol start."""
@@ -44,89 +45,66 @@ BUDGET = 50
 _START_TRIALS = BUDGET // 4
 
 
-class SmacRival:
+class Smac(LibraryMethod):
     """SMAC's facade for hyperparameters, with its defaults and a deterministic objective.
 
-    Points told before the first `ask` count in its start. A failed trial is told as crashed with
-    the worst value so far, because SMAC's forest takes no infinite one; until there is a value it
-    counts as running.
+    Trials of the history at its start count in SMAC's own start. A failed trial is told as crashed
+    with the worst value so far, because SMAC's forest takes no infinite one; until there is a value
+    it counts as running.
 
     Args:
-        config: The study; fixed parameters are not supported.
-        seed: Seed of all its random choices.
+        config: The study.
+
+    Raises:
+        ConfigError: The study holds parameters fixed.
     """
 
-    def __init__(self, config: StudyConfig, seed: int):
-        self._config = config
-        self._seed = seed % 2**31
-        self._space = _Space(config.space)
+    def __init__(self, config: StudyConfig):
+        refuse_fixed("smac", config)
+        super().__init__(config)
+        self._space = _ConfigSpace(config.space)
         self._folder = TemporaryDirectory()  # SMAC insists on writing its settings somewhere
-        self._facade: HyperparameterOptimizationFacade | None = None
-        self._given: list[tuple[Mapping[str, Value], float | None]] = []
-        self._asked: list[tuple[dict[str, Value], TrialInfo]] = []
+
+    def _start(self, seed: int, history: Sequence[Trial]) -> None:
+        self._asked: dict[int, TrialInfo] = {}
         self._failed: list[TrialInfo] = []
         self._worst: float | None = None
-
-    def ask(self, count: int) -> list[dict[str, Value]]:
-        """Suggest points; they are running trials until they are told."""
-        if self._facade is None:
-            self._facade = self._start()
-        points = []
-        for _ in range(count):
-            trial = self._facade.ask()
-            point = self._space.decode(trial.config)
-            self._asked.append((point, trial))
-            points.append(point)
-        return points
-
-    def tell(self, params: Mapping[str, Value], value: float | None) -> None:
-        """Report a point's value, None when it failed; the point need not have been asked for."""
-        if self._facade is None:
-            self._given.append((params, value))
-            return
-        for i, (asked, trial) in enumerate(self._asked):
-            if point_key(asked) == point_key(params):
-                del self._asked[i]
-                self._tell(self._facade, trial, value)
-                return
-        self._tell(self._facade, self._trial(params), value)
-
-    def _start(self) -> HyperparameterOptimizationFacade:
         scenario = Scenario(
             self._space.configurations,
             output_directory=Path(self._folder.name),
             deterministic=True,
             n_trials=BUDGET,
-            seed=self._seed,
+            seed=seed % 2**31,
         )
+        given = sum(trial.status is not TrialStatus.PENDING for trial in history)
         design = HyperparameterOptimizationFacade.get_initial_design(
-            scenario, n_configs=max(1, _START_TRIALS - len(self._given)), max_ratio=1.0
+            scenario, n_configs=max(1, _START_TRIALS - given), max_ratio=1.0
         )
-        facade = HyperparameterOptimizationFacade(
+        self._facade = HyperparameterOptimizationFacade(
             scenario, initial_design=design, logging_level=False, overwrite=True
         )
-        for params, value in self._given:
-            self._tell(facade, self._trial(params), value)
-        return facade
 
-    def _tell(
-        self, facade: HyperparameterOptimizationFacade, trial: TrialInfo, value: float | None
-    ) -> None:
-        if value is None:
-            self._failed.append(trial)
+    def _tell(self, number: int, trial: Trial, is_new: bool) -> None:
+        if trial.status is TrialStatus.PENDING:
+            return
+        asked = self._asked.pop(number, None)
+        told = asked or TrialInfo(config=self._space.encode(trial.params), seed=0)
+        if trial.value is None:
+            self._failed.append(told)
         else:
-            cost = -self._config.sign * value
+            cost = -self._config.sign * trial.value
             self._worst = cost if self._worst is None else max(cost, self._worst)
-            facade.tell(trial, TrialValue(cost=cost), save=False)
+            self._facade.tell(told, TrialValue(cost=cost), save=False)
         while self._failed and self._worst is not None:
             crash = TrialValue(cost=self._worst, status=StatusType.CRASHED)
-            facade.tell(self._failed.pop(), crash, save=False)
+            self._facade.tell(self._failed.pop(), crash, save=False)
 
-    def _trial(self, params: Mapping[str, Value]) -> TrialInfo:
-        return TrialInfo(config=self._space.encode(params), seed=0)
+    def _ask(self, number: int) -> dict[str, Value]:
+        self._asked[number] = self._facade.ask()
+        return self._space.decode(self._asked[number].config)
 
 
-class _Space:
+class _ConfigSpace:
     """A search space as ConfigSpace sees it."""
 
     def __init__(self, space: SearchSpace):
