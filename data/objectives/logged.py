@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optformer.data.objectives.base import Objective
+from optformer.data.studies.encoding import encode_point
 from optformer.data.studies.errors import (
     ConfigError,
     MissingExtraError,
@@ -318,24 +319,6 @@ def _bounded(parameter: Float | Int, number: float) -> float:
     if parameter.low - slack <= number <= parameter.high + slack:
         return min(max(number, parameter.low), parameter.high)
     return number
-
-
-def encode_point(space: SearchSpace, point: Mapping[str, Value]) -> Array:
-    """A legal point as numbers.
-
-    Returns:
-        Place on the unit interval, index of the choice, or NaN where inactive; shape (P,).
-    """
-    return np.array(
-        [
-            math.nan
-            if name not in point
-            else parameter.index(point[name])
-            if isinstance(parameter, Categorical)
-            else parameter.to_unit(point[name])
-            for name, parameter in space.items()
-        ]
-    )
 
 
 def _float(path: Path, column: str, cell: Any, row: int) -> float:

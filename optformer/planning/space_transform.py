@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from optformer.data.studies.encoding import encode_value
 from optformer.data.studies.errors import SearchSpaceError
 from optformer.data.studies.parameters import Categorical, Int, Parameter, Value
 from optformer.data.studies.spaces import SearchSpace
@@ -45,7 +46,7 @@ class SpaceTransform:
         self._shares = [_shares(p, g) for p, g in zip(parameters, self.grids, strict=True)]
         self.fixed_values = {n: space.validate_value(n, value) for n, value in fixed.items()}
         self.fixed = {
-            self.names.index(name): _encode(space[name], value)
+            self.names.index(name): encode_value(space[name], value)
             for name, value in self.fixed_values.items()
         }
         self._conditions = [self._condition(parameter) for parameter in parameters]
@@ -207,16 +208,10 @@ class SpaceTransform:
         return [
             (
                 self.names.index(parent),
-                np.array([_encode(self.space[parent], value) for value in values]),
+                np.array([encode_value(self.space[parent], value) for value in values]),
             )
             for parent, values in (parameter.when or {}).items()
         ]
-
-
-def _encode(parameter: Parameter, value: Value) -> float:
-    if isinstance(parameter, Categorical):
-        return float(parameter.index(value))
-    return parameter.to_unit(value)
 
 
 @lru_cache

@@ -14,7 +14,8 @@ import numpy as np
 from optformer.data.corpora.emulation.tables import EvaluationTable
 from optformer.data.corpora.generation import load_histories
 from optformer.data.corpora.generation.sources import suite_of
-from optformer.data.objectives.logged import Array, encode_point
+from optformer.data.objectives.logged import Array
+from optformer.data.studies.encoding import encode_point
 from optformer.data.studies.errors import DatasetError
 from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.study_config import Goal, StudyConfig

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from optformer.data.studies.encoding import encode_value
 from optformer.data.studies.errors import DatasetError
-from optformer.data.studies.parameters import Categorical, Float, Parameter
+from optformer.data.studies.parameters import Float, Parameter
 from optformer.data.studies.space_files import load_space
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal
@@ -132,8 +133,5 @@ def _unit_values(path: Path, name: str, parameter: Parameter, column: pd.Series)
             legal = parameter.validate(plain)
         except ValueError as error:
             raise DatasetError(f"{path}, column {name!r}: {error}") from error
-        if isinstance(parameter, Categorical):
-            scaled[value] = float(parameter.index(legal))
-        else:
-            scaled[value] = parameter.to_unit(legal)
+        scaled[value] = encode_value(parameter, legal)
     return column.map(scaled).to_numpy(np.float64)
