@@ -102,7 +102,10 @@ def markdown(heads: list[str], rows: list[list[str]]) -> str:
 
 
 def read_folder(folder: Path) -> None:
-    """Write what a folder of `optformer benchmark` says into the data of the pages."""
+    """Write what a folder of `optformer benchmark` says into the data of the pages.
+
+    Lines of protocols that the folder does not hold stay as they are.
+    """
     from optformer.serving.benchmarks.report import score_runs
     from optformer.serving.benchmarks.report.significance import differing
     from optformer.training.evaluation.bootstrap import bootstrap_limits
@@ -161,7 +164,9 @@ def read_folder(folder: Path) -> None:
                     }
                 )
     for name, lines in (("regret", curves), ("runs", runs), ("tests", tests)):
-        pd.DataFrame(lines).to_csv(DATA / f"{name}.csv", index=False)
+        fresh, kept = pd.DataFrame(lines), pd.read_csv(DATA / f"{name}.csv", dtype=str)
+        kept = kept[~kept.protocol.isin(fresh.protocol)]
+        pd.concat([fresh, kept]).to_csv(DATA / f"{name}.csv", index=False)
 
 
 def new_name(method: str) -> str:
