@@ -21,10 +21,12 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -40,7 +42,15 @@ METHODS = {
     "tpe": "#e0922f",
     "optformer": "#1f6fb4",
 }
-OURS = "optformer"
+OURS, TOLD = "optformer", "told everything"
+LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 9}
+COLORS = METHODS | {
+    "gp-ei": "#7a5cb8",
+    "no metadata": "#63b3e6",
+    "no parameter names": "#c2577b",
+    "permuted names": "#8c564b",
+    "told everything": "#1f6fb4",
+}
 OLD_NAMES = {"optuna-random": "random"}
 BBOB = re.compile(r"f\d+-d\d+-i\d+")
 
@@ -174,28 +184,66 @@ def new_name(method: str) -> str:
     return OLD_NAMES.get(method, method)
 
 
-def draw(lines: pd.DataFrame, path: Path) -> None:
+def draw_regret(lines: pd.DataFrame, path: Path) -> None:
     """Mean regret of every method over the trials, and our interval."""
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     axes = figure.add_subplot(xlabel="trials", ylabel="mean regret")
-    for method, color in METHODS.items():
+    for method in METHODS:
         curve = lines[lines.method == method]
         if len(curve):
-            width = 2.4 if method == OURS else 1.4
-            axes.plot(curve.trials, curve.regret, color=color, lw=width, label=method)
+            axes.plot(curve.trials, curve.regret, label=method, **look(method))
     ours = lines[lines.method == OURS]
     axes.fill_between(ours.trials, ours.low, ours.high, color=METHODS[OURS], alpha=0.12, lw=0)
-    axes.set_yscale("log", nonpositive="clip")
     axes.set_ylim(0.6 * lines.regret.min(), 1.05 * lines.regret.max())
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlim(lines.trials.min(), lines.trials.max())
+    finish(axes, log=True)
+    axes.legend(*(part[::-1] for part in axes.get_legend_handles_labels()), **LEGEND)
+    save(figure, path)
+
+
+def draw_panels(
+    panels: Mapping[str, pd.DataFrame], series: str, value: str, label: str, path: Path
+) -> None:
+    """Lines over numbers of trials, a panel for each part."""
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    grid = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    for axes, (title, part) in zip(grid, panels.items(), strict=True):
+        for name, own in part.groupby(series, sort=False):
+            axes.plot(own.trials, own[value], marker="o", ms=4, label=name, **look(str(name)))
+        axes.set_xlabel("trials")
+        axes.set_title(title, fontsize=10)
+        finish(axes)
+    grid[0].set_ylabel(label)
+    if part.trials.max() > 100:
+        axes.set_xscale("log")
+        axes.set_xticks(part.trials.unique(), [f"{count:,}" for count in part.trials.unique()])
+        axes.xaxis.set_minor_locator(NullLocator())
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", **LEGEND)
+    save(figure, path)
+
+
+def look(name: str) -> dict[str, Any]:
+    """Color and width of a line."""
+    width = 2.4 if name in (OURS, TOLD) else 1.4
+    return {"color": COLORS[name], "lw": width}
+
+
+def finish(axes: Axes, log: bool = False) -> None:
+    """A grid, no box, and numbers that one can read."""
+    if log:
+        axes.set_yscale("log", nonpositive="clip")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=9)
-    figure.savefig(path, metadata={"Date": None})
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture that is the same whenever its numbers are."""
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "optformer"}):
+        figure.savefig(path, metadata={"Date": None})
 
 
 def figures() -> Mapping[str, tuple[str, str]]:
@@ -219,11 +267,16 @@ def main() -> None:
         read_folder(args.folder)
     for page in sorted(RESULTS.glob("*.md")):
         page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "optformer"})
     regret = pd.read_csv(DATA / "regret.csv")
     for name, (protocol, suite) in figures().items():
         chosen = regret[(regret.protocol == protocol) & (regret.suite == suite)]
-        draw(chosen, RESULTS / f"regret-{name}.svg")
+        draw_regret(chosen, RESULTS / f"regret-{name}.svg")
+    transfer = pd.read_csv(DATA / "transfer.csv")
+    transfer = transfer[(transfer.search != TOLD) | (transfer.searches > 3)]
+    spaces = dict(list(transfer.groupby("space", sort=False)))
+    draw_panels(spaces, "search", "regret", "mean regret", RESULTS / "transfer.svg")
+    timing = {"": pd.read_csv(DATA / "timing.csv", thousands=",")}
+    draw_panels(timing, "method", "milliseconds", "milliseconds", RESULTS / "timing.svg")
 
 
 if __name__ == "__main__":
