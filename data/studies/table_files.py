@@ -1,0 +1,147 @@
+"""Files of tables: CSV, Parquet and JSON lines, read to columns of cells and written from them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from optformer.data.studies.errors import DatasetError, MissingExtraError
+from optformer.data.studies.table_cells import Cell
+
+Columns = Mapping[str, Sequence[Cell]]
+"""Name to the cells of a column, one a row."""
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+"""How the names of tables end."""
+
+_NESTED = ("params", "metrics", "config")  # objects of JSON lines that hold columns
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+
+
+def read_columns(path: Path) -> Columns:
+    """Read a table; cells of CSV stay text, because "none" and "nan" may be choices.
+
+    Raises:
+        DatasetError: It cannot be read, or a row does not fit the header; the message names it.
+        MissingExtraError: Parquet needs a package that is not installed.
+    """
+    try:
+        if path.suffix == ".parquet":
+            return _parquet(path)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+        return _json_lines(text) if path.suffix == ".jsonl" else _csv(text)
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{path} needs pyarrow; install it with: pip install "optformer[benchmark]"'
+        ) from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise DatasetError(f"cannot read the study table {path}: {error}") from error
+
+
+def write_columns(path: Path, columns: Columns) -> None:
+    """Write a table, to a temporary file first; the suffix says in which format.
+
+    Raises:
+        DatasetError: It cannot be written.
+        MissingExtraError: Parquet needs a package that is not installed.
+    """
+    temporary = path.with_name(f".{path.name}")
+    rows = zip(*columns.values(), strict=True)
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow as pa
+            from pyarrow import parquet
+
+            parquet.write_table(pa.table(dict(columns)), temporary)
+        else:
+            lines = _to_json(columns, rows) if path.suffix == ".jsonl" else _to_csv(columns, rows)
+            temporary.write_text(lines, encoding="utf-8", newline="")
+        temporary.replace(path)
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{path} needs pyarrow; install it with: pip install "optformer[benchmark]"'
+        ) from error
+    except OSError as error:
+        raise DatasetError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _parquet(path: Path) -> Columns:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path, partitioning=None)
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from error
+    _check_names(table.column_names)
+    return {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def _json_lines(text: str) -> Columns:
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} holds no object but {line[:40]!r}")
+        rows.append(dict(_flat(row)))
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _flat(row: Mapping[str, Any]) -> Iterable[tuple[str, Cell]]:
+    for name, cell in row.items():
+        if name in _NESTED and isinstance(cell, dict):
+            yield from ((f"{name}.{key}", inner) for key, inner in cell.items())
+        else:
+            yield name, cell
+
+
+def _csv(text: str) -> Columns:
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    names = [name.strip() for name in next(reader, [])]
+    while names and not names[-1]:
+        names.pop()
+    _check_names([name for name in names if name])
+    rows = []
+    for row in reader:
+        if not row:
+            continue
+        while len(row) > len(names) and not row[-1].strip():
+            row.pop()
+        if len(row) != len(names):
+            raise ValueError(f"line {reader.line_num} has {len(row)} cells, not {len(names)}")
+        if delimiter == ";":
+            row = [c.replace(",", ".") if _DECIMAL_COMMA.fullmatch(c.strip()) else c for c in row]
+        rows.append(row)
+    return {name: [row[i] for row in rows] for i, name in enumerate(names) if name}
+
+
+def _check_names(names: Sequence[str]) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"there are two columns {twice[0]!r}")
+
+
+def _to_json(columns: Columns, rows: Iterable[Sequence[Cell]]) -> str:
+    return "".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows)
+
+
+def _to_csv(columns: Columns, rows: Iterable[Sequence[Cell]]) -> str:
+    text = StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
