@@ -15,7 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from optformer.data.studies.errors import CheckpointError, ConfigError, DatasetError
+from optformer.data.studies.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    OptFormerError,
+)
 from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.study_files import SUFFIX, read_studies, write_studies
 from optformer.data.studies.trials import TrialStatus
@@ -25,6 +30,9 @@ from optformer.model.config import SIZES, ModelConfig
 from optformer.planning.planner import ALGORITHM
 from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.study_encoder import StudyEncoder
+from optformer.tokenization.history import encode_points
+from optformer.tokenization.metadata import check_limits, encode_metadata
+from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import HistoriesConfig, MixtureConfig, PriorConfig, TrainingConfig
 from optformer.training.evaluation.bootstrap import Array, Estimate, mean
 from optformer.training.losses import negative_log_likelihood
@@ -74,23 +82,27 @@ def prepare(
     steps: int = 150,
     held_out: float = 0.15,
     seed: int = 0,
-) -> None:
+) -> dict[str, str]:
     """Write what is learned, what is held out and the run's configuration into a directory.
 
     Studies of one data set, if their metadata tell it, are held out together. Of fewer than four
     data sets none is. The configuration is written last: with it, all is there.
 
     Args:
-        studies: Recorded studies; those of fewer than six settled trials say too little.
+        studies: Recorded studies.
         directory: Directory of the run; must not hold one.
         model: Checkpoint that it starts from; the shipped one when absent.
         steps: Steps of training, each of 4,096 trials and queries.
         held_out: Share of the data sets, or of the studies that tell none, that is held out.
         seed: Seed of that choice and of the run.
 
+    Returns:
+        The studies that are left out, as `'name' of source`, to the reasons: too few trials to
+        teach anything, or something that cannot be written in the language.
+
     Raises:
         ConfigError: A number is out of range, or the directory holds a run.
-        DatasetError: No study is long enough, or the directory cannot be written.
+        DatasetError: No study is left, or the directory cannot be written.
         CheckpointError: The checkpoint is of no size that can be trained.
     """
     if not 0 <= held_out < 1:
@@ -101,10 +113,18 @@ def prepare(
         )
     checkpoint = load_checkpoint(model)
     config = _config(checkpoint, steps, seed)
-    kept = [study for study in studies if len(_settled(study).trials) >= MIN_TRIALS]
+    kept: list[RecordedStudy] = []
+    left_out: dict[str, str] = {}
+    for study in studies:
+        reason = _unfit(study, checkpoint.vocabulary)
+        if reason is None:
+            kept.append(study)
+        else:
+            left_out[f"{study.name!r} of {study.source}"] = reason
     if not kept:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in [*left_out.items()][:3])
         raise DatasetError(
-            f"of {len(studies)} studies none has {MIN_TRIALS} finished trials; give more of them"
+            f"none of {len(studies)} studies can be learned from; give others ({reasons})"
         )
     groups: dict[tuple[object, ...], list[RecordedStudy]] = {}
     for number, study in enumerate(kept):
@@ -120,6 +140,7 @@ def prepare(
     before = prediction_losses(checkpoint, parts[1])
     (directory / BEFORE).write_text(json.dumps(before.tolist()), encoding="utf-8")
     (directory / CONFIG).write_text(to_yaml(config.to_dict()), encoding="utf-8")
+    return left_out
 
 
 def finetune(
@@ -197,6 +218,20 @@ def _loss(checkpoint: Checkpoint, study: RecordedStudy) -> float:
         target = metric_targets(read.scale, gain[None, ahead])
         losses.append(float(negative_log_likelihood(logits[None], target)))
     return sum(losses) / len(losses)
+
+
+def _unfit(study: RecordedStudy, vocabulary: Vocabulary) -> str | None:
+    """Why a study cannot be learned from, None when it can."""
+    settled = _settled(study).trials
+    if len(settled) < MIN_TRIALS:
+        return f"it has {len(settled)} finished trials, too few to learn from; {MIN_TRIALS} will do"
+    try:
+        check_limits(study.config.space)
+        encode_metadata(study.config, vocabulary)
+        encode_points(study.config.space, [trial.params for trial in settled])
+    except OptFormerError as error:
+        return str(error)
+    return None
 
 
 def _settled(study: RecordedStudy) -> RecordedStudy:

@@ -88,7 +88,7 @@ class SearchSpace(Mapping[str, Parameter]):
         if not when:
             return True
         return all(
-            parent in params and self.is_active(parent, params) and _among(params[parent], values)
+            parent in params and self.is_active(parent, params) and is_among(params[parent], values)
             for parent, values in when.items()
         )
 
@@ -289,5 +289,6 @@ def _topological(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
     return ordered
 
 
-def _among(value: Value, values: Sequence[Value]) -> bool:
+def is_among(value: Value, values: Sequence[Value]) -> bool:
+    """Whether a value is one of several; True is not 1."""
     return any(isinstance(value, bool) == isinstance(v, bool) and value == v for v in values)

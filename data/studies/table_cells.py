@@ -86,7 +86,7 @@ def written_choices(choices: Sequence[Value]) -> list[str]:
 
 
 def read_status(cell: Cell) -> TrialStatus | None:
-    """What became of a trial, in the words of this package, Optuna, MLflow, Ray or Weights & Biases.
+    """What became of a trial, in the words of Optuna, MLflow, Ray, Weights & Biases or our own.
 
     Returns:
         None where nothing is written.

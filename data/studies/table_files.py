@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import DatasetError, MissingExtraError
 from optformer.data.studies.table_cells import Cell
 
@@ -45,24 +46,23 @@ def read_columns(path: Path) -> Columns:
 
 
 def write_columns(path: Path, columns: Columns) -> None:
-    """Write a table, to a temporary file first; the suffix says in which format.
+    """Write a table in the format of its suffix.
 
     Raises:
         DatasetError: It cannot be written.
         MissingExtraError: Parquet needs a package that is not installed.
     """
-    temporary = path.with_name(f".{path.name}")
     rows = zip(*columns.values(), strict=True)
     try:
-        if path.suffix == ".parquet":
-            import pyarrow as pa
-            from pyarrow import parquet
+        with write_atomically(path) as temporary:
+            if path.suffix == ".parquet":
+                import pyarrow as pa
+                from pyarrow import parquet
 
-            parquet.write_table(pa.table(dict(columns)), temporary)
-        else:
-            lines = _to_json(columns, rows) if path.suffix == ".jsonl" else _to_csv(columns, rows)
-            temporary.write_text(lines, encoding="utf-8", newline="")
-        temporary.replace(path)
+                parquet.write_table(pa.table(dict(columns)), temporary)
+            else:
+                write = _to_json if path.suffix == ".jsonl" else _to_csv
+                temporary.write_text(write(columns, rows), encoding="utf-8", newline="")
     except ImportError as error:
         raise MissingExtraError(
             f'{path} needs pyarrow; install it with: pip install "optformer[benchmark]"'

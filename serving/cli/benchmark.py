@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from optformer.serving.cli import console
+from optformer.serving.cli.run_options import add_table_options
 
 METHODS = "optformer,tpe,gp,random"
 
@@ -39,8 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     logs.add_argument(
         "--logs", type=Path, metavar="PATH", help="a table of finished trials, or a folder of them"
     )
-    logs.add_argument("--metric", metavar="NAME", help="column of the metric")
-    logs.add_argument("--goal", choices=("maximize", "minimize"), help="direction of the metric")
+    add_table_options(logs)
     logs.add_argument(
         "--task-column",
         metavar="NAME",

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optformer.serving.cli import console
+from optformer.serving.cli.logs import read_logs
+from optformer.serving.cli.run_options import add_table_options
 
 if TYPE_CHECKING:
     from optformer.data.studies.recorded_study import RecordedStudy
@@ -47,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         type=Path,
         metavar="PATH",
-        help="tables of logged studies (.parquet or .csv, with the space in NAME.space.yaml), or "
+        help="tables of trials (.csv, .jsonl, .parquet, with NAME.space.yaml beside them), or "
         "folders that `optformer benchmark` wrote",
     )
     what.add_argument(
@@ -88,8 +90,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=[1, 2, 3, 4, 6, 8],
         help="numbers of parameters, of samples (default 1 2 3 4 6 8)",
     )
-    samples.add_argument("--metric", metavar="NAME", help="metric column of tables: metric.NAME")
-    samples.add_argument("--goal", choices=("maximize", "minimize"), help="goal of --metric")
+    add_table_options(samples)
     imitation = parser.add_argument_group(
         "--imitation, and --transfer and --failures: --tasks and --seeds"
     )
@@ -167,7 +168,6 @@ def _histories(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
 
     from optformer.serving.benchmarks.histories import draw_runs
     from optformer.serving.benchmarks.report.predictions import prediction_rows, write_predictions
-    from optformer.training.evaluation.predictions.histories import load_histories
     from optformer.training.evaluation.predictions.predictors import (
         CheckpointPredictor,
         GaussianProcessPredictor,
@@ -182,11 +182,12 @@ def _histories(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
     histories: list[RecordedStudy] = []
     for path in args.histories:
         rng = np.random.default_rng(args.seed)
-        histories += (
-            draw_runs(path, args.studies, rng)
-            if path.is_dir()
-            else load_histories(path, args.studies, rng, metric=args.metric, goal=args.goal)
-        )
+        if path.is_dir():
+            histories += draw_runs(path, args.studies, rng)
+            continue
+        found = read_logs([str(path)], metric=args.metric, goal=args.goal)
+        drawn = np.sort(rng.permutation(len(found))[: args.studies])
+        histories += [found[i] for i in drawn]
     scores = score_predictions(histories, predictors, "gp", seed=args.seed, progress=True)
     console.write(write_predictions(scores, "gp", args.out))
     console.note(f"tables and pictures: {args.out}")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optformer.serving.cli import console
-from optformer.serving.cli.run_options import add_run_options, check_run_options
+from optformer.serving.cli.logs import read_logs
+from optformer.serving.cli.run_options import add_run_options, add_table_options, check_run_options
 
 if TYPE_CHECKING:
-    from optformer.data.studies.recorded_study import RecordedStudy
     from optformer.training.finetune import Finetuning
 
 
@@ -29,8 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="storages such as sqlite:///optuna.db, and tables of trials (.csv, .jsonl, .parquet, "
         "with NAME.space.yaml beside them) or folders of tables",
     )
-    parser.add_argument("--metric", help="column of the tables' metric")
-    parser.add_argument("--goal", choices=["maximize", "minimize"], help="its direction")
+    add_table_options(parser)
     add_run_options(parser)
     parser.add_argument(
         "--model", type=Path, metavar="DIR", help="start from this checkpoint, not the shipped one"
@@ -60,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None
     }
     if not args.resume:
-        prepare(_studies(args), args.out, **chosen)
+        studies = read_logs(args.studies, metric=args.metric, goal=args.goal, training=True)
+        for study, reason in prepare(studies, args.out, **chosen).items():
+            console.note(f"left out: study {study}: {reason}")
     elif chosen:
         raise ConfigError(
             f"--resume goes on with the run as it was begun; leave {', '.join(chosen)} out"
@@ -75,19 +76,6 @@ def run(args: argparse.Namespace) -> int:
     )
     _write(result)
     return 0
-
-
-def _studies(args: argparse.Namespace) -> list[RecordedStudy]:
-    """All studies of all sources, with a remark about each that cannot be used."""
-    from optformer.serving.study.study_logs import read_study_logs
-
-    studies = []
-    for source in args.studies:
-        found, refused = read_study_logs(source, metric=args.metric, goal=args.goal)
-        studies += found
-        for name, reason in refused.items():
-            console.note(f"left out: study {name!r} of {source}: {reason}")
-    return studies
 
 
 def _write(result: Finetuning) -> None:

@@ -1,4 +1,4 @@
-"""What every command that trains can be told."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, help="threads of the training process")
     parser.add_argument("--cpu", action="store_true", help="leave an accelerator alone")
+
+
+def add_table_options(parser: argparse._ActionsContainer) -> None:
+    """Add what is to be read from tables of trials."""
+    parser.add_argument(
+        "--metric", metavar="NAME", help="metric of the tables: a column metrics.NAME or NAME"
+    )
+    parser.add_argument(
+        "--goal", choices=("maximize", "minimize"), help="direction of the tables' metric"
+    )
 
 
 def check_run_options(args: argparse.Namespace) -> None:

@@ -24,7 +24,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--storage", required=True, help="for instance sqlite:///studies.db")
     parser.add_argument("--name", help="the study to show; may be left out when there is one")
     parser.add_argument("--top", type=int, default=10, help="trials in the table (default 10)")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all trials as a table")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="write all trials as a table, its space beside it"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the best value so far")
     parser.add_argument(
         "--response",
@@ -120,11 +122,12 @@ def _range(parameter: Parameter) -> str:
 
 def _write_files(study: Study, args: argparse.Namespace) -> None:
     from optformer.data.studies.errors import ConfigError, OptFormerError
+    from optformer.data.studies.study_tables import write_trials
     from optformer.serving.study.plots import plot_history, plot_response
 
     try:
         if args.csv:
-            study.trials_dataframe().to_csv(args.csv, index=False)
+            write_trials(args.csv, study.config, study.trials)
             console.write(f"trials: {args.csv}")
         if args.plot:
             plot_history(study, args.plot)

@@ -9,6 +9,7 @@ leaves the trial pending.
 from __future__ import annotations
 
 import math
+import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -311,7 +312,9 @@ def _metrics(attributes: Mapping[str, object]) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in attributes.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max  # False of NaN; an int may have more digits
     }
 
 

@@ -6,7 +6,6 @@ function of configuration, history, count and seed.
 
 from __future__ import annotations
 
-import math
 import secrets
 import threading
 import uuid
@@ -26,6 +25,7 @@ from optformer.data.studies.errors import (
 from optformer.data.studies.parameters import Value, is_whole
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig, Weighted
+from optformer.data.studies.study_tables import trial_columns
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.planning.acquisition import STRATEGIES
 from optformer.serving.study.outcomes import decide_outcome
@@ -258,23 +258,13 @@ class Study:
 
         Returns:
             Columns `number`, `status`, `value` and `reason`, then `params.<name>` for every
-            parameter of the space and `metrics.<name>` for every stored metric.
+            parameter of the space and `metrics.<name>` for every metric.
         """
         import pandas as pd
 
-        trials = self.trials
-        metrics = dict.fromkeys(name for trial in trials for name in trial.metrics)
-        columns: dict[str, list[Any]] = {
-            "number": [trial.number for trial in trials],
-            "status": [trial.status.value for trial in trials],
-            "value": [math.nan if trial.value is None else trial.value for trial in trials],
-            "reason": [trial.reason for trial in trials],
-        }
-        for name in self.config.space:
-            columns[f"params.{name}"] = [trial.params.get(name) for trial in trials]
-        for name in metrics:
-            columns[f"metrics.{name}"] = [trial.metrics.get(name, math.nan) for trial in trials]
-        return pd.DataFrame(columns)
+        table = pd.DataFrame(trial_columns(self.config, self.trials))
+        numbers = ["value", *(name for name in table if str(name).startswith("metrics."))]
+        return table.astype(dict.fromkeys(numbers, float))
 
     def _loaded_planner(self) -> StudyPlanner:
         if self._planner is None:

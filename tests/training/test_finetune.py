@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from optformer.data.studies.errors import CheckpointError, ConfigError, DatasetError
-from optformer.data.studies.parameters import Float, Int
+from optformer.data.studies.parameters import Categorical, Float, Int
 from optformer.data.studies.recorded_study import RecordedStudy
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
@@ -62,9 +62,15 @@ def test_prepare__studies__a_share_of_the_data_sets_is_held_out(
     tmp_path: Path, model: Path
 ) -> None:
     studies = [study(f"{data}-{i}", 8, data) for data in "abcdefg" for i in range(2)]
+    wide = SearchSpace(x=Categorical(list(map(str, range(300)))))
+    trials = tuple(Trial(n, {"x": str(n)}).finish(0.0) for n in range(8))
+    odd = RecordedStudy("wide", StudyConfig(wide, "loss", "minimize"), trials, "team.db")
     studies += [study("short", 5), study("z", 6)]
     for out in ("one", "two"):
-        prepare(studies, tmp_path / out, model=model, held_out=0.3, seed=4)
+        left_out = prepare([*studies, odd], tmp_path / out, model=model, held_out=0.3, seed=4)
+    assert list(left_out) == ["'short' of ", "'wide' of team.db"]
+    assert left_out["'short' of "].startswith("it has 5 finished trials")
+    assert "at most 256 choices" in left_out["'wide' of team.db"]
     learned, held_out = names(tmp_path / "one" / LEARNED), names(tmp_path / "one" / HELD_OUT)
     assert sorted(learned + held_out) == sorted(s.name for s in studies if s.name != "short")
     assert {name[0] for name in learned}.isdisjoint({name[0] for name in held_out})
@@ -87,7 +93,7 @@ def test_prepare__bad_input__is_refused(
         prepare([study("a", 8)], tmp_path, model=model, held_out=1.0)
     with pytest.raises(ConfigError, match="steps must be at least 1"):
         prepare([study("a", 8)], tmp_path, model=model, steps=0)
-    with pytest.raises(DatasetError, match="of 2 studies none has 6 finished trials"):
+    with pytest.raises(DatasetError, match=r"none of 2 studies can be learned from.*5 finished"):
         prepare([study("a", 5), study("b", 3)], tmp_path, model=model)
     assert not any(tmp_path.iterdir())
     (tmp_path / STATE).touch()

@@ -21,6 +21,7 @@ from optformer.data.methods.registry import algorithm_of
 from optformer.data.studies.errors import ConfigError, DatasetError, TokenizationError
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.study_files import SUFFIX, read_studies
+from optformer.data.studies.study_tables import StudyTable, find_tables
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.tokenization.history import MetricKind, encode_points
 from optformer.tokenization.metadata import check_limits
@@ -139,13 +140,16 @@ def _generated(path: Path) -> Iterator[_Study]:
 
 
 def _own_tables(path: Path, source: HistoriesConfig) -> Iterator[_Study]:
-    from optformer.data.objectives.logged import LoggedStudies
-
-    for metric, goal in source.goals.items():
-        tables = LoggedStudies(path, metric=metric, goal=goal)
-        for name in tables.names:
-            config, trials = tables.study(name)
-            yield _encode(f"{path}, study {name}", config, trials, None)
+    for file in find_tables(path):
+        table = StudyTable(file)
+        table.check_trainable()
+        for metric, goal in source.goals.items():
+            studies, illegal = table.studies(metric, goal)
+            if illegal:
+                name, reason = next(iter(illegal.items()))
+                raise DatasetError(f"{file}, study {name}: {reason}")
+            for study in studies:
+                yield _encode(f"{file}, study {study.name}", study.config, study.trials, None)
 
 
 def _own_studies(path: Path) -> Iterator[_Study]:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from optformer.data.corpora.emulation.tables import EvaluationTable
+from optformer.data.corpora.emulation.tables import EvaluationTable, Numbers
 from optformer.data.corpora.generation import load_histories
 from optformer.data.corpora.generation.sources import suite_of
-from optformer.data.objectives.logged import Array
 from optformer.data.studies.encoding import encode_point
 from optformer.data.studies.errors import DatasetError
 from optformer.data.studies.recorded_study import RecordedStudy
@@ -32,7 +31,7 @@ class _Rows:
     """What was tried on one data set."""
 
     config: StudyConfig
-    points: list[Array] = field(default_factory=list)  # see `encode_point`, (P,) each
+    points: list[Numbers] = field(default_factory=list)  # see `encode_point`, (P,) each
     gains: list[float] = field(default_factory=list)
 
 

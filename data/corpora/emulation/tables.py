@@ -8,15 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from optformer.data.studies.encoding import encode_value
 from optformer.data.studies.errors import DatasetError
-from optformer.data.studies.parameters import Float, Parameter
-from optformer.data.studies.space_files import load_space
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal
+from optformer.data.studies.study_tables import StudyTable
 
 Numbers = NDArray[np.float64]
 
@@ -79,59 +76,37 @@ def is_held_out(dataset: str, share: float) -> bool:
 
 
 def load_table(path: str | Path, goals: Mapping[str, Goal]) -> EvaluationTable:
-    """Read a Parquet table and the space beside it.
+    """Read a table of trials, see `optformer.data.studies.study_tables`.
 
-    The table has a column `dataset`, one a parameter (empty where a condition is off) and
-    `metric.<name>` for each metric; the space of `studies.parquet` is in `studies.space.yaml`.
+    Rows in which a metric has no value are left out.
 
     Args:
-        path: The Parquet file.
+        path: The table, which tells its data sets.
         goals: The metrics to read, with their goals.
 
     Raises:
         DatasetError: The file cannot be read, lacks a column or holds an illegal value.
         SearchSpaceError: The space cannot be read.
     """
-    path = Path(path)
-    space = load_space(path.with_suffix(".space.yaml"))
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"cannot read the table {path}: {error}") from error
-    wanted = ["dataset", *space.names, *(f"metric.{name}" for name in goals)]
-    missing = [name for name in wanted if name not in frame]
-    if missing:
-        raise DatasetError(f"{path} lacks the column {missing[0]!r}; it has {list(frame.columns)}")
-    columns = [_unit_values(path, name, space[name], frame[name]) for name in space.names]
-    values = np.stack(columns, -1)
+    table = StudyTable(Path(path))
+    if table.tasks == (None,):
+        raise DatasetError(f"{path} has no column that tells its data sets, such as 'dataset'")
     gains = {
-        name: (1 if goal == "maximize" else -1) * frame[f"metric.{name}"].to_numpy(np.float64)
-        for name, goal in goals.items()
+        name: (1 if goal == "maximize" else -1) * table.values(name) for name, goal in goals.items()
     }
-    codes, names = pd.factorize(frame["dataset"].astype(str), sort=True)
-    finite = np.all([np.isfinite(gain) for gain in gains.values()], axis=0)
+    finite = np.flatnonzero(np.all([np.isfinite(gain) for gain in gains.values()], axis=0))
+    rows = table.legal_rows(finite.tolist(), next(iter(gains.values())))
+    points = table.points.encoded[rows]
+    datasets = sorted(map(str, table.tasks))
+    dataset = np.full(len(table.points.encoded), -1)
+    for number, name in enumerate(datasets):
+        dataset[table.task_rows(name)] = number
     return EvaluationTable(
-        space=space,
-        values=np.nan_to_num(values)[finite],
-        active=~np.isnan(values)[finite],
-        dataset=codes.astype(np.int64)[finite],
-        datasets=tuple(str(name) for name in names),
+        space=table.space,
+        values=np.nan_to_num(points),
+        active=~np.isnan(points),
+        dataset=dataset[finite],
+        datasets=tuple(datasets),
         gains={name: gain[finite] for name, gain in gains.items()},
         goals=dict(goals),
     )
-
-
-def _unit_values(path: Path, name: str, parameter: Parameter, column: pd.Series) -> Numbers:
-    """Scaled values of a column, NaN where it is empty."""
-    scaled = {}
-    for value in column.dropna().unique():
-        plain = value.item() if hasattr(value, "item") else value
-        if isinstance(parameter, Float):  # single precision in a file rounds past a bound
-            nearest = min(max(plain, parameter.low), parameter.high)
-            plain = nearest if np.isclose(plain, nearest, rtol=1e-6, atol=0) else plain
-        try:
-            legal = parameter.validate(plain)
-        except ValueError as error:
-            raise DatasetError(f"{path}, column {name!r}: {error}") from error
-        scaled[value] = encode_value(parameter, legal)
-    return column.map(scaled).to_numpy(np.float64)

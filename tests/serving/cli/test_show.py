@@ -7,8 +7,9 @@ from pathlib import Path
 import optuna
 import pytest
 
+from optformer.data.studies.study_tables import StudyTable
 from optformer.serving.cli import main
-from optformer.serving.study.study import Study
+from optformer.serving.study.study import Study, load_study
 
 
 @pytest.fixture
@@ -67,6 +68,11 @@ def test_show__files__written(
         rows = list(csv.DictReader(file))
     assert [row["value"] for row in rows] == ["0.25", "0.75", "0.5", "", ""]
     assert {row["params.layers"] for row in rows} == {"2"}
+    (study,), _ = StudyTable(table).studies("accuracy", "maximize")
+    stored = load_study(storage=storage, name="one")
+    assert [(trial.params, trial.value, trial.status) for trial in study.trials] == [
+        (trial.params, trial.value, trial.status) for trial in stored.trials
+    ]
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
@@ -74,7 +80,8 @@ def test_show__files__written(
     ("options", "message"),
     [
         (["--name", "none"], "there is no study 'none'"),
-        (["--csv", "/no/such/dir/x.csv"], "/no/such/dir"),
+        (["--csv", "studies.db/x.csv"], "studies.db/x.csv"),
+        (["--csv", "x.xlsx"], "a study table must end in one of"),
         (["--plot", "/no/such/dir/x.png"], "/no/such/dir"),
         (["--plot", "x.nonsense"], "nonsense"),
         (["--response", "depth", "x.png"], "unknown parameter 'depth'"),
