@@ -25,7 +25,7 @@ from tqdm import tqdm
 import optformer as of
 from optformer.data.objectives.fitting import balanced_accuracy, mean_score, scaled
 from optformer.data.objectives.sklearn_datasets import splits
-from optformer.training.evaluation.bootstrap import mean
+from optformer.training.bootstrap import mean
 
 LOGGED, NEXT = range(100, 120), range(120, 128)  # seeds of generated data sets
 TRIALS, SEEDS, BUDGETS = 40, 3, (3, 5, 10, 20, 30)

@@ -26,8 +26,8 @@ from tqdm import tqdm
 from optformer.data.methods import SearchMethod, create
 from optformer.model.checkpoint import RUN_CHECKPOINT_DIR, SHIPPED, Checkpoint, load_checkpoint
 from optformer.planning.study_encoder import StudyEncoder
+from optformer.training.bootstrap import Array, mean
 from optformer.training.config import OBJECTIVES, PolicyConfig, PriorConfig, TrainingConfig
-from optformer.training.evaluation.bootstrap import Array, mean
 from optformer.training.evaluation.imitation import PolicySearch
 from optformer.training.evaluation.synthetic_tasks import (
     SyntheticTask,

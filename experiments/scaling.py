@@ -39,8 +39,8 @@ from optformer.model.config import ModelConfig
 from optformer.model.network import OptFormerModel
 from optformer.planning.planner import Planner
 from optformer.planning.search_method import ModelSearch
+from optformer.training.bootstrap import Array, mean
 from optformer.training.config import PriorConfig
-from optformer.training.evaluation.bootstrap import Array, mean
 from optformer.training.evaluation.synthetic_tasks import SyntheticTask, draw_task, regrets, search
 from optformer.training.evaluation.validation import SEED
 from optformer.training.mixtures.batch import StudyBatch

@@ -30,10 +30,6 @@ FLOORS = {
     "serving": [["study"], ["script", "benchmarks"], ["cli"]],
 }  # inside a layer, each room may import those of the floors below it, not its neighbours
 LOOP = ["", "mixtures"]  # the training loop: modules that lie in the layer itself, and mixtures
-KNOWN_ARROWS = {
-    "optformer.training.finetune -> evaluation",
-    "optformer.training.train -> evaluation",
-}  # up the floors, to be removed
 FACE = ROOT / "optformer" / "__init__.py"  # names what it offers in a table of strings
 SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
 
@@ -163,7 +159,7 @@ def test_imports__inside_a_layer__point_down_the_floors(layer: str) -> None:
         and room_of(name)
         and room_of(name) not in rooms_below(layer, room_of(module))
     }
-    assert arrows_up - KNOWN_ARROWS == set()
+    assert arrows_up == set()
 
 
 def test_imports__of_the_whole_package__make_no_circle() -> None:

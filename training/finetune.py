@@ -33,8 +33,8 @@ from optformer.planning.study_encoder import StudyEncoder
 from optformer.tokenization.history import encode_points
 from optformer.tokenization.metadata import check_limits, encode_metadata
 from optformer.tokenization.vocabulary import Vocabulary
+from optformer.training.bootstrap import Array, Estimate, mean
 from optformer.training.config import HistoriesConfig, MixtureConfig, PriorConfig, TrainingConfig
-from optformer.training.evaluation.bootstrap import Array, Estimate, mean
 from optformer.training.losses import negative_log_likelihood
 from optformer.training.mixtures.queries import metric_targets
 from optformer.training.mixtures.recorded import objective_key

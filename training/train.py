@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-import pickle
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from optformer._version import __version__
 from optformer.data.studies.errors import CheckpointError, ConfigError, DivergedError
 from optformer.model.checkpoint import (
     FORMAT_VERSION,
@@ -31,19 +25,31 @@ from optformer.model.checkpoint import (
 from optformer.model.config import ModelConfig
 from optformer.model.network import OptFormerModel
 from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
-from optformer.training.config import TrainingConfig, find_config
+from optformer.training.batch_loader import load_batches
+from optformer.training.config import PriorConfig, TrainingConfig, find_config
 from optformer.training.data_parallel import DataParallel, Parallel
-from optformer.training.evaluation.validation import Validation
 from optformer.training.mixtures.batch import StudyBatch
 from optformer.training.mixtures.mixture import Mixture
-from optformer.training.mixtures.tables import describe_table, load_tables
+from optformer.training.mixtures.tables import load_tables
 from optformer.training.run_log import RunLog
+from optformer.training.run_record import checkpoint_name, past_runs, record_run
 from optformer.training.run_state import STATE, read_state, write_state
 from optformer.training.schedule import make_optimizers, rate_at
 from optformer.training.speed import SpeedMeter, fast_precision, measure_peak, work_of
 from optformer.training.stability import DivergenceWatch
 
 logger = logging.getLogger(__name__)
+
+
+class Validator(Protocol):
+    """Measures what a model knows while it trains."""
+
+    def scores(self, checkpoint: Checkpoint) -> Mapping[str, float]:
+        """Names of measures to their values."""
+
+
+MakeValidator = Callable[[PriorConfig, Vocabulary], Validator]
+"""Makes a validator of a run's distribution of studies and its vocabulary."""
 
 
 class Trainer:
@@ -62,6 +68,8 @@ class Trainer:
         tables: Folder of the tables of real evaluations.
         micro_batches: Cut the model into a stage for each process, and each batch into so many
             parts that flow through them; when absent, every process holds the model.
+        validation: Makes what measures the averaged weights every `validate_every` steps, when that
+            is first due; None measures nothing.
 
     Raises:
         ConfigError: The processes cannot share a step's work as asked.
@@ -75,6 +83,7 @@ class Trainer:
         cpu: bool = False,
         tables: Path = Path(),
         micro_batches: int | None = None,
+        validation: MakeValidator | None = None,
     ):
         self.config, self.directory = config, directory
         self.vocabulary = vocabulary or default_vocabulary()
@@ -101,9 +110,11 @@ class Trainer:
         drawn_on = device if config.workers == 0 else torch.device("cpu")
         with self.accelerator.main_process_first():  # which fits the emulators
             logged = load_tables(config.tables, tables, directory, drawn_on)
-        self.prior = Mixture(config, self.vocabulary, drawn_on, logged, tables)
-        self.validation: Validation | None = None  # drawn when it is first due
-        self.earlier: list[dict[str, Any]] = []  # runs whose weights this one started from
+        self.mixture = Mixture(config, self.vocabulary, drawn_on, logged, tables)
+        self._make_validator = validation
+        self._validator: Validator | None = None
+        self.earlier: list[dict[str, Any]] = []  # runs behind the weights this one started from
+        self.start: str | None = None  # name of those weights
         self.step = 0
         self.seconds = 0.0
         self.trials = 0
@@ -152,8 +163,9 @@ class Trainer:
             out_of_time = over or self._any(time.monotonic() - started > max_seconds)
             if self.step % config.checkpoint_every == 0 or self.step == until or out_of_time:
                 self.save()
-            if config.validate_every and self.step % config.validate_every == 0:
-                scores = self._validate()
+            due = config.validate_every and self.step % config.validate_every == 0
+            if due and self._make_validator is not None:
+                scores = self._validate(self._make_validator)
                 log.write("validation", self.step, self.seconds, scores)
                 speed.restart()
             if out_of_time:
@@ -186,6 +198,7 @@ class Trainer:
             "seconds": self.seconds,
             "trials": self.trials,
             "earlier": self.earlier,
+            "start": self.start,
         }
         write_state(self.directory, state)
 
@@ -203,6 +216,7 @@ class Trainer:
             optimizer.load_state_dict(own)
         self.step, self.seconds = state["step"], state["seconds"]
         self.trials, self.earlier = state["trials"], state["earlier"]
+        self.start = state.get("start")  # absent from states of earlier releases
 
     def start_from(self, checkpoint: str | Path) -> None:
         """Take the weights of a checkpoint; the schedule's warm-up protects them.
@@ -216,40 +230,28 @@ class Trainer:
                 f"vocabulary_hash of {checkpoint} is {found.vocabulary.hash!r}, this run's "
                 f"vocabulary has {self.vocabulary.hash!r}; start from weights of this vocabulary"
             )
-        asked, has = self.architecture.to_dict(), found.model.config.to_dict()
-        other = [f"{name}={has[name]}" for name in asked if has[name] != asked[name]]
+        own, others = self.architecture.to_dict(), found.model.config.to_dict()
+        other = [f"{name}={others[name]}" for name in own if others[name] != own[name]]
         if other:
             raise CheckpointError(
                 f"{checkpoint} holds another model than {self.config.model!r} needs: "
                 f"{', '.join(other)}"
             )
         self._load(found.model.state_dict(), found.model.state_dict())
-        described = {key: found.run.get(key) for key in ("config", "steps", "trials", "seconds")}
-        self.earlier = [*found.run.get("earlier", []), described]
+        self.earlier, self.start = past_runs(found.run), checkpoint_name(checkpoint)
 
     def record(self) -> dict[str, Any]:
         """What a reader of the weights needs to know about the run."""
-        return {
-            "optformer_version": __version__,
-            "torch_version": torch.__version__,
-            "python_version": platform.python_version(),
-            "device": str(self.accelerator.device),
-            "date": datetime.now(UTC).date().isoformat(),
-            "vocabulary_hash": self.vocabulary.hash,
-            "parameters": self.parameters,
-            "data": {
-                "synthetic prior": "drawn on the fly, see optformer.data.corpora.synthetic",
-                "tables": [describe_table(table) for table in self.config.tables],
-                "histories": [source.path for source in self.config.histories],
-                "methods": self.prior.methods,
-                "tasks": [f"logs/{Path(table.path).stem}*" for table in self.config.tables],
-            },
-            **({"earlier": self.earlier} if self.earlier else {}),
-            "config": self.config.to_dict(),
-            "steps": self.step,
-            "trials": self.trials,
-            "seconds": round(self.seconds),
-        }
+        return record_run(
+            self.config,
+            methods=self.mixture.methods,
+            device=self.accelerator.device,
+            vocabulary_hash=self.vocabulary.hash,
+            parameters=self.parameters,
+            progress={"steps": self.step, "trials": self.trials, "seconds": round(self.seconds)},
+            earlier=self.earlier,
+            start=self.start,
+        )
 
     def _load(self, weights: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> None:
         self.core.load_state_dict(self.parallel.own(weights))
@@ -259,20 +261,10 @@ class Trainer:
 
     def _batches(self, until: int) -> Iterator[Sequence[StudyBatch]]:
         """This process's batches of each step."""
-        shared, (place, processes) = self.config.batches_per_step, self.parallel.place
-        own = shared // processes
-        numbers = [
-            step * shared + place * own + i for step in range(self.step, until) for i in range(own)
-        ]
-        loader: DataLoader[StudyBatch] = DataLoader(
-            _Batches(self.prior),
-            batch_size=None,
-            sampler=numbers,
-            num_workers=self.config.workers,
-            prefetch_factor=4 if self.config.workers else None,
-            multiprocessing_context="spawn" if self.config.workers else None,
-        )
-        return zip(*[iter(loader)] * own, strict=True)
+        shared, (rank, processes) = self.config.batches_per_step, self.parallel.place
+        own = range(rank * shared // processes, (rank + 1) * shared // processes)
+        steps = [[step * shared + i for i in own] for step in range(self.step, until)]
+        return load_batches(self.mixture, steps, self.config.workers)
 
     def _update(self, batches: Sequence[StudyBatch]) -> tuple[dict[str, float], Tensor]:
         """One step: losses and gradient norm, and the work it took (see `work_of`)."""
@@ -316,14 +308,15 @@ class Trainer:
         model.load_state_dict(average)
         return model.eval().requires_grad_(False)
 
-    def _validate(self) -> dict[str, float]:
+    def _validate(self, make: MakeValidator) -> dict[str, float]:
         """Measure the averaged weights on the first process; the others go on, and wait."""
         average = self.parallel.whole(self.average)
         if not self.accelerator.is_main_process:
             return {}
-        if self.validation is None:
-            self.validation = Validation(self.config.prior, self.vocabulary)
-        return self.validation.scores(Checkpoint(self._published(average), self.vocabulary, {}))
+        if self._validator is None:
+            self._validator = make(self.config.prior, self.vocabulary)
+        checkpoint = Checkpoint(self._published(average), self.vocabulary, {})
+        return dict(self._validator.scores(checkpoint))
 
     def _peak(self) -> float:
         """Operations a second of all devices."""
@@ -352,6 +345,7 @@ def train(
     tables: str | Path = ".",
     weights: str | Path | None = None,
     micro_batches: int | None = None,
+    validation: MakeValidator | None = None,
 ) -> Path:
     """Run, or go on with, a training run.
 
@@ -365,6 +359,7 @@ def train(
         tables: Folder of the configuration's tables of real evaluations.
         weights: Checkpoint to start from, with a fresh optimizer and the schedule's warm-up.
         micro_batches: Train a pipeline: see `Trainer`.
+        validation: What measures the run while it trains: see `Trainer`.
 
     Returns:
         The directory of the checkpoint.
@@ -386,7 +381,14 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot make the directory {out}: {error}") from error
-    trainer = Trainer(config, out, cpu=cpu, tables=Path(tables), micro_batches=micro_batches)
+    trainer = Trainer(
+        config,
+        out,
+        cpu=cpu,
+        tables=Path(tables),
+        micro_batches=micro_batches,
+        validation=validation,
+    )
     if resume:
         trainer.resume()
     elif weights is not None:
@@ -394,28 +396,3 @@ def train(
     trainer.train(max_seconds=max_seconds)
     trainer.accelerator.end_training()
     return out / RUN_CHECKPOINT_DIR
-
-
-class _Batches(Dataset[StudyBatch]):
-    """Batches by number.
-
-    All workers read what they are drawn from out of one piece of shared memory. Sent to each of
-    them, it would not fit into a pipe before the worker reads, so they would start one by one.
-    """
-
-    def __init__(self, prior: Mixture):
-        self.prior = prior
-
-    def __getitem__(self, number: int) -> StudyBatch:
-        return self.prior.batch(number)
-
-    def __reduce__(self) -> tuple[Callable[[Tensor], _Batches], tuple[Tensor]]:
-        return _read_batches, (self._shared,)
-
-    @cached_property
-    def _shared(self) -> Tensor:
-        return torch.frombuffer(bytearray(pickle.dumps(self.prior)), dtype=torch.uint8)
-
-
-def _read_batches(shared: Tensor) -> _Batches:
-    return _Batches(pickle.loads(shared.numpy().data))

@@ -118,7 +118,7 @@ def read_folder(folder: Path) -> None:
     """
     from optformer.serving.benchmarks.report import score_runs
     from optformer.serving.benchmarks.report.significance import differing
-    from optformer.training.evaluation.bootstrap import bootstrap_limits
+    from optformer.training.bootstrap import bootstrap_limits
 
     curves, runs, tests = [], [], []
     for score in score_runs(folder):

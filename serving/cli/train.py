@@ -49,6 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and write where the checkpoint is; returns the exit status."""
+    from optformer.training.evaluation.validation import Validation
     from optformer.training.train import train
 
     check_run_options(args)
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         tables=args.tables,
         weights=args.weights,
         micro_batches=args.pipeline,
+        validation=Validation,
     )
     if os.environ.get("RANK", "0") == "0":  # of processes that torchrun started, one speaks
         console.write(f"checkpoint: {checkpoint}")

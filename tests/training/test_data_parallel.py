@@ -134,7 +134,7 @@ def test_resume__state_of_two_processes__goes_on_in_one(
     assert trainer.step == 4
     state = _saved(directory / STATE)
     assert all(torch.equal(w, state["weights"][n]) for n, w in trainer.core.state_dict().items())
-    trainer._update([trainer.prior.batch(8), trainer.prior.batch(9)])
+    trainer._update([trainer.mixture.batch(8), trainer.mixture.batch(9)])
     run = load_checkpoint(directory / RUN_CHECKPOINT_DIR).run
     assert run["parameters"] == sum(weight.numel() for weight in trainer.core.parameters())
     steps = [json.loads(line)["step"] for line in (directory / "log.jsonl").open()]

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +32,7 @@ from optformer.training.losses import Losses, negative_log_likelihood, study_los
 from optformer.training.mixtures.batch import IGNORED
 from optformer.training.run_state import STATE
 from optformer.training.schedule import FINAL_RATE, make_optimizers, rate_at
-from optformer.training.train import Trainer, _Batches, train
+from optformer.training.train import Trainer, train
 
 
 def _trainer(config: TrainingConfig, directory: Path, resume: bool = False) -> Trainer:
@@ -82,7 +80,7 @@ def test_update__fixed_batch__lowers_its_loss(
     training_config: TrainingConfig, tmp_path: Path
 ) -> None:
     trainer = _trainer(replace(training_config, warmup=1), tmp_path)
-    batch = trainer.prior.batch(0)
+    batch = trainer.mixture.batch(0)
 
     def loss() -> float:
         with torch.no_grad():
@@ -125,7 +123,7 @@ def test_resume__state_with_former_names__equals_one_with_today_s(
     torch.save(state | former, tmp_path / "former" / STATE)
     runs = [_trainer(training_config, folder, True) for folder in (begun, tmp_path / "former")]
     for trainer in runs:
-        trainer._update([trainer.prior.batch(3)])
+        trainer._update([trainer.mixture.batch(3)])
     new, old = (trainer.core.state_dict() for trainer in runs)
     assert all(torch.equal(old[name], weight) for name, weight in new.items())
 
@@ -136,7 +134,7 @@ def test_resume__optimizers__keep_their_peak_rates(
     trainer = _trainer(training_config, begun, resume=True)
     peaks = [group["peak"] for o in trainer.optimizers for group in o.param_groups]
     assert peaks == [training_config.matrix_learning_rate, training_config.learning_rate]
-    trainer._update([trainer.prior.batch(3)])
+    trainer._update([trainer.mixture.batch(3)])
     rates = [group["lr"] for o in trainer.optimizers for group in o.param_groups]
     assert rates == [rate_at(3, 0.0, training_config) * peak for peak in peaks]
 
@@ -278,7 +276,7 @@ def test_train__several_batches_a_step__averages_their_gradients(
     trainer = _trainer(config, tmp_path)
     (first, second), *others = trainer._batches(3)
     assert len(others) == 2
-    numbered = [trainer.prior.batch(number) for number in range(2)]
+    numbered = [trainer.mixture.batch(number) for number in range(2)]
     for drawn, expected in zip((first, second), numbered, strict=True):
         assert torch.equal(drawn.history.metric, expected.history.metric)
 
@@ -324,7 +322,7 @@ def test_train__loss_rises__warns_while_it_is_still_a_number(
 ) -> None:
     trainer = _trainer(replace(training_config, steps=70, checkpoint_every=100), tmp_path)
     update = trainer._update
-    batch = [trainer.prior.batch(0)]
+    batch = [trainer.mixture.batch(0)]
     found, work = update(batch)
     noise = np.random.default_rng(0).normal(size=70)
 
@@ -470,24 +468,12 @@ def test_study_losses__metric_share__weighs_both(
     training_config: TrainingConfig, tmp_path: Path, share: float
 ) -> None:
     trainer = _trainer(training_config, tmp_path)
-    losses = study_losses(trainer.core, trainer.prior.batch(1), share)
+    losses = study_losses(trainer.core, trainer.mixture.batch(1), share)
     expected = share * losses.metric + (1 - share) * losses.value
     torch.testing.assert_close(losses.total, expected)
     losses.total.backward()  # type: ignore[no-untyped-call]
     silent = [n for n, w in trainer.core.named_parameters() if w.grad is None]
     assert silent == []
-
-
-def test_batches__sent_to_a_worker__take_a_small_message(
-    training_config: TrainingConfig, tmp_path: Path
-) -> None:
-    batches = _Batches(_trainer(training_config, tmp_path).prior)
-    message = ForkingPickler.dumps(batches)
-    assert len(message) < 4096  # a worker's pipe holds it before the worker reads
-    received = pickle.loads(message)
-    drawn, expected = received[3].history, batches[3].history
-    assert torch.equal(drawn.metric, expected.metric)
-    assert torch.equal(drawn.points.values, expected.points.values)
 
 
 @pytest.mark.slow
@@ -513,6 +499,8 @@ def test_start_from__checkpoint__takes_its_weights_and_history(
     trainer.train(until=1)
     (earlier,) = load_checkpoint(tmp_path / RUN_CHECKPOINT_DIR).run["earlier"]
     assert earlier["steps"] == published.run["steps"]
+    assert (earlier["date"], earlier["device"]) == (published.run["date"], "cpu")
+    assert load_checkpoint(tmp_path / RUN_CHECKPOINT_DIR).run["from"] == straight.name
     assert earlier["config"] == published.run["config"]
 
 
@@ -560,14 +548,14 @@ def test_train__tables__are_learned_from_and_recorded(
     run.mkdir()
     trainer = Trainer(config, run, cpu=True, tables=tmp_path)
     trainer.train(until=2)
-    batch = trainer.prior.batch(2)
+    batch = trainer.mixture.batch(2)
     text = trainer.vocabulary.decode(batch.metadata.ids[0][batch.metadata.mask[0]].tolist())
 
     assert "toy" in load_checkpoint(run / RUN_CHECKPOINT_DIR).run["data"]["tables"][0]
     assert (run / "emulator-toy.safetensors").exists()
     assert "<metric> acc" in text or "accuracy" in text
     again = Trainer(config, run, cpu=True, tables=tmp_path)  # the emulator is not fitted again
-    assert torch.equal(again.prior.batch(2).metrics.target, batch.metrics.target)
+    assert torch.equal(again.mixture.batch(2).metrics.target, batch.metrics.target)
 
 
 def test_training_config__emulated_without_tables__is_refused(

@@ -15,7 +15,7 @@ from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
 from optformer.planning.planner import Planner
 from optformer.planning.search_method import ModelSearch
-from optformer.training.evaluation.bootstrap import Array, Estimate, mean
+from optformer.training.bootstrap import Array, Estimate, mean
 from optformer.training.evaluation.synthetic_tasks import (
     SyntheticTask,
     check_searches,

@@ -20,7 +20,7 @@ from optformer.model.checkpoint import Checkpoint
 from optformer.planning.decoding import draw_trials
 from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.study_encoder import StudyEncoder
-from optformer.training.evaluation.bootstrap import Array, Estimate, mean, ratio
+from optformer.training.bootstrap import Array, Estimate, mean, ratio
 from optformer.training.evaluation.synthetic_tasks import (
     SyntheticTask,
     draw_task,

@@ -19,7 +19,7 @@ from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
 from optformer.planning.space_transform import SpaceTransform
-from optformer.training.evaluation.bootstrap import Array
+from optformer.training.bootstrap import Array
 
 _PARAMETERS = (2, 3, 4, 6)  # parameters of the tasks, in turn
 _REFERENCE = 1000  # random points whose median and best a regret is measured with

@@ -29,8 +29,8 @@ from optformer.planning.planner import Planner
 from optformer.planning.search_method import ModelSearch
 from optformer.planning.space_transform import Array, SpaceTransform
 from optformer.planning.study_encoder import StudyEncoder
+from optformer.training.bootstrap import Estimate, mean
 from optformer.training.config import TableConfig
-from optformer.training.evaluation.bootstrap import Estimate, mean
 from optformer.training.evaluation.metadata_ablation import (
     VARIANTS,
     MetadataVariant,

@@ -11,7 +11,7 @@ import numpy as np
 from optformer.serving.benchmarks.methods import sequential_twin
 from optformer.serving.benchmarks.report import plots, text
 from optformer.serving.benchmarks.report.scores import SuiteScore
-from optformer.training.evaluation.bootstrap import Array, mean, ratio
+from optformer.training.bootstrap import Array, mean, ratio
 
 _NOTE = (
     "A batch's trials are asked for at once and told together. In brackets beside a regret: its "

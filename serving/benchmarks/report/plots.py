@@ -12,7 +12,7 @@ from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import MissingExtraError
 from optformer.serving.benchmarks.report.scores import SuiteScore
 from optformer.serving.benchmarks.report.text import REGRET_LEVELS
-from optformer.training.evaluation.bootstrap import bootstrap_limits
+from optformer.training.bootstrap import bootstrap_limits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from optformer.serving.benchmarks.measures import Array
 from optformer.serving.benchmarks.report.scores import ALL_SUITES, MethodScore, SuiteScore
 from optformer.serving.benchmarks.report.significance import LEVEL, MIN_TASKS, differing
-from optformer.training.evaluation.bootstrap import mean
+from optformer.training.bootstrap import mean
 
 GAUSSIAN_PROCESSES = ("gp", "gp-1", "gp-3", "qlogei")
 """Methods whose best is the one to beat."""

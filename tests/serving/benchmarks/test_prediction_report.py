@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from optformer.serving.benchmarks.report.predictions import write_predictions
-from optformer.training.evaluation.bootstrap import Estimate
+from optformer.training.bootstrap import Estimate
 from optformer.training.evaluation.predictions.scores import LEVELS, PredictionScore
 
 TRUTH = PredictionScore(

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-import optformer.training.train as train_module
 from optformer.model.checkpoint import Checkpoint
 from optformer.tokenization.vocabulary import Vocabulary
 from optformer.training.config import TrainingConfig
@@ -58,14 +57,13 @@ def test_train__validations__are_logged_and_change_nothing_else(
     training_config: TrainingConfig,
     validation: Validation,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(train_module, "Validation", lambda *args: validation)
     states = []
     for name, every in (("without", 0), ("with", 1)):
         (tmp_path / name).mkdir()
         config = replace(training_config, steps=2, validate_every=every)
-        Trainer(config, tmp_path / name, cpu=True).train()
+        trainer = Trainer(config, tmp_path / name, cpu=True, validation=lambda *_: validation)
+        trainer.train()
         states.append(torch.load(tmp_path / name / STATE, weights_only=True))
     assert all(torch.equal(w, states[1]["weights"][n]) for n, w in states[0]["weights"].items())
     log = (tmp_path / "with" / "log.jsonl").read_text()

@@ -26,7 +26,7 @@ from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.study_encoder import StudyEncoder
 from optformer.tokenization.history import objective_values
 from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
-from optformer.training.evaluation.bootstrap import Array
+from optformer.training.bootstrap import Array
 from optformer.training.evaluation.evaluate import binned_normal
 from optformer.training.mixtures.queries import gain_bins
 

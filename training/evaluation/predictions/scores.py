@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from optformer.data.studies.errors import ConfigError, StudyError
 from optformer.data.studies.recorded_study import RecordedStudy
-from optformer.training.evaluation.bootstrap import Array, Estimate, mean
+from optformer.training.bootstrap import Array, Estimate, mean
 from optformer.training.evaluation.predictions.predictors import PredictionQuery, Predictor
 
 PREFIXES = (10, 20, 40)

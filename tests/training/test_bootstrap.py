@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optformer.training.evaluation.bootstrap import Estimate, bootstrap_limits, mean, ratio
+from optformer.training.bootstrap import Estimate, bootstrap_limits, mean, ratio
 
 
 def test_mean__equal_tasks__has_no_width() -> None:
