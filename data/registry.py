@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
-from optformer.data.studies.errors import ConfigError, MissingExtraError
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.extras import missing_extra
 
 Thing = TypeVar("Thing")
 
@@ -111,8 +112,5 @@ class Registry(Generic[Thing]):
         entry = self._entries[self.current(name)]
         for package in entry.needs:
             if find_spec(package) is None:
-                raise MissingExtraError(
-                    f"{self._kind} {name!r} needs {package}; "
-                    'install it with: pip install "optformer[benchmark]"'
-                )
+                raise missing_extra(f"{self._kind} {name!r}", package)
         return entry

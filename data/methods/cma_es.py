@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from optformer.data.methods.generations import Array, GenerationalMethod, Strategy
-from optformer.data.studies.errors import MissingExtraError
+from optformer.data.studies.extras import importing
 from optformer.data.studies.study_config import StudyConfig
 
 
@@ -59,11 +59,6 @@ class _CmaStrategy:
 
 
 def _import_cma() -> Any:
-    try:
+    with importing("search method 'relaxed-cma-es'", "cmaes"):
         from cmaes import CMA
-    except ImportError as error:
-        raise MissingExtraError(
-            "method 'relaxed-cma-es' needs cmaes; install it with: "
-            'pip install "optformer[benchmark]"'
-        ) from error
     return CMA

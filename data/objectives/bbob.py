@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from optformer.data.objectives.base import Objective
-from optformer.data.studies.errors import ConfigError, MissingExtraError
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.extras import importing
 from optformer.data.studies.parameters import Float, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
@@ -104,10 +105,6 @@ def _evaluate(function: int, dimension: int, instance: int, params: Mapping[str,
 
 @cache
 def _problem(function: int, dimension: int, instance: int) -> Any:
-    try:
+    with importing("BBOB", "coco-experiment"):
         import cocoex
-    except ImportError as error:
-        raise MissingExtraError(
-            'BBOB needs coco-experiment; install it with: pip install "optformer[benchmark]"'
-        ) from error
     return cocoex.BareProblem("bbob", function, dimension, instance)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from optformer.data.runtime.files import write_atomically
-from optformer.data.studies.errors import DatasetError, MissingExtraError
+from optformer.data.studies.errors import DatasetError
+from optformer.data.studies.extras import missing_extra
 from optformer.data.studies.table_cells import Cell
 
 Columns = Mapping[str, Sequence[Cell]]
@@ -38,9 +39,7 @@ def read_columns(path: Path) -> Columns:
             text = file.read()
         return _json_lines(text) if path.suffix == ".jsonl" else _csv(text)
     except ImportError as error:
-        raise MissingExtraError(
-            f'{path} needs pyarrow; install it with: pip install "optformer[benchmark]"'
-        ) from error
+        raise missing_extra(str(path), "pyarrow") from error
     except (OSError, ValueError, csv.Error) as error:
         raise DatasetError(f"cannot read the study table {path}: {error}") from error
 
@@ -64,9 +63,7 @@ def write_columns(path: Path, columns: Columns) -> None:
                 write = _to_json if path.suffix == ".jsonl" else _to_csv
                 temporary.write_text(write(columns, rows), encoding="utf-8", newline="")
     except ImportError as error:
-        raise MissingExtraError(
-            f'{path} needs pyarrow; install it with: pip install "optformer[benchmark]"'
-        ) from error
+        raise missing_extra(str(path), "pyarrow") from error
     except OSError as error:
         raise DatasetError(f"cannot write {path}: {error.strerror}") from error
 

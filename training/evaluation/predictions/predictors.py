@@ -10,13 +10,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from optformer.data.studies.errors import MissingExtraError
+from optformer.data.studies.extras import importing
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
@@ -110,11 +109,8 @@ class GaussianProcessPredictor:
     """
 
     def __init__(self) -> None:
-        if find_spec("botorch") is None:
-            raise MissingExtraError(
-                "the Gaussian process needs botorch; "
-                'install it with: pip install "optformer[benchmark]"'
-            )
+        with importing("the Gaussian process", "botorch"):
+            import botorch  # noqa: F401
 
     def __call__(self, query: PredictionQuery) -> Answer:
         """See `Predictor`."""
