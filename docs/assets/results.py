@@ -51,7 +51,6 @@ COLORS = METHODS | {
     "permuted names": "#8c564b",
     "told everything": "#1f6fb4",
 }
-OLD_NAMES = {"optuna-random": "random"}
 BBOB = re.compile(r"f\d+-d\d+-i\d+")
 
 
@@ -181,7 +180,9 @@ def read_folder(folder: Path) -> None:
 
 def new_name(method: str) -> str:
     """A method's name of today."""
-    return OLD_NAMES.get(method, method)
+    from optformer.data.methods.registry import RENAMED
+
+    return RENAMED.get(method, method)
 
 
 def draw_regret(lines: pd.DataFrame, path: Path) -> None:

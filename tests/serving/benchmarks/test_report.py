@@ -248,8 +248,9 @@ def test_report__package_missing__names_the_extra(
     monkeypatch.setitem(sys.modules, "markdown", None)
     monkeypatch.setitem(sys.modules, "scikit_posthocs", None)
     with pytest.raises(
-        MissingExtraError, match=r'markdown; .*pip install "optformer\[benchmark\]"'
+        MissingExtraError,
+        match=r'markdown is not installed; .*pip install "optformer\[benchmark\]"',
     ):
         page("# Report", "Report", known)
-    with pytest.raises(MissingExtraError, match=r"posthocs; .*pip install"):
+    with pytest.raises(MissingExtraError, match=r"posthocs is not installed; .*pip install"):
         compare(np.eye(3), 5)
