@@ -8,9 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from optformer.data.studies.errors import CheckpointError
+from optformer.data.studies.yaml_json import to_yaml
 from optformer.model.checkpoint import CARD, RUN, load_checkpoint
+from optformer.training.run_record import past_runs
+
+_HEADER = {
+    "license": "apache-2.0",
+    "library_name": "optformer",
+    "language": "en",
+    "tags": ["hyperparameter-optimization", "black-box-optimization", "t5"],
+}
+
+_LINE = 200  # characters of a list that is not broken into items
 
 _TEMPLATE = """\
+---
+{header}---
+
 # OptFormer {model}
 
 A language model of hyperparameter tuning: it reads a study's metadata and trials, predicts the
@@ -26,16 +40,13 @@ suites was used.
 
 ## Training
 
-| | |
-|---|---|
-| Configuration | {config} |
-| Seed | {seed} |
-| Steps | {steps:,} |
-| Trials and queries seen | {trials:,} |
-| Time | {hours:.1f} hours on {device}{earlier} |
-| Software | optformer {optformer_version}, torch {torch_version}, Python {python_version} |
-| Date | {date} |
-| Vocabulary | `{vocabulary}` |
+{runs}
+
+Software of the last run: optformer {optformer_version}, torch {torch_version}, Python
+{python_version}. Vocabulary: `{vocabulary}`. Its configuration:
+
+```yaml
+{config}```
 
 ## Evaluation
 
@@ -44,8 +55,8 @@ suites was used.
 ## Intended use and limits
 
 - Meant for tuning with up to some hundred trials, on spaces of up to 64 parameters and 256 choices
-  a parameter. It was trained on 1 to {widest} parameters and up to {longest} trials; longer
-  histories are thinned.
+  a parameter. It was trained on 1 to {widest} parameters and up to {longest} trials; of longer
+  histories it reads a part.
 - Predictions are of a metric's next measurement, noise included; they are not calibrated on your
   task.
 - {names}
@@ -79,20 +90,15 @@ def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None
         run["evaluation"] = dict(evaluation)
     config = run["config"]
     text = _TEMPLATE.format(
+        header=to_yaml(_HEADER),
         model=config["model"],
         parameters=run["parameters"],
         data="\n".join(f"- {name}: {_listed(what)}" for name, what in run["data"].items()),
-        config=f"`{json.dumps(config)}`",
-        seed=config["seed"],
-        steps=run["steps"],
-        trials=run["trials"],
-        hours=run["seconds"] / 3600,
-        earlier=_earlier(run.get("earlier", [])),
-        device=run["device"],
+        runs=_table([_described(i, one) for i, one in enumerate(past_runs(run), 1)]),
+        config=to_yaml(config),
         optformer_version=run["optformer_version"],
         torch_version=run["torch_version"],
         python_version=run["python_version"],
-        date=run["date"],
         vocabulary=run["vocabulary_hash"],
         evaluation="\n\n".join(
             f"### {name}\n\n{_table(rows)}" for name, rows in run.get("evaluation", {}).items()
@@ -110,20 +116,35 @@ def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None
     return folder / CARD
 
 
-def _earlier(runs: Sequence[Mapping[str, Any]]) -> str:
-    """What to know of the runs whose weights this one started from."""
-    told = (
-        f"a run of {run['steps']:,} steps, {run['trials']:,} trials, {hours:.1f} hours"
-        for run in runs
-        for hours in [run["seconds"] / 3600]
-    )
-    return f", after {' and '.join(told)}" if runs else ""
+def _described(number: int, run: Mapping[str, Any]) -> dict[str, str]:
+    """A run as a row of a table; what its release did not record stays empty."""
+    data = run.get("data")
+    return {
+        "Run": str(number),
+        "Date": str(run.get("date", "")),
+        "Device": str(run.get("device", "")),
+        "From": str(run.get("from", "")),
+        "Data": data if isinstance(data, str) else _sources(run.get("config", {})),
+        "Steps": f"{run['steps']:,}",
+        "Trials and queries": f"{run['trials']:,}",
+        "Hours": f"{run['seconds'] / 3600:.1f}",
+    }
+
+
+def _sources(config: Mapping[str, Any]) -> str:
+    """Shares of a configuration's sources at the first step, in per cent of the batches."""
+    emulated = config.get("prior", {}).get("emulated", 0.0)
+    mixture = config.get("mixture") or {"start": {"synthetic": 1 - emulated, "emulated": emulated}}
+    total = sum(mixture["start"].values())
+    shares = {name: weight / total for name, weight in mixture["start"].items() if weight}
+    return ", ".join(f"{100 * share:.0f} % {name}" for name, share in shares.items())
 
 
 def _listed(what: Any) -> str:
-    if isinstance(what, list):
-        return "; ".join(str(item) for item in what) or "none"
-    return str(what)
+    if not isinstance(what, list):
+        return str(what)
+    line = ", ".join(map(str, what)) or "none"
+    return line if len(line) < _LINE else "".join(f"\n  - {item}" for item in what)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import optformer.training.evaluation.evaluate as evaluate
 from optformer.data.studies.errors import CheckpointError
+from optformer.data.studies.yaml_json import parse_yaml
 from optformer.model.checkpoint import (
     CARD,
     RUN_CHECKPOINT_DIR,
@@ -200,10 +201,12 @@ def test_model_card__trained_checkpoint__tells_all_of_the_record(
     text = path.read_text()
     assert "### Prediction" in text
     assert "| 1 | 0.812 |" in text
-    assert "1,234" in text
-    assert "2.0 hours" in text
-    assert "{" not in text.replace(text[text.index("`{") : text.index("}`")], "")
-    assert not [line for line in text.splitlines() if line.endswith("| |") and line != "| | |"]
+    assert text.startswith("---\nlicense: apache-2.0\n")
+    date = load_checkpoint(folder).run["date"]
+    assert f"| 1 | {date} | cpu |  | 100 % synthetic | 6 | 1,234 | 2.0 |" in text
+    block = text[text.index("```yaml\n") + 8 : text.index("```\n\n## Evaluation")]
+    assert TrainingConfig.from_dict(parse_yaml(block)) == training_config
+    assert "{" not in text.replace(block, "")
     assert load_checkpoint(folder).run["evaluation"] == {"Prediction": rows}
     assert "### Prediction" in write_model_card(folder).read_text()  # the evaluation is kept
 
@@ -212,10 +215,15 @@ def test_model_card__started_from_weights__tells_the_earlier_run(
     training_config: TrainingConfig, tmp_path: Path
 ) -> None:
     trainer = Trainer(training_config, tmp_path, cpu=True)
-    trainer.earlier = [{"config": {}, "steps": 1200, "trials": 34567, "seconds": 5400}]
+    known = {"date": "2026-01-02", "device": "a GPU", "from": "noise", "data": "tables"}
+    counts = {"config": {}, "steps": 1200, "trials": 34567, "seconds": 5400}
+    trainer.earlier = [counts, {**known, **counts}]  # of an earlier release, and of this one
+    trainer.start = "both"
     trainer.save()
     card = write_model_card(tmp_path / RUN_CHECKPOINT_DIR).read_text()
-    assert "on cpu, after a run of 1,200 steps, 34,567 trials, 1.5 hours |" in card
+    assert "| 1 |  |  |  | 100 % synthetic | 1,200 | 34,567 | 1.5 |" in card
+    assert "| 2 | 2026-01-02 | a GPU | noise | tables | 1,200 | 34,567 | 1.5 |" in card
+    assert "| cpu | both | 100 % synthetic | 0 | 0 | 0.0 |" in card
 
 
 def test_model_card__no_checkpoint__is_refused(tmp_path: Path) -> None:
