@@ -19,8 +19,6 @@ _HEADER = {
     "tags": ["hyperparameter-optimization", "black-box-optimization", "t5"],
 }
 
-_LINE = 200  # characters of a list that is not broken into items
-
 _TEMPLATE = """\
 ---
 {header}---
@@ -93,7 +91,7 @@ def write_model_card(directory: str | Path, evaluation: Mapping[str, Any] | None
         header=to_yaml(_HEADER),
         model=config["model"],
         parameters=run["parameters"],
-        data="\n".join(f"- {name}: {_listed(what)}" for name, what in run["data"].items()),
+        data="\n".join(f"- {name}:{_listed(what)}" for name, what in run["data"].items()),
         runs=_table([_described(i, one) for i, one in enumerate(past_runs(run), 1)]),
         config=to_yaml(config),
         optformer_version=run["optformer_version"],
@@ -141,10 +139,11 @@ def _sources(config: Mapping[str, Any]) -> str:
 
 
 def _listed(what: Any) -> str:
-    if not isinstance(what, list):
-        return str(what)
-    line = ", ".join(map(str, what)) or "none"
-    return line if len(line) < _LINE else "".join(f"\n  - {item}" for item in what)
+    """One line, or an item a line where the items have commas of their own."""
+    items = [str(item) for item in what] if isinstance(what, list) else [str(what)]
+    if len(items) > 1 and any(", " in item for item in items):
+        return "".join(f"\n  - {item}" for item in items)
+    return f" {', '.join(items) or 'none'}"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
