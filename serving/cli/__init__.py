@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: The arguments cannot be parsed, or help or the version was asked for.
     """
+    console.escape_unknown_characters()
     arguments = list(sys.argv[1:] if argv is None else argv)
     command: list[str] | None = None
     if "--" in arguments:  # argparse would treat a second "--" inside the command as its own

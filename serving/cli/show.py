@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optformer.data.runtime.text import hide_passwords
 from optformer.serving.cli import console
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _list_studies(storage: str, names: list[str]) -> None:
     from optformer.serving.study.study import load_study
 
     if not names:
-        console.write(f"{storage} holds no studies")
+        console.write(f"{hide_passwords(storage)} holds no studies")
         return
     rows: list[list[object]] = []
     for name in names:

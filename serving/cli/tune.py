@@ -1,4 +1,9 @@
-"""`optformer tune`: tune any script from the shell."""
+"""`optformer tune`: tune any script from the shell.
+
+A search owns its folder: another one there is refused. What came of each trial is written there
+before it is stored, so that a search that was killed, or that could not reach its storage, goes on
+with `--resume` where its scripts have got to.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optformer.data.runtime.files import write_atomically
+from optformer.data.runtime.text import hide_passwords, visible
 from optformer.data.studies.errors import ConfigError, StudyError
 from optformer.planning.acquisition import STRATEGIES
 from optformer.serving.cli import console
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
     from optformer.data.studies.trials import Trial
     from optformer.serving.script.command import CommandTemplate
     from optformer.serving.script.process import StopRequest
-    from optformer.serving.script.runner import Script
+    from optformer.serving.script.runner import Script, ScriptOutcome
     from optformer.serving.study.study import Study
 
 
@@ -33,8 +40,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "tune",
         usage="optformer tune --space FILE --metric NAME --goal GOAL [options] -- COMMAND ...",
         description="Tunes a script: runs COMMAND with suggested values in place of {parameter} "
-        "placeholders and reads the metric from its output. {trial} is the trial's number and "
-        "{out} its directory; double a brace to write one.",
+        "placeholders and reads the metric from its output: from the last line with NAME, = or :, "
+        "and a number, in standard output or else in standard error. {trial} is the trial's number "
+        "and {out} its directory; double a brace to write one.",
     )
     parser.add_argument("--space", type=Path, required=True, help="search space, YAML or JSON")
     parser.add_argument(
@@ -82,17 +90,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--metric-pattern",
         metavar="REGEX",
         help="regular expression with one group around the number, instead of NAME: NUMBER; the "
-        "last match in standard output counts",
+        "last match counts",
     )
     parser.add_argument(
         "--out", type=Path, help="directory of logs and results (default runs/NAME)"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with an existing study")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an existing study; scripts of a killed search that still run are waited "
+        "for, and what others run is left alone",
+    )
     parser.set_defaults(run=run, command=[])
 
 
 def run(args: argparse.Namespace) -> int:
     """Tune the script that `args.command` runs; returns the exit status."""
+    if sys.platform == "win32":
+        raise ConfigError("optformer tune needs Linux or macOS; on Windows run it under WSL")
     script = _script(args)
     with ExitStack() as held:
         return _tune(args, script, _study(args, script, held))
@@ -104,7 +119,6 @@ def _tune(args: argparse.Namespace, script: Script, study: Study) -> int:
     from optformer.serving.cli.study_tables import write_summary
     from optformer.serving.script.process import StopRequest
     from optformer.serving.script.runner import is_finished, tune_script
-    from optformer.serving.study.plots import plot_history
 
     done = sum(is_finished(trial) for trial in study.trials)
     if done >= args.trials:
@@ -119,18 +133,32 @@ def _tune(args: argparse.Namespace, script: Script, study: Study) -> int:
                 parallel=args.parallel,
                 stop=stop,
                 report=report,
+                note=console.note,
             )
         except SpaceExhaustedError as error:
             console.note(str(error))
     write_summary(study)
     console.write(f"logs: {script.out}")
     if any(trial.status is not TrialStatus.PENDING for trial in study.trials):
-        plot_history(study, script.out / "history.png")
-        console.write(f"plot: {script.out / 'history.png'}")
+        _plot(study, script.out / "history.png")
     if received:
         console.note("run the same command with --resume to go on")
         return 128 + received[0]
     return 0
+
+
+def _plot(study: Study, file: Path) -> None:
+    """Plot the search; that there is no plot is no failure of it."""
+    from optformer.serving.study.plots import plot_history
+
+    try:
+        figure = plot_history(study)
+        with write_atomically(file) as path:
+            figure.savefig(path, format="png")
+    except (OSError, ValueError) as error:
+        console.note(f"there is no plot: {error}")
+    else:
+        console.write(f"plot: {file}")
 
 
 def _script(args: argparse.Namespace) -> Script:
@@ -156,9 +184,17 @@ def _script(args: argparse.Namespace) -> Script:
         config=config,
         command=command,
         reader=create_reader(config, pattern=args.metric_pattern, file=args.metric_file),
-        out=(args.out or Path("runs") / args.name).resolve(),
+        out=(args.out or _default_out(args.name)).resolve(),
         timeout=args.timeout,
     )
+
+
+def _default_out(name: str) -> Path:
+    """The folder of a search that names none, inside `runs`."""
+    out = Path("runs", name)
+    if name.strip() != name or not name or out.is_absolute() or {"..", "."} & set(name.split("/")):
+        raise ConfigError(f"the study's name {name!r} cannot name a folder in runs; give --out")
+    return out
 
 
 def _check_command(command: CommandTemplate, config: StudyConfig) -> None:
@@ -185,15 +221,16 @@ def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
     """
     from optformer.planning.planner import load_planner
     from optformer.serving.cli.stored import study_names
-    from optformer.serving.script.runner import fail_interrupted
+    from optformer.serving.script.runner import check_folder
+    from optformer.serving.study.optuna_access import sqlite_address
     from optformer.serving.study.study import create_study, load_study
 
-    storage = args.storage or f"sqlite:///{script.out / 'study.db'}"
+    storage = args.storage or sqlite_address(script.out / "study.db")
     names = study_names(storage, must_exist=False)
     if args.resume:
         if args.name not in names:
             raise StudyError(
-                f"there is no study {args.name!r} in {storage} to go on with; "
+                f"there is no study {args.name!r} in {hide_passwords(storage)} to go on with; "
                 "leave out --resume to start it"
             )
         _lock(script.out, held)
@@ -201,19 +238,19 @@ def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
             storage=storage, name=args.name, model=args.model, strategy=args.strategy
         )
         _check_same(study, script.config, args.seed)
-        fail_interrupted(study)
+        check_folder(study, script.out)
         return study
     if args.name in names:
         raise StudyError(
-            f"study {args.name!r} is already in {storage}; "
+            f"study {args.name!r} is already in {hide_passwords(storage)}; "
             "give --resume to go on with it, or another --name and --out"
         )
-    if next(script.out.glob("trial-*"), None) is not None:
-        raise StudyError(f"{script.out} holds trials of another search; give another --out")
     strategy = args.strategy or "ei"
     model = None if args.model is None else Path(args.model).absolute()
     load_planner(model, strategy=strategy)  # a missing model shows before there is a study
     _lock(script.out, held)
+    if next(script.out.glob("trial-*"), None) is not None:
+        raise StudyError(f"{script.out} holds trials of another search; give another --out")
     config = script.config
     return create_study(
         config.space,
@@ -280,27 +317,37 @@ def _signals_request(stop: StopRequest) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _progress(study: Study, trials: int, done: int) -> Iterator[Callable[[Trial, float], None]]:
-    """A progress bar on a terminal, and a line a trial.
+def _progress(
+    study: Study, trials: int, done: int
+) -> Iterator[Callable[[Trial, ScriptOutcome], None]]:
+    """A progress bar on a terminal, a line a trial, and once where the metrics are read.
 
     Yields:
-        What to call with each trial that ended, and the seconds it took.
+        What to call with each trial that was observed, and its outcome.
     """
     from tqdm import tqdm
 
+    from optformer.serving.script.runner import is_finished
+
     metric = study.config.metric_name
+    told_sources: set[str] = set()
     with tqdm(total=trials, initial=done, unit="trial", disable=None) as bar:
 
-        def report(trial: Trial, seconds: float) -> None:
-            outcome = (
+        def report(trial: Trial, outcome: ScriptOutcome) -> None:
+            result = (
                 f"{metric} {console.format_value(trial.value)}"
                 if trial.has_value
                 else f"failed: {trial.reason}"
             )
             params = console.format_params(trial.params)
-            bar.write(f"trial {trial.number}  {outcome}  ({seconds:.1f} s)  {params}")
+            line = f"trial {trial.number}  {result}  ({outcome.seconds:.1f} s)  {params}"
+            bar.write(visible(line))
+            for name, source in outcome.sources.items():
+                if name not in told_sources:
+                    told_sources.add(name)
+                    bar.write(visible(f"  {name} was read from {source}"))
             sys.stdout.flush()
-            bar.update()
+            bar.update(is_finished(trial))
 
         yield report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from optformer.data.studies.errors import ConfigError
@@ -31,7 +32,9 @@ _Parts = tuple[str | _Hole, ...]
 class CommandTemplate:
     """A command whose arguments hold `{parameter}`, `{trial}` and `{out}` placeholders.
 
-    Values are written the way Python prints them. `{{` and `}}` stand for single braces. A
+    Values are written the way Python prints them, but a negative number that is an argument of its
+    own has no exponent: many parsers take `-5e-05` for an option. `{{` and `}}` stand for single
+    braces. A
     conditional parameter may be an argument of its own (`--momentum {momentum}`) or the value of
     one (`--momentum={momentum}`, `optimizer.momentum={momentum}`); while it is inactive that
     argument is left out, and in the first form the option before it too.
@@ -79,6 +82,9 @@ class CommandTemplate:
         for parts in self._arguments:
             if all(hole.name in values for hole in _holes(parts)):
                 text = "".join(values[p.name] if isinstance(p, _Hole) else p for p in parts)
+                alone = parts[0] if len(parts) == 1 else ""
+                if isinstance(alone, _Hole) and isinstance(params.get(alone.name), float):
+                    text = _without_exponent(text)
                 filled.append(text)
                 option_waits = not _holes(parts) and _OPTION.fullmatch(text) is not None
                 continue
@@ -127,6 +133,11 @@ def _parse(argument: str) -> _Parts:
             parts.append(_Hole(token[1:-1]))
     parts.append(argument[end:])
     return tuple(part for part in parts if part != "")
+
+
+def _without_exponent(number: str) -> str:
+    """A number for an argument of its own: the same value, a minus followed by digits alone."""
+    return format(Decimal(number), "f") if number.startswith("-") and "e" in number else number
 
 
 def _holes(parts: _Parts) -> list[_Hole]:

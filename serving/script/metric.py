@@ -1,86 +1,75 @@
-"""Read a trial's metrics from what its script wrote."""
+"""Read a trial's metrics from what its script printed, or from a file it wrote."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from optformer.data.runtime.text import shorten, visible
 from optformer.data.studies.errors import ConfigError, MetricError
 from optformer.data.studies.study_config import StudyConfig, Weighted
 from optformer.serving.script.command import fill_path
+from optformer.serving.script.files import read_file
+from optformer.serving.script.output import NamedMetric, PatternMetric, Report, Search, lines_of
+from optformer.serving.script.trial_folder import STDERR, STDOUT
 
-# A number that nothing continues: "1,234" and "1.2.3" are not read as 1 and 1.2.
-_NUMBER = r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf(?:inity)?))(?![\w]|[.,]\d)"
+_OUTPUT_BYTES = 64 << 20  # twice what is kept of an output
+_FILE_BYTES = 16 << 20  # a metric file is a few numbers
+_SHOWN = 100  # characters of a value that is no number
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A metric that was read.
+
+    Attributes:
+        value: The metric; may be NaN or infinite.
+        source: Where it was read, in words.
+    """
+
+    value: float
+    source: str
 
 
 class MetricReader(Protocol):
     """Reads the metrics of a finished script."""
 
-    def read(self, stdout: Path, *, number: int, out: Path) -> dict[str, float]:
-        """The metrics by name; they may be NaN or infinite.
+    def read(self, out: Path, number: int) -> dict[str, Reading]:
+        """The metrics by name.
 
         Args:
-            stdout: File with the script's standard output.
+            out: The trial's directory, with its output.
             number: The trial's number.
-            out: The trial's directory.
 
         Raises:
-            MetricError: A metric is not there, or is not a number.
+            MetricError: A metric is not there, cannot be told from others, or is not a number.
         """
-
-
-def default_pattern(metric: str) -> re.Pattern[str]:
-    """The pattern of a line that reports a metric: its name, `=` or `:`, and a number."""
-    name = r"(?<![\w./-])" + re.escape(metric) + r"[\"']?\s*[=:]\s*"
-    return re.compile(name + _NUMBER, re.IGNORECASE)
-
-
-def custom_pattern(text: str) -> re.Pattern[str]:
-    """Compile a user's pattern.
-
-    Raises:
-        ConfigError: It is no regular expression, or has not exactly one group.
-    """
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise ConfigError(f"metric pattern {text!r} is no regular expression: {error}") from None
-    if pattern.groups != 1:
-        raise ConfigError(
-            f"metric pattern {text!r} must have one group, around the number; got {pattern.groups}"
-        )
-    return pattern
 
 
 @dataclass(frozen=True)
 class OutputReader:
-    """Reads each metric from the last line of standard output that matches its pattern."""
+    """Reads each metric from standard output, or from standard error when it is not there."""
 
-    patterns: Mapping[str, re.Pattern[str]]
+    searches: Mapping[str, Search]
 
-    def read(self, stdout: Path, *, number: int, out: Path) -> dict[str, float]:
-        """See `MetricReader.read`; of several matches in the last line the last one counts."""
-        found: dict[str, str] = {}
-        # Universal newlines: a progress bar's carriage returns end lines too.
-        with stdout.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                for name, pattern in self.patterns.items():
-                    for match in pattern.finditer(line):
-                        found[name] = match.group(1)
-        for name, pattern in self.patterns.items():
-            if name not in found:
-                raise MetricError(
-                    f"metric {name!r} was not printed: no line of standard output matches "
-                    f"{pattern.pattern!r}"
-                    if pattern != default_pattern(name)
-                    else f"metric {name!r} was not printed: expected a line such as '{name}: 0.93'"
-                )
-        return {name: _to_float(name, found[name]) for name in self.patterns}
+    def read(self, out: Path, number: int) -> dict[str, Reading]:
+        """See `MetricReader.read`."""
+        outputs: dict[str, list[tuple[int, str]]] = {}
+        return {name: self._read(name, out, outputs) for name in self.searches}
+
+    def _read(self, name: str, out: Path, outputs: dict[str, list[tuple[int, str]]]) -> Reading:
+        search = self.searches[name]
+        for stream in (STDOUT, STDERR):
+            if stream not in outputs:
+                outputs[stream] = list(lines_of(_read_text(out / stream)))
+            report = search.find(outputs[stream])
+            if report is not None:
+                return _reading(name, report, stream)
+        raise MetricError(f"metric {name!r} was not printed: {search.expectation(outputs[STDOUT])}")
 
 
 @dataclass(frozen=True)
@@ -89,7 +78,7 @@ class FileReader:
 
     Attributes:
         names: Metrics to read.
-        path: Where the file is; see `script_command.fill_path`.
+        path: Where the file is; see `command.fill_path`.
 
     Raises:
         ConfigError: The path would be the same for every trial.
@@ -106,16 +95,23 @@ class FileReader:
                 "give a relative path, or one with {out} or {trial}"
             )
 
-    def read(self, stdout: Path, *, number: int, out: Path) -> dict[str, float]:
+    def read(self, out: Path, number: int) -> dict[str, Reading]:
         """See `MetricReader.read`."""
         path = fill_path(self.path, number=number, out=out)
         try:
-            written = json.loads(path.read_text(encoding="utf-8"))
+            text = read_file(path, limit=_FILE_BYTES)
+            # Numbers as floats: integers of any length are legal JSON and become infinite here.
+            written = json.loads(text, parse_int=float, object_pairs_hook=_without_repeats)
         except FileNotFoundError:
             raise MetricError(f"metric file {path} was not written") from None
+        except RecursionError:
+            raise MetricError(f"metric file {path} cannot be read: it is nested too deep") from None
         except (OSError, ValueError) as error:
             raise MetricError(f"metric file {path} cannot be read: {error}") from None
-        return {name: _to_float(name, _look_up(written, name, path)) for name in self.names}
+        return {
+            name: Reading(_to_float(name, _look_up(written, name, path)), f"file {path}")
+            for name in self.names
+        }
 
 
 def create_reader(
@@ -125,8 +121,8 @@ def create_reader(
 
     Args:
         config: The study; a weighted measure needs every one of its metrics.
-        pattern: Regular expression with one group, instead of the default pattern.
-        file: JSON file, instead of standard output.
+        pattern: Regular expression with one group, instead of the metric's name.
+        file: JSON file, instead of the script's output.
 
     Raises:
         ConfigError: Both are given, the pattern is no good or there are several metrics for it,
@@ -138,13 +134,41 @@ def create_reader(
             raise ConfigError("a metric file and a metric pattern are both given; leave one out")
         return FileReader(names, file)
     if pattern is None:
-        return OutputReader({name: default_pattern(name) for name in names})
+        return OutputReader({name: NamedMetric(name) for name in names})
     if len(names) > 1:
         raise ConfigError(
             f"a metric pattern reads one metric, but the study weighs {names}; "
             "print lines such as 'name: 0.93' or write a metric file"
         )
-    return OutputReader({names[0]: custom_pattern(pattern)})
+    return OutputReader({names[0]: PatternMetric(pattern)})
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return read_file(path, limit=_OUTPUT_BYTES).decode("utf-8", errors="replace")
+    except OSError as error:
+        raise MetricError(f"output {path} cannot be read: {error}") from None
+
+
+def _reading(name: str, report: Report, stream: str) -> Reading:
+    if report.number is None:
+        raise MetricError(
+            f"metric {name!r} was not printed as a plain number: line {report.line} of {stream} "
+            f"is '{report.text}', expected one such as '{name}: 0.93'"
+        )
+    source = f"line {report.line} of {stream}: '{report.text}'"
+    if report.other is not None:
+        source += f" (line {report.other.line} reports it in another way: '{report.other.text}')"
+    return Reading(_to_float(name, report.number.replace("\u2212", "-")), source)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"it holds {_shown(twice)} twice")
+    return entries
 
 
 def _look_up(written: Any, name: str, path: Path) -> Any:
@@ -154,16 +178,21 @@ def _look_up(written: Any, name: str, path: Path) -> Any:
     entry = written
     for key in name.split("."):
         if not isinstance(entry, Mapping) or key not in entry:
-            has = sorted(entry) if isinstance(entry, Mapping) else type(entry).__name__
+            has = _shown(sorted(entry)) if isinstance(entry, Mapping) else type(entry).__name__
             raise MetricError(f"metric {name!r} is not in {path}: no {key!r} in {has}")
         entry = entry[key]
     return entry
 
 
 def _to_float(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise MetricError(f"metric {name!r} must be a number, got {value!r}")
-    try:
-        return float(value)
-    except ValueError:
-        raise MetricError(f"metric {name!r} must be a number, got {value!r}") from None
+    if not isinstance(value, bool) and isinstance(value, int | float | str):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    raise MetricError(f"metric {name!r} must be a number, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, shortened: what a script wrote may be of any size."""
+    return visible(shorten(repr(value), _SHOWN))

@@ -1,131 +1,142 @@
-"""Run one process to its end, its time limit, or a request to stop."""
+"""Scripts under their supervisors: start one, look whether it has ended, ask it to."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import suppress
+from functools import cached_property
+from typing import Any
 
-_POLL_SECONDS = 0.1  # how soon a request to stop is seen
-_GRACE_SECONDS = 5.0  # between the polite signal and the final one
+from optformer.data.runtime.text import visible
+from optformer.serving.script import supervisor
+from optformer.serving.script.files import read_file
+from optformer.serving.script.trial_folder import STDERR, STDOUT, TrialFolder
 
 
 class StopRequest:
     """Asks running scripts to end; a second request kills those that hesitate."""
 
     def __init__(self) -> None:
-        self._requested = threading.Event()
-        self._forced = threading.Event()
-
-    @property
-    def requested(self) -> bool:
+        self.requested = False
         """Whether to stop."""
-        return self._requested.is_set()
-
-    @property
-    def forced(self) -> bool:
+        self.forced = False
         """Whether to stop without waiting for anyone."""
-        return self._forced.is_set()
 
     def request(self) -> None:
         """Ask to stop; asking again takes the patience away."""
-        (self._forced if self.requested else self._requested).set()
+        self.forced = self.requested
+        self.requested = True
 
 
-@dataclass(frozen=True)
-class Ending:
-    """How a process ended.
+class ScriptProcess:
+    """A script that its supervisor runs, started here or found running.
 
-    Attributes:
-        code: Exit status, negative for a signal.
-        seconds: Wall-clock time it took.
-        timed_out: Whether it was killed at its time limit.
-        stopped: Whether it was killed because of a `StopRequest`.
+    Args:
+        folder: Its trial's folder; without a supervisor of ours, the lock tells whether one lives.
+        supervisor: The supervisor's process, when it was started here.
     """
 
-    code: int
-    seconds: float
-    timed_out: bool = False
-    stopped: bool = False
+    def __init__(
+        self, folder: TrialFolder, supervisor: subprocess.Popen[bytes] | None = None
+    ) -> None:
+        self._folder = folder
+        self._supervisor = supervisor
+        self._asked: set[signal.Signals] = set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the script, all it started, and its supervisor have ended."""
+        if self._supervisor is not None:
+            return self._supervisor.poll() is not None
+        return not self._folder.is_locked()
+
+    @cached_property
+    def complaint(self) -> str | None:
+        """Why the supervisor of an ended script kept no outcome that nobody asked it to forget."""
+        code = 0 if self._supervisor is None else self._supervisor.wait()
+        if self._supervisor is None or code == 0 or (code < 0 and self._asked):
+            return None
+        if code < 0:
+            return f"its supervisor was ended by signal {-code}"
+        said = b"" if self._supervisor.stderr is None else self._supervisor.stderr.read(4096)
+        lines = said.decode("utf-8", errors="replace").strip().splitlines()
+        return f"its outcome could not be kept: {visible(lines[-1]) if lines else code}"
+
+    def end(self, *, kill: bool = False) -> None:
+        """Ask the script to end, once however often this is called.
+
+        Args:
+            kill: Leave it no time to do so.
+        """
+        number = signal.SIGUSR1 if kill else signal.SIGTERM
+        pid = None if number in self._asked else self._pid()
+        if pid is not None:
+            self._asked.add(number)
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
+    def _pid(self) -> int | None:
+        """The supervisor's process, None when it has ended or is on another machine."""
+        if self.ended:
+            return None
+        if self._supervisor is not None:
+            return self._supervisor.pid
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            told = json.loads(read_file(self._folder.lock, limit=4096))
+            return int(told["pid"]) if told["host"] == os.uname().nodename else None
+        return None
 
 
-def run_process(
+def start_script(
     command: Sequence[str],
+    folder: TrialFolder,
     *,
+    record: Mapping[str, Any],
     environment: Mapping[str, str],
-    stdout: Path,
-    stderr: Path,
     timeout: float | None,
-    stop: StopRequest,
-) -> Ending:
-    """Run a command without a shell, in a process group of its own, and wait for it.
+) -> ScriptProcess:
+    """Run a command without a shell, under a supervisor that outlives this process.
 
-    The group keeps a terminal's Ctrl-C away from the script, so that ending it is up to `stop`,
-    and lets the whole family be ended together.
+    A terminal's Ctrl-C does not reach it, so that ending it is up to its supervisor.
 
     Args:
         command: Program and arguments.
+        folder: Where its output and its ending go; its lock is held until both are there.
+        record: What the trial's record holds besides the ending.
         environment: Variables the script sees.
-        stdout: File for its standard output; replaced.
-        stderr: File for its standard error; replaced.
-        timeout: Seconds after which the group is ended, None for no limit.
-        stop: Looked at all the time; ends the group when requested.
+        timeout: Seconds after which it is ended, None for no limit.
 
     Raises:
-        OSError: The program cannot be started.
+        OSError: The supervisor cannot be started. A program that cannot be is told in the record.
     """
-    started = time.monotonic()
-    with stdout.open("wb") as output, stderr.open("wb") as errors:
+    lock = folder.open_lock()
+    job = {
+        "command": list(command),
+        "stdout": str(folder.path / STDOUT),
+        "stderr": str(folder.path / STDERR),
+        "timeout": timeout,
+        "lock": lock,
+        "record": dict(record),
+        "file": str(folder.record),
+    }
+    try:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-I", "-S", supervisor.__file__],
             env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[lock],
             start_new_session=True,
         )
-    timed_out = stopped = False
-    while process.poll() is None:
-        timed_out = timeout is not None and time.monotonic() - started >= timeout
-        stopped = stop.requested and not timed_out
-        if timed_out or stopped:
-            _end_group(process, stop)
-            break
-        left = _POLL_SECONDS
-        if timeout is not None:
-            left = min(left, max(started + timeout - time.monotonic(), 0.001))
-        try:
-            process.wait(left)
-        except subprocess.TimeoutExpired:
-            continue
-    return Ending(process.wait(), time.monotonic() - started, timed_out, stopped)
-
-
-def _end_group(process: subprocess.Popen[bytes], stop: StopRequest) -> None:
-    """Ask a process and all its descendants to end, and kill those still there after a while."""
-    if sys.platform == "win32":  # no process groups to signal
-        process.kill()
-        return
-    deadline = time.monotonic() + _GRACE_SECONDS
-    alive = _signal_group(process.pid, signal.SIGTERM)
-    while alive and time.monotonic() < deadline and not stop.forced:
-        process.poll()  # reaps the leader, which would count as alive otherwise
-        time.sleep(0.02)
-        alive = _signal_group(process.pid, 0)
-    if alive:
-        _signal_group(process.pid, signal.SIGKILL)
-
-
-def _signal_group(group: int, number: int) -> bool:
-    """Send a signal (0 only looks) to a process group; False when nobody is left in it."""
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):  # the latter for a group of zombies on macOS
-        return False
-    return True
+    finally:
+        os.close(lock)
+    if process.stdin is not None:
+        with suppress(BrokenPipeError), process.stdin as stdin:
+            stdin.write(json.dumps(job).encode())
+    return ScriptProcess(folder, process)

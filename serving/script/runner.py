@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from optformer.data.runtime.text import visible
 from optformer.data.studies.errors import (
     MetricError,
     ObjectiveError,
-    SpaceExhaustedError,
+    OptFormerError,
+    StorageError,
     StudyError,
+    TrialError,
 )
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
 from optformer.serving.script.command import CommandTemplate
+from optformer.serving.script.files import read_file
 from optformer.serving.script.metric import MetricReader
-from optformer.serving.script.process import Ending, StopRequest, run_process
+from optformer.serving.script.output import lines_of
+from optformer.serving.script.process import ScriptProcess, StopRequest, start_script
+from optformer.serving.script.trial_folder import STDERR, TrialFolder, trial_folders
 
 if TYPE_CHECKING:
     from optformer.serving.study.study import Study
 
 FIRST_FAILURES = 5
 """So many failures without any success end the search: the script, not a value, is at fault."""
+
+STORAGE_PATIENCE = 600.0
+"""Seconds for which a storage may fail while no script runs before the search ends."""
+
+_POLL_SECONDS = 0.05  # how soon the end of a script or a request to stop is seen
+_RETRY_SECONDS = 2.0  # between attempts to use a storage that fails
+_LAST_LINE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -39,11 +55,13 @@ class ScriptOutcome:
         metrics: Metrics by name, None when it failed.
         reason: Why it failed, None when it did not.
         seconds: Wall-clock time it took.
+        sources: Where each metric was read, in words.
     """
 
-    metrics: dict[str, float] | None
+    metrics: Mapping[str, float] | None
     reason: str | None
     seconds: float
+    sources: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -52,7 +70,7 @@ class Script:
 
     A trial runs with the caller's working directory and environment, plus `OPTFORMER_PARAMS` (its
     parameters as JSON), `OPTFORMER_TRIAL` (its number) and `OPTFORMER_OUT` (its directory, which
-    also receives `stdout.txt` and `stderr.txt`).
+    also receives `stdout.txt`, `stderr.txt` and the record `optformer.json`).
 
     Attributes:
         config: The study, which says what the metrics mean.
@@ -68,54 +86,72 @@ class Script:
     out: Path
     timeout: float | None = None
 
-    def trial_directory(self, number: int) -> Path:
+    def folder(self, number: int) -> TrialFolder:
         """Where a trial's files are."""
-        return self.out / f"trial-{number:04d}"
+        return TrialFolder(self.out, number)
 
-    def run(self, trial: Trial, stop: StopRequest) -> ScriptOutcome:
-        """Run one trial.
+    def start(self, trial: Trial) -> ScriptProcess:
+        """Start one trial, in a directory that is made for it.
 
         Raises:
-            StudyError: The trial's directory is already there.
+            OSError: The directory cannot be made, or no process be started.
         """
-        out = self.trial_directory(trial.number)
-        try:
-            out.mkdir(parents=True)
-        except FileExistsError:
-            raise StudyError(
-                f"directory {out} of trial {trial.number} is already there, from another search; "
-                "remove it or choose another output directory"
-            ) from None
-        environment = {
-            **os.environ,
-            "OPTFORMER_PARAMS": json.dumps(dict(trial.params)),
-            "OPTFORMER_TRIAL": str(trial.number),
-            "OPTFORMER_OUT": str(out),
+        folder = self.folder(trial.number)
+        command = self.command.fill(trial.params, number=trial.number, out=folder.path)
+        record = {
+            "trial": trial.number,
+            "params": dict(trial.params),
+            "command": command,
+            "timeout": self.timeout,
         }
-        stdout, stderr = out / "stdout.txt", out / "stderr.txt"
+        folder.create(record)
+        return start_script(
+            command,
+            folder,
+            record=record,
+            environment={
+                **os.environ,
+                "OPTFORMER_PARAMS": json.dumps(dict(trial.params)),
+                "OPTFORMER_TRIAL": str(trial.number),
+                "OPTFORMER_OUT": str(folder.path),
+            },
+            timeout=self.timeout,
+        )
+
+    def outcome(self, trial: Trial) -> ScriptOutcome:
+        """What came of a trial whose script has ended; kept in its directory, too.
+
+        Whatever a script leaves behind that cannot be read is a failure of its trial.
+        """
+        folder = self.folder(trial.number)
+        record = folder.load()
         try:
-            ending = run_process(
-                self.command.fill(trial.params, number=trial.number, out=out),
-                environment=environment,
-                stdout=stdout,
-                stderr=stderr,
-                timeout=self.timeout,
-                stop=stop,
-            )
-        except OSError as error:
-            return ScriptOutcome(None, f"cannot start: {error}", 0.0)
-        reason = _ending_reason(ending, self.timeout, stderr)
+            return ScriptOutcome(**record["outcome"])
+        except (KeyError, TypeError):
+            outcome = self._judge(record, folder, trial)
+        with suppress(OSError):  # it can be read again
+            folder.save({**record, "outcome": asdict(outcome)})
+        return outcome
+
+    def _judge(self, record: Mapping[str, Any], folder: TrialFolder, trial: Trial) -> ScriptOutcome:
+        try:
+            seconds = float(record["ending"]["seconds"])
+            reason = _failure(record, folder.path / STDERR)
+        except (KeyError, TypeError, ValueError):  # its supervisor was killed
+            return ScriptOutcome(None, INTERRUPTED, 0.0, {})
         if reason is not None:
-            return ScriptOutcome(None, reason, ending.seconds)
+            return ScriptOutcome(None, reason, seconds, {})
         try:
-            metrics = self.reader.read(stdout, number=trial.number, out=out)
+            readings = self.reader.read(folder.path, trial.number)
+            metrics = {name: reading.value for name, reading in readings.items()}
             value, _ = self.config.measure(metrics)
         except MetricError as error:
-            return ScriptOutcome(None, str(error), ending.seconds)
+            return ScriptOutcome(None, visible(str(error)), seconds, {})
         if not math.isfinite(value):
             shown = ", ".join(f"{name} is {number}" for name, number in metrics.items())
-            return ScriptOutcome(None, f"not a finite number: {shown}", ending.seconds)
-        return ScriptOutcome(metrics, None, ending.seconds)
+            return ScriptOutcome(None, f"not a finite number: {shown}", seconds, {})
+        sources = {name: reading.source for name, reading in readings.items()}
+        return ScriptOutcome(metrics, None, seconds, sources)
 
 
 def is_finished(trial: Trial) -> bool:
@@ -123,11 +159,20 @@ def is_finished(trial: Trial) -> bool:
     return trial.has_value or (trial.status is TrialStatus.FAILED and not trial.interrupted)
 
 
-def fail_interrupted(study: Study) -> None:
-    """Mark trials as failed whose search was killed: nobody runs them any more."""
-    for trial in study.trials:
-        if trial.status is TrialStatus.PENDING:
-            study.observe(trial, failed=INTERRUPTED)
+def check_folder(study: Study, out: Path) -> None:
+    """Check that the trials in a search's folder are those of a study.
+
+    Raises:
+        StudyError: They are another's.
+    """
+    trials = study.trials
+    for number, folder in trial_folders(out):
+        params = folder.load().get("params")
+        if params is not None and (number >= len(trials) or params != dict(trials[number].params)):
+            raise StudyError(
+                f"{folder.path} holds a trial of another search than study {study.name!r}; "
+                "give the --out that the study was started with, or a new one"
+            )
 
 
 def tune_script(
@@ -137,103 +182,232 @@ def tune_script(
     trials: int,
     parallel: int,
     stop: StopRequest,
-    report: Callable[[Trial, float], None],
+    report: Callable[[Trial, ScriptOutcome], None],
+    note: Callable[[str], None],
 ) -> None:
     """Run trials until the study holds enough finished ones, or a stop is requested.
 
-    Only the calling thread touches the study; the others wait for their scripts. Each suggestion
-    sees the trials that are still running. Trials ended by a stop fail with `INTERRUPTED` and do
-    not count.
+    Each suggestion sees the trials that are still running. Trials of this folder that an earlier
+    search has left pending are taken over: those whose script still runs are waited for, those
+    whose script has ended are observed. Pending trials that others run are left alone. While the
+    storage fails the scripts run on, and it is tried again.
 
     Args:
         study: Where trials come from and go to.
         script: What to run.
-        trials: Finished trials wanted, those of earlier runs included.
+        trials: Finished trials wanted, those of earlier runs and of other searches included.
         parallel: How many scripts run at the same time.
-        stop: Ends the search early; also set here when the search itself fails.
-        report: Called with each trial that ended, and the seconds it took.
+        stop: Ends the search early. Trials ended by it fail with `INTERRUPTED` and do not count.
+        report: Called with each trial that was observed, and its outcome.
+        note: Called with remarks about what goes wrong and does not end the search.
 
     Raises:
         ObjectiveError: The first `FIRST_FAILURES` trials all failed, or all of them did.
         SpaceExhaustedError: Every point of a finite space was tried before `trials` were finished.
+        StorageError: The storage failed for too long; what came of each trial is in its folder.
     """
-    search = _Search(study, script, trials, stop)
-    with ThreadPoolExecutor(parallel) as pool:
-        try:
-            while search.start(pool, parallel):
-                for trial, seconds in search.ended():
-                    report(trial, seconds)
-        finally:
-            if search.running:  # an error is on its way: leave no script behind
-                stop.request()
-    search.check()
+    search = _Search(study, script, trials, parallel, stop, report, note)
+    try:
+        search.take_over()
+        search.run()
+    finally:
+        search.end_scripts(kill=False)  # an error is on its way: leave no script behind
+    search.raise_fault()
 
 
 class _Search:
-    """What a search has started, and how it fares."""
+    """The state of one call of `tune_script`."""
 
-    def __init__(self, study: Study, script: Script, trials: int, stop: StopRequest) -> None:
-        self.running: dict[Future[ScriptOutcome], Trial] = {}
-        self._study, self._script, self._stop = study, script, stop
-        self._budget = max(trials - sum(is_finished(trial) for trial in study.trials), 0)
-        self._succeeded = any(trial.has_value for trial in study.trials)
+    def __init__(
+        self,
+        study: Study,
+        script: Script,
+        trials: int,
+        parallel: int,
+        stop: StopRequest,
+        report: Callable[[Trial, ScriptOutcome], None],
+        note: Callable[[str], None],
+    ) -> None:
+        self._study = study
+        self._script = script
+        self._trials = trials
+        self._parallel = parallel
+        self._stop = stop
+        self._report = report
+        self._note = note
+        self._suggested: Trial | None = None  # to be started
+        self._running: dict[int, tuple[Trial, ScriptProcess]] = {}
+        self._ended: deque[tuple[Trial, ScriptOutcome]] = deque()  # to be observed
+        self._enough = False  # finished and running trials, as far as this search knows
         self._failures: list[Trial] = []
-        self._exhausted: SpaceExhaustedError | None = None
+        self._succeeded = False
+        self._fault: OptFormerError | None = None  # ends the search when no script runs any more
+        self._failing_since: float | None = None  # the storage, in the clock's seconds
+        self._retry_at = 0.0
 
-    def start(self, pool: Executor, parallel: int) -> bool:
-        """Start trials until `parallel` of them run; whether any does."""
-        while self._budget > 0 and len(self.running) < parallel and not self._stop.requested:
-            try:
-                trial = self._study.suggest()
-            except SpaceExhaustedError as error:
-                self._exhausted, self._budget = error, 0
-                break
-            self._budget -= 1
-            self.running[pool.submit(self._script.run, trial, self._stop)] = trial
-        return bool(self.running)
-
-    def ended(self) -> Iterator[tuple[Trial, float]]:
-        """Wait for some trials to end and observe them; each with the seconds it took."""
-        for future in wait(self.running, return_when=FIRST_COMPLETED).done:
-            outcome, trial = future.result(), self.running.pop(future)
-            if outcome.metrics is not None:
-                trial = self._study.observe(trial, outcome.metrics)
+    def take_over(self) -> None:
+        """Take over what an earlier search in this folder has left pending."""
+        trials = self._study.trials
+        self._succeeded = any(trial.has_value for trial in trials)
+        pending = [trial for trial in trials if trial.status is TrialStatus.PENDING]
+        others = 0
+        for trial in pending:
+            folder = self._script.folder(trial.number)
+            if folder.holds(trial):
+                self._running[trial.number] = (trial, ScriptProcess(folder))
             else:
-                trial = self._study.observe(trial, failed=outcome.reason)
-            yield trial, outcome.seconds
-            self._succeeded |= trial.has_value
-            if is_finished(trial) and not trial.has_value:
-                self._failures.append(trial)
-        if not self._succeeded and len(self._failures) >= FIRST_FAILURES:
+                others += 1
+        if others:
+            self._note(f"note: {others} pending trials are run elsewhere and left alone")
+
+    def run(self) -> None:
+        """Start scripts, wait for them and observe their trials, until there is nothing to do."""
+        while not self._is_over():
+            self._collect()
+            if time.monotonic() >= self._retry_at or self._stop.requested:
+                try:
+                    self._observe_ended()
+                    self._start_more()
+                    self._failing_since = None
+                except StorageError as error:
+                    self._be_patient(error)
+            if self._stop.requested:
+                self.end_scripts(kill=self._stop.forced)
+            if self._running or self._failing_since is not None:
+                time.sleep(_POLL_SECONDS)
+
+    def end_scripts(self, *, kill: bool) -> None:
+        """Ask all running scripts to end."""
+        for _, process in self._running.values():
+            process.end(kill=kill)
+
+    def raise_fault(self) -> None:
+        """Raise what ended the search, if it was not its aim or its user."""
+        if self._failures and not self._succeeded and self._failed_enough():
+            last = self._failures[-1]
+            raise ObjectiveError(
+                f"all of the first {len(self._failures)} trials failed; trial {last.number}: "
+                f"{last.reason}; see {self._script.folder(last.number).path} and mend the script "
+                "or the command"
+            )
+        if self._fault is not None:
+            raise self._fault
+
+    def _failed_enough(self) -> bool:
+        return self._enough or self._fault is not None or len(self._failures) >= FIRST_FAILURES
+
+    def _is_over(self) -> bool:
+        if self._running or self._ended or self._suggested is not None:
+            return False
+        return self._enough or self._stop.requested or self._fault is not None
+
+    def _be_patient(self, error: StorageError) -> None:
+        """Have the storage tried again in a while, or give it up."""
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+            self._note(f"{error}; trying again, scripts run on")
+        self._retry_at = now + _RETRY_SECONDS
+        late = now - self._failing_since >= STORAGE_PATIENCE or self._stop.requested
+        if late and not self._running:
+            raise StorageError(
+                f"{error}; what came of each trial is kept in {self._script.out}, and --resume "
+                "stores it"
+            ) from error
+
+    def _collect(self) -> None:
+        """Read the outcomes of the scripts that have ended."""
+        for trial, process in list(self._running.values()):
+            if process.ended:
+                del self._running[trial.number]
+                outcome = self._script.outcome(trial)
+                if process.complaint is not None:
+                    outcome = ScriptOutcome(None, process.complaint, outcome.seconds, {})
+                self._ended.append((trial, outcome))
+
+    def _observe_ended(self) -> None:
+        """Store the outcomes that are not stored yet, in the order in which scripts ended."""
+        while self._ended:
+            trial, outcome = self._ended[0]
+            folder = self._script.folder(trial.number)
+            try:
+                trial = _observe(self._study, trial, outcome)
+            except TrialError as error:  # somebody else has observed it
+                self._note(f"{error}; what it found here is in {folder.record}")
+            else:
+                self._report(trial, outcome)
+                self._succeeded |= trial.has_value
+                if is_finished(trial) and not trial.has_value:
+                    self._failures.append(trial)
+            self._ended.popleft()
+            folder.release()
+            self._enough = False  # count again: interrupted trials do not count
+        if not (self._succeeded or self._stop.requested or len(self._failures) < FIRST_FAILURES):
             self._stop.request()
 
-    def check(self) -> None:
-        """Raise what ended the search before its budget was spent, if anything did."""
-        failures = self._failures
-        hopeless = not self._budget or len(failures) >= FIRST_FAILURES
-        if failures and not self._succeeded and hopeless:
-            last = failures[-1]
-            raise ObjectiveError(
-                f"all of the first {len(failures)} trials failed; trial {last.number}: "
-                f"{last.reason}; see {self._script.trial_directory(last.number)} and mend the "
-                "script or the command"
-            )
-        if self._exhausted is not None:
-            raise self._exhausted
+    def _start_more(self) -> None:
+        """Start scripts as long as there is room for them and trials are wanted."""
+        while len(self._running) < self._parallel:
+            if self._suggested is None:
+                self._suggested = self._suggest()
+            trial = self._suggested
+            if trial is None:
+                return
+            try:
+                if self._stop.requested:
+                    self._ended.append((trial, ScriptOutcome(None, INTERRUPTED, 0.0, {})))
+                else:
+                    self._running[trial.number] = (trial, self._script.start(trial))
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise StorageError(f"cannot start trial {trial.number}: {error}") from error
+                self._ended.append((trial, ScriptOutcome(None, f"cannot start: {error}", 0.0, {})))
+            self._suggested = None
+
+    def _suggest(self) -> Trial | None:
+        """The next trial, None when none is wanted or possible."""
+        if self._enough or self._stop.requested or self._fault is not None:
+            return None
+        under_way = len(self._running) + len(self._ended)
+        if sum(map(is_finished, self._study.trials)) + under_way >= self._trials:
+            self._enough = True
+            return None
+        try:
+            return self._study.suggest()
+        except StorageError:
+            raise
+        except OptFormerError as error:
+            self._fault = error
+            return None
 
 
-def _ending_reason(ending: Ending, timeout: float | None, stderr: Path) -> str | None:
-    """Why a script that ended so has failed, None when it has not."""
-    if ending.stopped:
+def _observe(study: Study, trial: Trial, outcome: ScriptOutcome) -> Trial:
+    if outcome.metrics is None:
+        return study.observe(trial, failed=outcome.reason)
+    try:
+        return study.observe(trial, outcome.metrics)
+    except MetricError as error:
+        return study.observe(trial, failed=visible(str(error)))
+
+
+def _failure(record: Mapping[str, Any], stderr: Path) -> str | None:
+    """Why a script that ended as its record says has failed, None when it has not."""
+    ending = record["ending"]
+    if ending["error"] is not None:
+        return f"cannot start: {visible(str(ending['error']))}"
+    if ending["stopped"]:
         return INTERRUPTED
-    if ending.timed_out:
-        return f"timed out after {timeout:g} s"
-    if ending.code == 0:
+    if ending["timed_out"]:
+        return f"timed out after {record['timeout']:g} s"
+    code = ending["code"]
+    if code == 0:
         return None
+    if code is None:
+        return "could not be ended"
     how = (
-        f"exit status {ending.code}"
-        if ending.code > 0
-        else f"ended by signal {-ending.code} ({signal.strsignal(-ending.code)})"
+        f"exit status {code}"
+        if code > 0
+        else f"ended by signal {-code} ({signal.strsignal(-code) or 'unknown'})"
     )
     last = _last_line(stderr)
     return f"{how}: {last}" if last else how
@@ -241,7 +415,9 @@ def _ending_reason(ending: Ending, timeout: float | None, stderr: Path) -> str |
 
 def _last_line(path: Path) -> str:
     """The last line of a file that says something, shortened."""
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - 4096, 0))
-        lines = file.read().decode("utf-8", errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:200]
+    try:
+        output = read_file(path, limit=_LAST_LINE_BYTES)
+    except OSError:
+        return ""
+    lines = [line.strip() for _, line in lines_of(output[-4096:].decode("utf-8", "replace"))]
+    return visible(next((line for line in reversed(lines) if line), "")[:200])

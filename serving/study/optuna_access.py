@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote, unquote
 
 from optuna import get_all_study_names
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from optformer.data.runtime.text import hide_passwords
 from optformer.data.studies.errors import StorageError
 
 if sys.platform == "win32":  # symbolic links need a privilege there
@@ -50,11 +53,21 @@ def open_storage(storage: str | BaseStorage) -> BaseStorage:
             return RDBStorage(address)
         if address.endswith(_JOURNALS):
             return _JournalStorage(address)
-    # RuntimeError: Optuna's word for tables of another version; ValueError: a broken journal.
-    except (ImportError, OSError, RuntimeError, SQLAlchemyError, ValueError) as error:
-        raise StorageError(f"cannot open storage {address!r}: {_first_line(error)}") from error
+    # LookupError: braces, which Optuna fills in; RuntimeError: its word for tables of another
+    # version; ValueError: a broken journal.
+    except (
+        ImportError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        SQLAlchemyError,
+        ValueError,
+    ) as error:
+        raise StorageError(
+            f"cannot open storage {hide_passwords(address)!r}: {hide_passwords(_first_line(error))}"
+        ) from error
     raise StorageError(
-        f"storage {address!r} is not understood; expected an SQL URL such as "
+        f"storage {hide_passwords(address)!r} is not understood; expected an SQL URL such as "
         f"'sqlite:///studies.db', or a path ending in .journal or .log"
     )
 
@@ -75,13 +88,36 @@ def study_names(storage: BaseStorage) -> list[str]:
 
 def file_at(address: str) -> Path | None:
     """The file that an address names, None for a database server or memory."""
-    scheme, separator, path = address.partition(":///")
-    if not separator:
+    if address.startswith("journal:///"):
+        return Path(address.removeprefix("journal:///"))
+    if "://" not in address:
         return Path(address) if address.endswith(_JOURNALS) else None
-    path = path.partition("?")[0]
-    if (scheme == "journal" or scheme.partition("+")[0] == "sqlite") and path != ":memory:":
-        return Path(path)
-    return None
+    try:
+        url = make_url(address)
+    except (SQLAlchemyError, ValueError):
+        return None
+    if url.drivername.partition("+")[0] != "sqlite" or not url.database:
+        return None
+    path = url.database.partition("?")[0]
+    if path.startswith("file:") and "uri" in url.query:  # SQLite's own kind of address
+        in_memory = path == "file::memory:" or url.query.get("mode") == "memory"
+        return None if in_memory else Path(unquote(path.removeprefix("file:")))
+    return None if url.database == ":memory:" else Path(url.database)
+
+
+def sqlite_address(file: Path) -> str:
+    """The address of an SQLite file, whatever characters its path has.
+
+    Args:
+        file: Where the database is or will be.
+    """
+    rendered = URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
+    escaped = rendered.replace("{", "%7B").replace("}", "%7D")  # Optuna fills in {placeholders}
+    # Releases of SQLAlchemy differ in what they escape; SQLite itself reads what none can write.
+    for address in (f"sqlite:///{file}", escaped, f"sqlite:///file:{quote(str(file))}?uri=true"):
+        if "{" not in address and "}" not in address and file_at(address) == file:
+            return address
+    raise StorageError(f"no address can name the file {str(file)!r}; choose another folder")
 
 
 def check_file(address: str) -> None:

@@ -258,11 +258,11 @@ def test_tune__example__works_from_the_shell(
     assert "study tune: 2 completed" in capsys.readouterr().out
 
 
-def test_tune__killed_search__resumes_with_every_finished_trial(
+def test_tune__killed_search__resumes_with_what_its_scripts_found(
     tune: Callable[..., int], tmp_path: Path, start: Start, wait_for: Wait
 ) -> None:
     program = (
-        "import sys, time\nif sys.argv[3] in '23': time.sleep(2)\nprint('score:', sys.argv[1])"
+        "import sys, time\nif sys.argv[3] in '23': time.sleep(3)\nprint('score:', sys.argv[1])"
     )
     (tmp_path / "train.py").write_text(program)
     command = ["--", sys.executable, "train.py", "{lr}", "{layers}", "{trial}"]
@@ -277,8 +277,112 @@ def test_tune__killed_search__resumes_with_every_finished_trial(
     assert tune(program, *options, "--resume") == 0
     after = load(tmp_path).trials
     assert after[:2] == before[:2]
-    assert [trial.reason for trial in after[2:4]] == ["interrupted"] * 2
-    assert [trial.status for trial in after[4:]] == [TrialStatus.COMPLETED] * 3
+    assert [trial.value for trial in after] == [trial.params["lr"] for trial in after]
+    assert len(after) == 5
+    started = (tmp_path / "out").glob("trial-000[23]/stdout.txt")
+    assert [path.read_text().count("score") for path in started] == [1, 1]
+
+
+def test_tune__second_search_on_a_shared_storage__leaves_the_first_ones_trials_alone(
+    tune: Callable[..., int], tmp_path: Path, start: Start, wait_for: Wait
+) -> None:
+    shared = ["--storage", f"sqlite:///{tmp_path / 'shared.db'}", "--trials", "4"]
+    (tmp_path / "slow.py").write_text("import time; time.sleep(4); print('score: 1')")
+    command = ["--", sys.executable, "slow.py", "{lr}", "{layers}"]
+    first = start(*base_options(), *shared, *command)
+    wait_for(lambda: (tmp_path / "out" / "trial-0000" / "stdout.txt").exists())
+    assert tune("print('score: 2')", *shared, "--resume", "--out", "other") == 0
+    _, error = first.communicate(timeout=60)
+    assert (first.returncode, error) == (0, "")
+    trials = load_study(storage=shared[1], name="tune").trials
+    assert [trial.status for trial in trials] == [TrialStatus.COMPLETED] * len(trials)
+    assert trials[0].value == 1.0
+    assert 2.0 in {trial.value for trial in trials}
+
+
+def test_tune__first_trial__says_where_the_metric_was_read(
+    tune: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = "import sys; print('epoch 1 score: 0.1\\nscore: 0.2', file=sys.stderr)"
+    assert tune(program, "--trials", "2") == 0
+    out = capsys.readouterr().out
+    assert out.count("was read from") == 1
+    assert (
+        "  score was read from line 2 of stderr.txt: 'score: 0.2' (line 1 reports it in another "
+        "way: 'epoch 1 score: 0.1')\n"
+    ) in out
+
+
+def test_tune__ambiguous_metric__fails_the_trials_and_names_the_lines(
+    tune: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune("print('val score: 0.8\\ntrain score: 0.99')", "--trials", "9") == 2
+    error = capsys.readouterr().err
+    assert "'score' is ambiguous: line 1 is 'val score: 0.8', line 2 is 'train score: 0" in error
+
+
+@pytest.mark.parametrize(
+    "name", ["what?", "a%2Fb", "{x}", "h#x", "a b", "é日", "x?y=1&z", "new\nline", "\x1b[2J", "~"]
+)
+def test_tune__folder_of_any_name__holds_its_own_study(
+    name: str, tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--trials", "1", "--out", f"runs/{name}"]
+    assert tune(GOOD, *options) == 0
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [name]
+    assert (tmp_path / "runs" / name / "study.db").is_file()
+    assert tune(GOOD, *options) == 2
+    assert "is already in sqlite:///" in capsys.readouterr().err
+    assert tune(GOOD, *options, "--trials", "2", "--resume") == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "..", ".", "a/../b", " ", " x"])
+def test_tune__name_outside_runs__refused_without_out(
+    name: str, tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--space", "space.yaml", "--metric", "score", "--goal", "maximize", "--name", name]
+    assert main(["tune", *argv, "--", sys.executable, "{lr}"]) == 2
+    assert "cannot name a folder in runs; give --out" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["space.yaml"]
+
+
+def test_tune__output_in_an_encoding_without_a_character__goes_on(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    (tmp_path / "space.yaml").write_text('c: {type: categorical, choices: [é日, "a"]}')
+    (tmp_path / "train.py").write_text("print('score: 1')")
+    options = [*base_options(), "--trials", "2", "--", sys.executable, "train.py", "{c}"]
+    out, error = start(*options).communicate(timeout=60)
+    assert "Traceback" not in error
+    assert out.isascii()
+    assert "study tune: 2" in out
+
+
+def test_tune__control_characters_of_a_script__shown_harmlessly(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = r"\x1b]0;title\x07\x1b[2J\x1b[8m\rtrial 0  score 99.9 \x9b31m \u202e"
+    assert tune(f"import sys; print('score: 1') if sys.argv[3] == '0' else sys.exit('{bad}')",
+                "--trials", "3") == 0  # fmt: skip
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err):
+        assert all(character.isprintable() or character == "\n" for character in text)
+    assert all((trial.reason or "").isprintable() for trial in load(tmp_path).trials)
+    assert "exit status 1: trial 0  score 99.9" in captured.out
+
+
+@pytest.mark.parametrize("password", ["secret", "p@ss:word", "s/ecret?x", "%41#b"])
+def test_tune__password_of_a_storage__is_not_shown(
+    password: str, tune: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f"postgresql://me:{password}@127.0.0.1:1/studies"
+    for options in ([], ["--resume"]):
+        assert tune(GOOD, "--storage", address, *options) == 2
+        captured = capsys.readouterr()
+        assert password not in captured.out + captured.err
+        assert "postgresql://me:***@127.0.0.1:1/studies" in captured.err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

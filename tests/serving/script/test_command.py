@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.parameters import Categorical, Float, Int, Value
@@ -87,6 +90,40 @@ def test_command_template__bad_command__refused_before_anything_runs(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         CommandTemplate(arguments, SPACE)
+
+
+SMALL = SearchSpace(x=Float(-1e3, 1e3), n=Int(-9, 9), c=Categorical(["-1e-05"]))
+
+
+@given(
+    st.floats(-1e300, 1e300)
+    | st.floats(-1e-300, 1e-300)
+    | st.floats(1, 10).flatmap(lambda m: st.integers(-300, 300).map(lambda e: -m * 10.0**e))
+)
+def test_command_template__number_as_an_argument_of_its_own__read_by_argparse(x: float) -> None:
+    space = SearchSpace(x=Float(-1e301, 1e301))
+    filled = CommandTemplate(["train", "--x", "{x}"], space).fill({"x": x}, number=0, out=Path())
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--x", type=float)
+    assert parser.parse_args(filled[1:]).x == x
+
+
+@pytest.mark.parametrize(
+    ("argument", "params", "expected"),
+    [
+        ("{x}", {"x": -5e-05}, "-0.00005"),
+        ("{x}", {"x": -1e20}, "-100000000000000000000"),
+        ("{x}", {"x": 5e-05}, "5e-05"),
+        ("--x={x}", {"x": -5e-05}, "--x=-5e-05"),
+        ("{n}", {"n": -5}, "-5"),
+        ("{c}", {"c": "-1e-05"}, "-1e-05"),
+    ],
+)
+def test_command_template__negative_numbers__no_exponent_where_they_stand_alone(
+    argument: str, params: dict[str, Value], expected: str
+) -> None:
+    filled = CommandTemplate([argument], SMALL).fill(params, number=0, out=Path())
+    assert filled == [expected]
 
 
 def test_command_template__parameter_called_out__ambiguous_only_when_used() -> None:
