@@ -226,7 +226,13 @@ def supervise(job: Mapping[str, Any], stop: Stop) -> dict[str, Any]:
     logs: list[Log] = []
     for path in (job["stdout"], job["stderr"]):
         stop.wait_for_space(lambda path=path: logs.append(Log(path)))  # type: ignore[misc]
-    ending = {"code": None, "error": None, "seconds": 0.0, "timed_out": False, "stopped": False}
+    ending: dict[str, Any] = {
+        "code": None,
+        "error": None,
+        "seconds": 0.0,
+        "timed_out": False,
+        "stopped": False,
+    }
     try:
         family = Family(job["command"])
     except (OSError, ValueError) as error:
@@ -337,7 +343,7 @@ def _prctl(option: int, value: int) -> bool:
     try:
         import ctypes
 
-        return ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0
+        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
     except (ImportError, AttributeError, OSError):
         return False
 
