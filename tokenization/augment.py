@@ -1,8 +1,7 @@
 """Random changes of a study that keep its meaning, for training.
 
-A model that sees the same study under other orders, without names or without some answers learns
-what a study means, not how it was written down. Every function takes an explicit generator and
-returns new objects.
+A model that sees the same study under other orders or without names learns what a study means, not
+how it was written down. Every function takes an explicit generator and returns new objects.
 """
 
 from __future__ import annotations
@@ -17,11 +16,8 @@ from numpy.typing import NDArray
 from optformer.data.studies.parameters import Categorical, Parameter
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
-from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.data.studies.trials import Trial
 from optformer.tokenization.history import Points, ValueKind
-
-MAX_PENDING = 16
-"""Most of the last trials that turn pending at once: the batch of a large cluster."""
 
 _T = TypeVar("_T")
 
@@ -131,24 +127,6 @@ def flip_points(points: Points, flips: Sequence[bool]) -> Points:
     mirrored: NDArray[np.bool_] = np.asarray(flips, dtype=bool) & (points.kinds == ValueKind.NUMBER)
     values = np.where(mirrored, np.float32(1.0) - points.values, points.values)
     return Points(values, points.kinds)
-
-
-def pend_last(trials: Sequence[Trial], rng: np.random.Generator) -> list[Trial]:
-    """Turn the last trials pending, 1 to `MAX_PENDING` of them: a batch that still runs."""
-    count = min(int(rng.integers(1, MAX_PENDING + 1)), len(trials))
-    first = len(trials) - count
-    return [_pending(trial) if i >= first else trial for i, trial in enumerate(trials)]
-
-
-def pend_late(trials: Sequence[Trial], rng: np.random.Generator, probability: float) -> list[Trial]:
-    """Turn trials of the second half pending, each with a probability: slow workers."""
-    drawn = rng.random(len(trials)) < probability
-    half = len(trials) // 2
-    return [_pending(trial) if i >= half and drawn[i] else trial for i, trial in enumerate(trials)]
-
-
-def _pending(trial: Trial) -> Trial:
-    return replace(trial, status=TrialStatus.PENDING, value=None, reason=None, metrics={})
 
 
 def _renamed(mapping: Mapping[str, _T], names: Mapping[str, str]) -> dict[str, _T]:

@@ -93,7 +93,7 @@ def encode_study(
         trials: Its T trials in order.
         vocabulary: Gives the ids.
         algorithm: Search method to imitate; None writes none.
-        scale: Of the metric; fitted on all trials with a value when absent.
+        scale: Scale of the metric; fitted on all trials with a value when absent.
 
     Raises:
         TokenizationError: Something cannot be written; the message names the parameter.
@@ -132,7 +132,7 @@ def to_text(
         config: The study.
         trials: Its trials in order.
         algorithm: Search method to imitate; None writes none.
-        scale: Of the metric; fitted on all trials with a value when absent.
+        scale: Scale of the metric; fitted on all trials with a value when absent.
     """
     history, _ = _history(config, trials, scale)
     parts = [metadata_to_text(config, algorithm=algorithm), sym.START]

@@ -64,7 +64,7 @@ def negative_log_likelihood(
     Args:
         logits: (B, N, V).
         target: (B, N).
-        weights: Of each target, (B, N), not negative; equal ones when absent.
+        weights: Weight of each target, (B, N), not negative; equal ones when absent.
     """
     if weights is None:
         counted = (target != IGNORED).sum().clamp(min=1)

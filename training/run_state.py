@@ -46,7 +46,7 @@ def read_state(directory: Path, config: TrainingConfig, vocabulary: Vocabulary) 
     Args:
         directory: The run's.
         config: What the run must have been started with.
-        vocabulary: Likewise.
+        vocabulary: The vocabulary that the run must have been started with.
 
     Raises:
         CheckpointError: There is no state, or it belongs to another configuration or vocabulary.

@@ -29,7 +29,7 @@ class Network(Protocol):
     """A network apart from its weights."""
 
     shapes: list[tuple[int, ...]]
-    """Of its weights: matrices as (inputs, outputs), biases as (outputs,)."""
+    """Shapes of its weights: matrices as (inputs, outputs), biases as (outputs,)."""
 
     def __call__(
         self, weights: Sequence[Tensor], inputs: Tensor, generator: torch.Generator | None = None
@@ -150,7 +150,7 @@ class Training:
         learning_rate: Its highest value.
         epochs: Passes over the examples.
         batch_size: Examples a step; at most all there are.
-        momentum: Of SGD and RMSprop.
+        momentum: Momentum of SGD and RMSprop.
         weight_decay: L2 regularization; AdamW's is apart from the gradient.
         cosine: Let the learning rate fall to zero along a cosine.
         warmup: Share of the steps over which the learning rate first rises.
@@ -341,7 +341,7 @@ class _Descent:
 
 
 def _linear_shapes(widths: Sequence[int]) -> list[tuple[int, ...]]:
-    """Of the weights of linear layers that lead from each width to the next."""
+    """Shapes of the weights of linear layers that lead from each width to the next."""
     return [shape for pair in pairwise(widths) for shape in (pair, pair[1:])]
 
 

@@ -253,7 +253,7 @@ def _parameter(name: str, entry: Any) -> Parameter:
 
 
 def _with_checked_conditions(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    """The same parameters with the parents' values spelled as the parents spell them."""
+    """The parameters with the parents' values spelled as the parents spell them."""
     checked: dict[str, Parameter] = {}
     for name, parameter in parameters.items():
         when: dict[str, list[Value]] = {}

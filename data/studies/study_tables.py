@@ -137,7 +137,7 @@ class StudyTable:
         return values
 
     def legal_rows(self, rows: Sequence[int], values: Array) -> list[int]:
-        """Those rows that are points: without trials that failed before they had a parameter.
+        """Rows that are points: without trials that failed before they had a parameter.
 
         Args:
             rows: Rows.

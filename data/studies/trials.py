@@ -111,10 +111,10 @@ class Trial:
         stopped: bool = False,
         metrics: Mapping[str, float] | None = None,
     ) -> Trial:
-        """The same trial with its value, completed or stopped early."""
+        """This trial with its value, completed or stopped early."""
         status = TrialStatus.STOPPED if stopped else TrialStatus.COMPLETED
         return replace(self, status=status, value=float(value), metrics=dict(metrics or {}))
 
     def fail(self, reason: str) -> Trial:
-        """The same trial as failed."""
+        """This trial as failed."""
         return replace(self, status=TrialStatus.FAILED, value=None, reason=reason)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from optformer.data.studies.parameters import Categorical, Float, Int
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
-from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.data.studies.trials import Trial
 from optformer.tokenization import augment
 from optformer.tokenization.history import decode_point, encode_points
 from optformer.tokenization.metadata import metadata_to_text
@@ -134,34 +134,6 @@ def test_flip_points__only_numbers_of_flipped_slots__are_mirrored() -> None:
     assert augment.draw_flips(space, np.random.default_rng(0), 1.0) == (True, False, True, True)
 
 
-def _finished(count: int) -> list[Trial]:
-    return [Trial(i, {"a": i}).finish(float(i), metrics={"error": 1.0}) for i in range(count)]
-
-
-def test_pend_last__any_count__turns_one_to_sixteen_pending() -> None:
-    rng = np.random.default_rng(0)
-    trials = _finished(30)
-    counts = set()
-    for _ in range(300):
-        changed = augment.pend_last(trials, rng)
-        pending = [t.status is TrialStatus.PENDING for t in changed]
-        counts.add(sum(pending))
-        assert pending == [False] * (30 - sum(pending)) + [True] * sum(pending)
-        assert [t.params for t in changed] == [t.params for t in trials]
-        assert not any(t.metrics for t in changed if t.status is TrialStatus.PENDING)
-    assert counts == set(range(1, 17))
-    assert augment.pend_last([], rng) == []
-    assert [t.status for t in augment.pend_last(trials[:1], rng)] == [TrialStatus.PENDING]
-
-
-def test_pend_late__first_half__is_kept() -> None:
-    trials = [*_finished(10), Trial(10, {"a": 1}).fail("diverged")]
-    changed = augment.pend_late(trials, np.random.default_rng(0), 1.0)
-    assert changed[:5] == trials[:5]
-    assert all(t.status is TrialStatus.PENDING for t in changed[5:])
-    assert augment.pend_late(trials, np.random.default_rng(0), 0.0) == trials
-
-
 def test_augmentations__same_seed__give_the_same_study(
     small_config: StudyConfig, small_trials: list[Trial]
 ) -> None:
@@ -169,6 +141,6 @@ def test_augmentations__same_seed__give_the_same_study(
         rng = np.random.default_rng(7)
         config, trials = augment.permute_parameters(small_config, small_trials, rng)
         config, trials = augment.drop_names(augment.permute_choices(config, rng), trials, rng, 0.5)
-        return metadata_to_text(config) + repr(augment.pend_last(trials, rng))
+        return metadata_to_text(config) + repr(trials)
 
     assert run() == run()

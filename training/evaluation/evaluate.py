@@ -43,9 +43,9 @@ class GPSampleScore:
     Attributes:
         contexts: "uniform" or "gp-ei".
         dimensions: Number of parameters.
-        marginal: Of the distribution of bins over all studies, which knows nothing of the inputs.
-        ours: Of the checkpoint.
-        gp: Of the exact Gaussian process with the true hyperparameters.
+        marginal: Loss of the distribution of bins over all studies, which knows nothing of inputs.
+        ours: Loss of the checkpoint.
+        gp: Loss of the exact Gaussian process with the true hyperparameters.
         share: (marginal - ours) / (marginal - gp), the share of the information captured.
         share_error: Standard error of the share over studies, with the same targets for all three.
     """
@@ -65,8 +65,8 @@ class PolicyScore:
 
     Attributes:
         method: Whose histories are imitated.
-        ours: Of the checkpoint, given the method's name.
-        uniform: Of a uniform choice among the legal bins and choices.
+        ours: Loss of the checkpoint, given the method's name.
+        uniform: Loss of a uniform choice among the legal bins and choices.
     """
 
     method: str
@@ -150,7 +150,7 @@ class PredictionTask:
         dimensions: Number of parameters.
         samples: Studies, one batch a context length.
         marginal: Each study's negative log-likelihood under the histogram of all, in nats.
-        gp: Likewise under the exact process.
+        gp: Negative log-likelihood of each study under the exact process.
     """
 
     kind: ContextKind

@@ -59,7 +59,7 @@ class FailingTask:
 
     @property
     def median(self) -> float:
-        """Of the values of random points, as if none failed."""
+        """Median value of random points, as if none failed."""
         return self.task.median
 
     @property

@@ -31,7 +31,7 @@ class RegretTask(Protocol):
 
     Attributes:
         config: The study.
-        median: Of the values of many random points.
+        median: Median value of many random points.
         top: The best value known.
     """
 
@@ -64,7 +64,7 @@ class SyntheticTask:
         config: The study.
         space: Its space, encoded.
         functions: The function, a batch of one.
-        median: Of the values of 1,000 random points.
+        median: Median value of 1,000 random points.
         top: The best of them.
     """
 

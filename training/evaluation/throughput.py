@@ -75,7 +75,7 @@ def measure_throughput(
 
     Args:
         config: Whose model and studies are taken; mined queries are left out.
-        vocabulary: Of both models.
+        vocabulary: Vocabulary of both models.
         device: Where both train, in the precision that is fast there.
         batches: Batches that are timed; one before them warms up.
         seed: Seed of studies and weights.

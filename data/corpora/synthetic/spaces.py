@@ -47,7 +47,7 @@ class SyntheticSpaces:
         levels: Number of levels of a numeric parameter, 0 when continuous, int64, (S, P).
         parent: Slot of the parameter it is conditional on, -1 for none, int64, (S, P).
         allowed: Choices of the parent under which it is active, bool, (S, P, MAX_CHOICES).
-        described: The same spaces as an engineer would write them.
+        described: The spaces as an engineer would write them.
     """
 
     choices: Tensor
@@ -72,7 +72,7 @@ class SyntheticSpaces:
         )
 
     def to(self, device: torch.device) -> SyntheticSpaces:
-        """The same spaces on a device."""
+        """These spaces on a device."""
         return SyntheticSpaces(
             self.choices.to(device),
             self.levels.to(device),

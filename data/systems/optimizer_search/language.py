@@ -161,7 +161,7 @@ class Grammar:
         iterations: Number of iterations, at least 1.
 
     Attributes:
-        iterations: That number.
+        iterations: Number of iterations N.
         length: Tokens of a string L, five an iteration.
         vocabulary: Every symbol; its position is its id.
         legal: Which ids are allowed where, bool, shape (L, V).
