@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.study_config import Goal
 from optformer.data.studies.yaml_json import parse_yaml
 from optformer.tokenization.symbols import MAX_PARAMETERS
+from optformer.training.settings import (
+    Count,
+    Fraction,
+    Positive,
+    Share,
+    are_shares,
+    build,
+    check_numbers,
+)
 
 SOURCES = ("synthetic", "emulated", "histories")
 """Where a batch may come from."""
@@ -21,8 +29,6 @@ OBJECTIVES = ("imitation", "returns", "advantages")
 
 _OLD_NAMES = {"PolicyConfig": {"marked": "conditioned"}}
 """Settings of earlier releases by their present names; their configurations open as before."""
-
-_Section = TypeVar("_Section")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +57,14 @@ class PriorConfig:
 
     parameters: Mapping[int, float]
     max_trials: int = 128
-    short: float = 0.2
-    studies_per_space: int = 4
-    tokens: int = 4096
-    probes: int = 48
-    tail: int = 8
+    short: Share = 0.2
+    studies_per_space: Count = 4
+    tokens: Count = 4096
+    probes: Count = 48
+    tail: Count = 8
     spare: int = 48
-    mined: int = 8
-    mining: float = 0.35
+    mined: Count = 8
+    mining: Share = 0.35
     methods: Mapping[str, float] = field(
         default_factory=lambda: {
             "random": 0.2,
@@ -68,17 +74,13 @@ class PriorConfig:
             "gp ei": 0.45,
         }
     )
-    random_slots: float = 0.25
-    named_algorithm: float = 0.6
-    emulated: float = 0.0
-    optimum: float = 0.0
+    random_slots: Share = 0.25
+    named_algorithm: Share = 0.6
+    emulated: Share = 0.0
+    optimum: Share = 0.0
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        for name in ("studies_per_space", "tokens", "probes", "tail", "mined"):
-            _check_positive(self, name)
-        for name in ("short", "emulated", "mining", "random_slots", "named_algorithm", "optimum"):
-            _check_share(self, name)
+        check_numbers(self)
         if self.mined > self.spare:
             raise ConfigError(f"mined must be at most spare={self.spare}, got {self.mined}")
         if self.max_trials <= self.tail:
@@ -88,13 +90,13 @@ class PriorConfig:
             counts = {_whole(count): float(share) for count, share in self.parameters.items()}
         except (AttributeError, TypeError, ValueError):
             counts = {}
-        if not counts or min(counts) < 1 or max(counts) > MAX_PARAMETERS or not _shares(counts):
+        if not counts or min(counts) < 1 or max(counts) > MAX_PARAMETERS or not are_shares(counts):
             raise ConfigError(
                 f"parameters must give numbers from 1 to {MAX_PARAMETERS} a share each, "
                 f"got {self.parameters!r}"
             )
         object.__setattr__(self, "parameters", counts)
-        if not isinstance(self.methods, Mapping) or not _shares(self.methods):
+        if not are_shares(self.methods):
             raise ConfigError(f"methods must give names a share each, got {self.methods!r}")
 
 
@@ -103,12 +105,11 @@ class TableConfig:
     """Real evaluations to emulate: a table, or generated histories.
 
     Attributes:
-        path: Parquet file with its space beside it (see `optformer.data.corpora.emulation.tables`),
-            or a folder of histories (see `optformer.data.corpora.emulation.histories`), which makes
+        path: Table of trials (see `optformer.data.studies.study_tables`), or a folder of histories (see `optformer.data.corpora.emulation.histories`), which makes
             a table of each model and kind of data; relative to the run's `tables` folder.
         goals: The metrics to learn, with their goals; none for histories, which tell them.
         tasks: Ways to say what is learned; metadata of a study has one, or none. Histories tell it.
-        models: Ways to say what is tuned; likewise.
+        models: Ways to say what is tuned, as for `tasks`.
         held_out: Share of the data sets that training never sees.
         weight: How often its functions are drawn, relative to those of the other entries; the
             tables of a folder share it.
@@ -118,11 +119,11 @@ class TableConfig:
     goals: Mapping[str, Goal] = field(default_factory=dict)
     tasks: Sequence[str] = ()
     models: Sequence[str] = ()
-    held_out: float = 0.15
-    weight: float = 1.0
+    held_out: Fraction = 0.15
+    weight: Positive = 1.0
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
+        check_numbers(self)
         _check_evaluations(self)
         for name in ("tasks", "models"):
             texts = getattr(self, name)
@@ -144,8 +145,8 @@ class HistoriesConfig:
     Attributes:
         path: Folder that `optformer generate` wrote, or one of such folders; a file of recorded
             studies (see `optformer.data.studies.study_files`); or, with `goals`, a table of one's
-            own trials or a folder of them (see `optformer.data.objectives.logged`). Relative to the
-            run's `tables` folder.
+            own trials or a folder of them (see `optformer.data.studies.study_tables`). Relative to
+            the run's `tables` folder.
         goals: The metrics of one's own tables, with their goals; none for what tells them.
         held_out: Share of the data sets that training never sees; the same ones as of a table.
         weight: How often its studies are drawn, relative to those of the other folders.
@@ -158,17 +159,15 @@ class HistoriesConfig:
 
     path: str
     goals: Mapping[str, Goal] = field(default_factory=dict)
-    held_out: float = 0.15
-    weight: float = 1.0
-    reordered: float = 0.75
-    unnamed: float = 0.25
-    left_out: float = 0.25
+    held_out: Fraction = 0.15
+    weight: Positive = 1.0
+    reordered: Share = 0.75
+    unnamed: Share = 0.25
+    left_out: Share = 0.25
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
+        check_numbers(self)
         _check_evaluations(self)
-        for name in ("reordered", "unnamed", "left_out"):
-            _check_share(self, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +187,7 @@ class MixtureConfig:
             weights = getattr(self, name)
             if weights is None and name == "end":
                 continue
-            if not isinstance(weights, Mapping) or not _shares(weights):
+            if not are_shares(weights):
                 raise ConfigError(f"{name} must give sources a weight each, got {weights!r}")
             unknown = sorted(weights.keys() - set(SOURCES))
             if unknown:
@@ -214,18 +213,14 @@ class PolicyConfig:
     """
 
     objective: str = "imitation"
-    conditioned: float = 0.8
-    temperature: float = 0.1
-    largest_weight: float = 10.0
+    conditioned: Share = 0.8
+    temperature: Positive = 0.1
+    largest_weight: Positive = 10.0
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
+        check_numbers(self)
         if self.objective not in OBJECTIVES:
             raise ConfigError(f"objective must be one of {OBJECTIVES}, got {self.objective!r}")
-        _check_share(self, "conditioned")
-        for name in ("temperature", "largest_weight"):
-            if not getattr(self, name):
-                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,36 +264,30 @@ class TrainingConfig:
     mixture: MixtureConfig | None = None
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     seed: int = 0
-    steps: int = 10_000
+    steps: Count = 10_000
     seconds: float = 0.0
-    warmup: int = 200
+    warmup: Count = 200
     learning_rate: float = 2e-3
     matrix_learning_rate: float = 4e-3
     weight_decay: float = 0.01
-    clip: float = 1.0
-    metric_share: float = 0.8
-    ema: float = 0.998
-    checkpoint_every: int = 250
-    log_every: int = 20
+    clip: Positive = 1.0
+    metric_share: Share = 0.8
+    ema: Fraction = 0.998
+    checkpoint_every: Count = 250
+    log_every: Count = 20
     workers: int = 1
-    batches_per_step: int = 1
+    batches_per_step: Count = 1
     validate_every: int = 500
     peak_teraflops: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        for name in ("steps", "warmup", "checkpoint_every", "log_every", "batches_per_step"):
-            _check_positive(self, name)
+        check_numbers(self)
         self._check_sources()
         if not isinstance(self.model, str):
             raise ConfigError(f"model must be the name of a size, got {self.model!r}")
         if self.seed >= 2**63:
             raise ConfigError(f"seed must be below 2**63, got {self.seed}")
-        if not self.clip:
-            raise ConfigError("clip must be above 0, got 0: no step would change anything")
-        if not self.ema < 1:
-            raise ConfigError(f"ema must be in [0, 1), got {self.ema}")
-        if not 0.5 <= self.metric_share <= 1:
+        if self.metric_share < 0.5:
             raise ConfigError(f"metric_share must be in [0.5, 1], got {self.metric_share}")
 
     def _check_sources(self) -> None:
@@ -337,22 +326,9 @@ class TrainingConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
         """Build from plain values, refusing unknown names."""
         settings = dict(values)
-        if not isinstance(settings.get("prior"), Mapping):
-            raise ConfigError("a training configuration needs a 'prior' section")
-        settings["prior"] = _section(PriorConfig, settings["prior"])
-        for name, section in (("tables", TableConfig), ("histories", HistoriesConfig)):
-            listed = settings.get(name, ())
-            if not isinstance(listed, Sequence) or not all(isinstance(i, Mapping) for i in listed):
-                raise ConfigError(f"{name} must list mappings of settings, got {listed!r}")
-            settings[name] = tuple(_section(section, item) for item in listed)
-        for name, only in (("mixture", MixtureConfig), ("policy", PolicyConfig)):
-            if settings.get(name) is None:
-                settings.pop(name, None)
-            elif isinstance(settings[name], Mapping):
-                settings[name] = _section(only, settings[name])
-            else:
-                raise ConfigError(f"{name} must be a mapping of settings, got {settings[name]!r}")
-        return _section(cls, settings)
+        if settings.get("policy") is None:
+            settings.pop("policy", None)
+        return build(cls, settings, _OLD_NAMES)
 
     @classmethod
     def load(cls, path: str | Path) -> TrainingConfig:
@@ -385,20 +361,6 @@ def find_config(name: str | Path) -> Path:
     raise ConfigError(f"there is no configuration {str(name)!r}; packaged ones are {packaged}")
 
 
-def _check_numbers(section: Any) -> None:
-    """What is declared as a number must be one, finite and not negative."""
-    for item in fields(section):
-        value = getattr(section, item.name)
-        if item.type == "int":
-            kind, fits = "whole number", isinstance(value, int) and not isinstance(value, bool)
-        elif item.type == "float":
-            kind, fits = "number", _is_number(value)
-        else:
-            continue
-        if not fits or not 0 <= value < math.inf:
-            raise ConfigError(f"{item.name} must be a {kind} of at least 0, got {value!r}")
-
-
 def _check_evaluations(section: TableConfig | HistoriesConfig) -> None:
     """What a source of real evaluations needs: goals of metrics, a weight, data sets to learn."""
     if not isinstance(section.path, str) or not section.path:
@@ -408,10 +370,6 @@ def _check_evaluations(section: TableConfig | HistoriesConfig) -> None:
     for metric, goal in section.goals.items():
         if goal not in ("maximize", "minimize"):
             raise ConfigError(f"goal of {metric!r} must be maximize or minimize, got {goal!r}")
-    if not section.weight:
-        raise ConfigError(f"weight of {section.path!r} must be above 0, got {section.weight}")
-    if section.held_out >= 1:
-        raise ConfigError(f"held_out must be in [0, 1), got {section.held_out}")
 
 
 def _whole(key: Any) -> int:
@@ -420,48 +378,7 @@ def _whole(key: Any) -> int:
     return int(key)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _check_positive(section: Any, name: str) -> None:
-    if getattr(section, name) < 1:
-        raise ConfigError(f"{name} must be at least 1, got {getattr(section, name)}")
-
-
-def _check_share(section: Any, name: str) -> None:
-    if getattr(section, name) > 1:
-        raise ConfigError(f"{name} must be a share in [0, 1], got {getattr(section, name)}")
-
-
 def _normalized(weights: Mapping[str, float]) -> dict[str, float]:
     """Weights of all sources that sum to one."""
     total = sum(weights.values())
     return {name: weights.get(name, 0.0) / total for name in SOURCES}
-
-
-def _shares(table: Mapping[Any, Any]) -> bool:
-    """Whether all values are shares: numbers, none negative, not all zero."""
-    shares: list[Any] = list(table.values())
-    legal = all(_is_number(share) and 0 <= share < math.inf for share in shares)
-    return legal and any(shares)
-
-
-def _section(cls: type[_Section], values: Mapping[str, Any]) -> _Section:
-    items = fields(cls)  # type: ignore[arg-type]
-    known = {item.name for item in items}
-    renamed = _OLD_NAMES.get(cls.__name__, {})
-    values = {renamed.get(name, name): value for name, value in values.items()}
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        raise ConfigError(
-            f"unknown setting {unknown[0]!r} in {cls.__name__}; known: {sorted(known)}"
-        )
-    for item in items:
-        required = item.default is MISSING and item.default_factory is MISSING
-        if required and item.name not in values:
-            raise ConfigError(f"{cls.__name__} needs the setting {item.name!r}")
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise ConfigError(f"{cls.__name__}: {error}") from error

@@ -56,7 +56,7 @@ def test_training_config__text_keys__become_numbers() -> None:
         ({"prior": {"parameters": {True: 1.0}}}, "parameters must give"),
         ({"prior": {"parameters": {float("inf"): 1.0}}}, "parameters must give"),
         ({"metric_share": 0.4}, "metric_share must be in"),
-        ({"prior": None}, "'prior' section"),
+        ({"prior": None}, "prior must be a mapping of settings, got None"),
         ({"prior": {}}, "PriorConfig needs the setting 'parameters'"),
         ({"prior": {"parameters": {1: 1.0}, "method": {}}}, "unknown setting 'method'"),
         ({"prior": {"parameters": {}}}, "parameters must give"),
@@ -69,12 +69,26 @@ def test_training_config__text_keys__become_numbers() -> None:
         ({"prior": {"parameters": {1: 1.0}, "methods": {}}}, "methods must give"),
         ({"prior": {"parameters": {1: 1.0}, "methods": {"random": "1"}}}, "methods must give"),
         ({"prior": {"parameters": {1: 1.0}, "probes": 0}}, "probes must be at least 1"),
+        ({"tables": {"path": "a"}}, "tables must list mappings of settings"),
+        ({"mixture": ["synthetic"]}, "mixture must be a mapping of settings"),
+        ({"histories": [{"path": "a", "held_out": 1}]}, r"held_out must be in \[0, 1\), got 1"),
+        ({"histories": [{"path": "a", "weight": 0}]}, "weight must be above 0, got 0"),
+        ({"policy": {"temperature": 0.0}}, "temperature must be above 0"),
         ({"prior": {"parameters": {1: 1.0}, "max_trials": 8}}, "max_trials must be above tail=8"),
     ],
 )
 def test_training_config__illegal_setting__is_named(changes: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         TrainingConfig.from_dict({**MINIMAL, **changes})
+
+
+def test_training_config__setting_of_an_earlier_release__has_its_present_name() -> None:
+    policy = {"objective": "imitation", "marked": 0.5}
+    config = TrainingConfig.from_dict({**MINIMAL, "policy": policy, "mixture": None})
+    assert config.policy.conditioned == 0.5
+    assert TrainingConfig.from_dict({**MINIMAL, "policy": None}) == TrainingConfig.from_dict(
+        MINIMAL
+    )
 
 
 def test_training_config__missing_model__is_named() -> None:

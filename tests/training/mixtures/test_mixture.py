@@ -132,7 +132,7 @@ def test_train__mixture_resumed_halfway__equals_a_straight_run(
         ({"mixture": {"begin": {}}}, "unknown setting 'begin' in MixtureConfig"),
         ({"histories": {"path": "x"}}, "histories must list mappings"),
         ({"histories": [{"path": "x", "unnamed": 1.5}]}, "unnamed must be a share"),
-        ({"histories": [{"path": "x", "weight": 0}]}, "weight of 'x' must be above 0"),
+        ({"histories": [{"path": "x", "weight": 0}]}, r"histories\[0\]: weight must be above 0"),
         ({"histories": [{"path": "x", "goals": {"acc": "up"}}]}, "goal of 'acc'"),
         ({"policy": {"objective": "reinforce"}}, "objective must be one of"),
         ({"policy": {"objective": "returns"}}, "prior.studies_per_space=1, got 4"),
