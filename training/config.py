@@ -105,8 +105,9 @@ class TableConfig:
     """Real evaluations to emulate: a table, or generated histories.
 
     Attributes:
-        path: Table of trials (see `optformer.data.studies.study_tables`), or a folder of histories (see `optformer.data.corpora.emulation.histories`), which makes
-            a table of each model and kind of data; relative to the run's `tables` folder.
+        path: Table of trials (see `optformer.data.studies.study_tables`), or a folder of histories
+            (see `optformer.data.corpora.emulation.histories`), which makes a table of each model
+            and kind of data; relative to the run's `tables` folder.
         goals: The metrics to learn, with their goals; none for histories, which tell them.
         tasks: Ways to say what is learned; metadata of a study has one, or none. Histories tell it.
         models: Ways to say what is tuned, as for `tasks`.
