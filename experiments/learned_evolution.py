@@ -28,6 +28,7 @@ from optformer.data.methods.evolution_strategies.ask_tell import LearnedStrategy
 from optformer.data.methods.evolution_strategies.functions import draw_bowls
 from optformer.data.methods.evolution_strategies.network import random_weights
 from optformer.data.methods.generations import GenerationalMethod, Strategy
+from optformer.data.methods.run import run_method
 from optformer.planning.search_method import model_search
 
 LEARNED, UNTRAINED, CMA, RANDOM = (
@@ -80,11 +81,8 @@ def search(
         MODEL: lambda: model_search(config, model),
     }
     method, rng = makers[name](), np.random.default_rng(seed)
-    history: list[of.Trial] = []
-    while len(history) < trials:
-        for params in method.suggest(history, min(generation, trials - len(history)), rng):
-            history.append(of.Trial(len(history), params).finish(function(params)))
-    values = [trial.value for trial in history]
+    done = run_method(method, config.space, function, trials, lambda _: rng, batch=generation)
+    values = [timed.trial.value for timed in done]
     return np.log10(np.minimum.accumulate(values) + FLOOR)
 
 

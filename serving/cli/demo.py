@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from optformer.serving.cli import console
 
 if TYPE_CHECKING:
+    from optformer.data.methods.run import TimedTrial
     from optformer.data.objectives import Objective
     from optformer.data.studies.parameters import Value
     from optformer.data.studies.study_config import StudyConfig
-    from optformer.data.studies.trials import Trial
     from optformer.serving.study.study import Study
 
 _SECONDS = 140.0  # no further seed is begun that would end later
@@ -56,33 +56,6 @@ class _Result:
     seconds: float
     best: Mapping[str, Value]
     test: float
-
-
-class _RandomSearch:
-    """Random search with a study's verbs."""
-
-    def __init__(self, config: StudyConfig, seed: int) -> None:
-        import numpy as np
-
-        from optformer.data.methods import create
-
-        self._method = create("random", config)
-        self._rng = np.random.default_rng(seed)
-        self._history: list[Trial] = []
-
-    def suggest(self) -> Trial:
-        from optformer.data.studies.trials import Trial
-
-        (params,) = self._method.suggest(self._history, 1, self._rng)
-        self._history.append(Trial(len(self._history), params))
-        return self._history[-1]
-
-    def observe(
-        self, trial: Trial, value: float | None = None, *, failed: str | None = None
-    ) -> Trial:
-        finished = trial.finish(value) if value is not None else trial.fail(failed or "")
-        self._history[trial.number] = finished
-        return finished
 
 
 def run(args: argparse.Namespace) -> int:
@@ -133,27 +106,52 @@ def _search(objective: Objective, name: str, trials: int, seed: int, storage: Pa
     from optformer.data.studies.errors import ObjectiveError
 
     started = time.monotonic()
-    searcher: Study | _RandomSearch = (
-        _study(objective.config, seed, storage)
+    done = list(
+        _by_model(objective, seed, storage, trials)
         if name == "optformer"
-        else _RandomSearch(objective.config, seed)
+        else _by_chance(objective, seed, trials)
     )
-    suggesting, values, done = 0.0, [], []
-    for _ in range(trials):
-        before = time.monotonic()
-        trial = searcher.suggest()
-        suggesting += time.monotonic() - before
-        try:
-            done.append(searcher.observe(trial, objective(trial.params)))
-        except ObjectiveError as error:
-            done.append(searcher.observe(trial, failed=str(error)))
-        values.append(math.nan if done[-1].value is None else done[-1].value)
     seconds = time.monotonic() - started
-    known = [trial for trial in done if trial.value is not None]
+    ended = [timed.trial for timed in done]
+    known = [trial for trial in ended if trial.value is not None]
     if not known:
-        raise ObjectiveError(f"all {trials} trials of {name} failed: {done[-1].reason}")
+        raise ObjectiveError(f"all {trials} trials of {name} failed: {ended[-1].reason}")
     best = max(known, key=lambda trial: trial.value or 0.0).params
-    return _Result(values, suggesting, seconds, best, final_test_accuracy(best))
+    return _Result(
+        values=[math.nan if trial.value is None else trial.value for trial in ended],
+        suggesting=sum(timed.suggesting or 0.0 for timed in done),
+        seconds=seconds,
+        best=best,
+        test=final_test_accuracy(best),
+    )
+
+
+def _by_chance(objective: Objective, seed: int, trials: int) -> Iterator[TimedTrial]:
+    """Random search."""
+    import numpy as np
+
+    from optformer.data.methods import create
+    from optformer.data.methods.run import run_method
+
+    config, rng = objective.config, np.random.default_rng(seed)
+    return run_method(create("random", config), config.space, objective, trials, lambda _: rng)
+
+
+def _by_model(objective: Objective, seed: int, storage: Path, trials: int) -> Iterator[TimedTrial]:
+    """A stored study."""
+    from optformer.data.methods.run import TimedTrial
+    from optformer.data.studies.errors import ObjectiveError
+
+    study = _study(objective.config, seed, storage)
+    for _ in range(trials):
+        began = time.perf_counter()
+        trial = study.suggest()
+        suggested = time.perf_counter()
+        try:
+            ended = study.observe(trial, objective(trial.params))
+        except ObjectiveError as error:
+            ended = study.observe(trial, failed=str(error))
+        yield TimedTrial(ended, suggested - began, time.perf_counter() - suggested)
 
 
 def _study(config: StudyConfig, seed: int, storage: Path) -> Study:
