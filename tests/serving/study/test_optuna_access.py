@@ -1,13 +1,122 @@
+"""Opening storages, waiting for locked ones, mending cut ones."""
+
 from __future__ import annotations
 
+import re
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optformer.data.studies.errors import StorageError
+from optformer.data.studies.parameters import Value
+from optformer.serving.study import optuna_access
 from optformer.serving.study.optuna_access import file_at, file_of, open_storage, sqlite_address
+from optformer.serving.study.storage import StorageLike
+from optformer.serving.study.study import Study
+
+
+def test_file_of__storages__is_the_file_of_those_that_have_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    for address in (str(path), f"journal:///{path}"):
+        assert file_of(open_storage(address)) == path
+    database = tmp_path / "a.db"
+    assert file_of(open_storage(f"sqlite:///{database}")) == database
+    assert file_of(open_storage("sqlite://")) is None
+    assert file_of(optuna.storages.InMemoryStorage()) is None
+
+
+@pytest.mark.parametrize(
+    ("storage", "text"),
+    [
+        ("studies.db", "'studies.db' is not understood; expected an SQL URL"),
+        ("nosuch://x", "cannot open storage 'nosuch://x'"),
+        ("sqlite:////no/such/folder/s.db", "unable to open database file"),
+        ("journal:////no/such/folder/s.log", "No such file or directory"),
+        (3, "must be an address or an Optuna storage, got int"),
+    ],
+)
+def test_open_storage__bad_address__says_what_is_wrong(storage: StorageLike, text: str) -> None:
+    with pytest.raises(StorageError, match=re.escape(text)):
+        optuna_access.open_storage(storage)
+
+
+def test_open_storage__not_a_database__is_a_storage_error(tmp_path: Path) -> None:
+    broken = tmp_path / "s.db"
+    broken.write_bytes(b"this is no database at all" * 50)
+    with pytest.raises(StorageError, match="not a database"):
+        optuna_access.open_storage(f"sqlite:///{broken}")
+    broken = tmp_path / "s.log"
+    broken.write_text("no json\n" * 3)
+    with pytest.raises(StorageError, match="cannot open storage"):
+        optuna_access.open_storage(str(broken))
+
+
+def test_locked_database__briefly__is_waited_for(
+    sqlite: str, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, holder = _study_and_lock(sqlite, make_study)
+    trial = study.suggest()
+    holder.execute("BEGIN EXCLUSIVE")
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            holder.rollback()
+
+    monkeypatch.setattr("optformer.serving.study.optuna_access.time.sleep", sleep)
+    assert study.observe(trial, 0.5).value == 0.5
+    assert waits == [0.1, 0.2]
+
+
+def test_locked_database__for_long__is_an_error_and_changes_nothing(
+    sqlite: str, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, holder = _study_and_lock(sqlite, make_study)
+    trial = study.suggest()
+    monkeypatch.setattr(optuna_access, "_PATIENCE", 0.3)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StorageError, match=r"write trial 0 .* stayed locked for .*repeat the call"):
+        study.observe(trial, 0.5)
+    with pytest.raises(StorageError, match=r"read study 's'.* stayed locked"):
+        study.suggest()
+    holder.rollback()
+    assert study.trials == [trial]
+    assert study.observe(trial, 0.5).value == 0.5
+    assert study.suggest().number == 1
+
+
+def _study_and_lock(
+    sqlite: str, make_study: Callable[..., Study]
+) -> tuple[Study, sqlite3.Connection]:
+    """A study in SQLite that waits for locks a moment, and a connection that can lock it."""
+    storage = optuna.storages.RDBStorage(sqlite, engine_kwargs={"connect_args": {"timeout": 0.01}})
+    path = sqlite.removeprefix("sqlite:///")
+    return make_study(storage=storage), sqlite3.connect(path, isolation_level=None)
+
+
+@pytest.mark.parametrize("cut", [b'{"op_code":4,"stu', b"{"])
+def test_journal__last_line_cut_short__is_mended_at_the_next_write(
+    tmp_path: Path,
+    make_study: Callable[..., Study],
+    reopen: Callable[..., Study],
+    point: dict[str, Value],
+    cut: bytes,
+) -> None:
+    path = tmp_path / "s.log"
+    first = make_study(storage=str(path)).observe(point, 0.5)
+    with path.open("ab") as journal:
+        journal.write(cut)
+    study = reopen(str(path))
+    assert study.trials == [first]
+    second = study.observe(point, 0.7)
+    assert reopen(str(path)).trials == [first, second]
+
 
 names = st.text(
     alphabet=st.characters(exclude_characters="/\0", exclude_categories=["Cs"])
