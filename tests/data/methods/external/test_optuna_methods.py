@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optformer.data.methods import SearchMethod
 from optformer.data.methods.external.optuna_methods import OptunaMethod, gp, to_distribution, tpe
 from optformer.data.methods.random_search import RandomSearch
+from optformer.data.methods.run import run_method
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
@@ -61,6 +63,32 @@ def test_suggest__smooth_score__ends_better_than_random(method: Any, trials: int
         return float(np.mean([t.value for history in histories for t in history[12:]]))
 
     assert late(method) > late(RandomSearch) + 0.5
+
+
+@pytest.mark.parametrize(
+    ("method", "sampler"),
+    [
+        (tpe, partial(optuna.samplers.TPESampler, constant_liar=True)),
+        (partial(gp, start_trials=3), partial(optuna.samplers.GPSampler, n_startup_trials=3)),
+    ],
+)
+def test_suggest__seeded_generator__gives_the_points_of_optuna_with_that_seed(
+    method: Any, sampler: Any
+) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        params = {
+            "x": trial.suggest_float("x", -5, 5),
+            "size": [16, 32, 64, 128][trial.suggest_int("size", 0, 3)],
+            "kind": ["a", None][trial.suggest_categorical("kind", [0, 1])],
+        }
+        theirs.append(params)
+        return score(params)
+
+    theirs: list[dict[str, Value]] = []
+    optuna.create_study(direction="maximize", sampler=sampler(seed=7)).optimize(objective, 14)
+    rng = np.random.default_rng(7)
+    done = run_method(method(CONFIG), SPACE, score, 14, lambda _: rng)
+    assert [dict(timed.trial.params) for timed in done] == theirs
 
 
 def test_suggest__whole_history__reaches_optuna() -> None:
