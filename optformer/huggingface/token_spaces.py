@@ -17,7 +17,7 @@ from optformer.model.network import OptFormerModel
 from optformer.model.tensors import metadata_batch, to_device
 from optformer.planning.space_transform import SpaceTransform
 from optformer.tokenization import symbols as sym
-from optformer.tokenization.binning import quantize
+from optformer.tokenization.binning import bin_center, quantize
 from optformer.tokenization.history import ValueKind
 from optformer.tokenization.legality import legal_values
 from optformer.tokenization.metadata import encode_metadata, metadata_from_text
@@ -60,9 +60,9 @@ class TokenSpace:
         self._space = SpaceTransform(config.space, {})
         self._conditional = any(parameter.when for parameter in config.space.values())
         parameters = len(config.space)
-        centres = (np.arange(sym.NUM_BINS) + 0.5) / sym.NUM_BINS
+        centers = bin_center(np.arange(sym.NUM_BINS))
         self.values = np.stack(
-            [centres if grid is None else _nearest(grid, centres) for grid in self._space.grids]
+            [centers if grid is None else _nearest(grid, centers) for grid in self._space.grids]
         ).astype(np.float32)
         self.forced = np.full(parameters, NOT_FORCED)
         for slot, value in SpaceTransform(config.space, config.fixed).fixed.items():

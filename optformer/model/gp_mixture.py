@@ -28,7 +28,7 @@ from optformer.model.gaussian_process import (
     noisy,
     squared_gaps,
 )
-from optformer.model.tensors import HistoryTensors, PointTensors
+from optformer.model.tensors import HistoryTensors, PointTensors, bin_centers
 from optformer.tokenization.history import MetricKind
 
 FROM_GRID = 4  # components with one length scale for all parameters; one more has one for each
@@ -197,8 +197,8 @@ class GPMixturePrediction:
         return torch.where(self.unwarped[..., None], warped, values)
 
     def log_density(self, bins: int) -> Tensor:
-        """Logarithm of the density at the centres of Q bins, but for a constant, (B, N, Q)."""
-        centers = (torch.arange(bins, device=self.means.device).double() + 0.5)[None] / bins
+        """Logarithm of the density at the centers of Q bins, but for a constant, (B, N, Q)."""
+        centers = bin_centers(bins, self.means.device)[None]
         unwarped, log_slope = self.warp.unwarp(centers), self.warp.log_slope(centers)  # (B, Q)
         # No narrower than half a bin, at the mean.
         steepness = self.warp.log_slope(self._scaled(self.means).flatten(1)).view_as(self.means)

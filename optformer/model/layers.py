@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from optformer.model.tensors import bin_centers
+
 MIN_CYCLES, MAX_CYCLES = 0.25, 8.0  # range of frequencies over the unit interval
 
 HIDDEN = -1e9
@@ -26,7 +28,7 @@ class NumberFeatures(nn.Module):
 
     Attributes:
         cycles: The frequencies, in cycles over the unit interval.
-        bins: Features of the bins' centres, (bins, 2 + 2 * frequencies).
+        bins: Features of the bins' centers, (bins, 2 + 2 * frequencies).
     """
 
     cycles: Tensor
@@ -36,8 +38,7 @@ class NumberFeatures(nn.Module):
         super().__init__()
         cycles = torch.logspace(math.log2(MIN_CYCLES), math.log2(MAX_CYCLES), frequencies, base=2)
         self.register_buffer("cycles", cycles, persistent=False)
-        centres = (torch.arange(bins) + 0.5) / bins
-        self.register_buffer("bins", self(centres), persistent=False)
+        self.register_buffer("bins", self(bin_centers(bins)), persistent=False)
 
     def forward(self, unit: Tensor) -> Tensor:
         """Features of numbers: (...) to (..., 2 + 2 * frequencies), always in float32."""

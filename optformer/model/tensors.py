@@ -200,6 +200,11 @@ def history_batch(history: HistoryEncoding) -> HistoryTensors:
     )
 
 
+def bin_centers(bins: int, device: torch.device | None = None) -> Tensor:
+    """Centers of Q equal bins of the unit interval, float64, (Q,)."""
+    return (torch.arange(bins, dtype=torch.float64, device=device) + 0.5) / bins
+
+
 def to_device(batch: _Batch, device: torch.device | str) -> _Batch:
     """The same batch with every tensor on a device; `batch` is a dataclass, perhaps nested."""
     moved: dict[str, Any] = {}

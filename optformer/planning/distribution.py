@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from optformer.model.tensors import bin_centers
+
 _TINY = 1e-12  # keeps logarithms finite, in single precision
 _TINY_DOUBLE = 1e-300  # in double precision
 
@@ -84,8 +86,8 @@ class BinnedDistribution:
     @cached_property
     def centers(self) -> Tensor:
         """Centers of the bins, rounded to single precision, (Q,)."""
-        bins = self.logits.shape[-1] - 1
-        return ((torch.arange(bins, device=self.logits.device) + 0.5) / bins).to(self.logits.dtype)
+        centers = bin_centers(self.logits.shape[-1] - 1, self.logits.device)
+        return centers.float().to(self.logits.dtype)
 
     @cached_property
     def probabilities(self) -> Tensor:

@@ -15,6 +15,7 @@ from optformer.data.studies.parameters import Float
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
+from optformer.model.checkpoint import Checkpoint, save_checkpoint
 from optformer.planning import search_method
 from optformer.planning.search_method import MODEL_METHODS, model_search
 
@@ -130,3 +131,20 @@ def test_optformer_ignore__batch__never_sees_pending_trials(loaded: _Loaded) -> 
     settled = [trial.finish(1.0) for trial in history]
     alone = method.suggest(settled, 1, np.random.default_rng(0))
     assert alone == model_search(STUDY, seed=11).suggest(settled, 1, np.random.default_rng(0))
+
+
+def test_model_search__checkpoint_of_ones_own__gives_legal_points_that_follow_the_generator(
+    tmp_path: Path,
+    tiny_checkpoint: Checkpoint,
+    mixed_config: StudyConfig,
+    mixed_trials: list[Trial],
+) -> None:
+    save_checkpoint(tmp_path, tiny_checkpoint.model, tiny_checkpoint.vocabulary, {})
+    method = model_search(mixed_config, tmp_path)
+    first, again, other = (
+        method.suggest(mixed_trials, 2, np.random.default_rng(seed)) for seed in (0, 0, 1)
+    )
+    assert first == again != other
+    for point in first:
+        assert mixed_config.space.validate(point) == point
+        assert point["layers"] == 3

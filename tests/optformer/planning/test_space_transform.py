@@ -55,19 +55,19 @@ def _fixed(space: SearchSpace, seed: int, every: int) -> dict[str, Value]:
 
 @given(space=_spaces(), seed=st.integers(0, 2**32), clamp=st.booleans())
 @settings(max_examples=60)
-def test_encoded_space__from_uniform_and_mutate__give_points_of_the_space(
+def test_space_transform__from_uniform_and_mutate__give_points_of_the_space(
     space: SearchSpace, seed: int, clamp: bool
 ) -> None:
     fixed = _fixed(space, seed, 3) if clamp else {}
-    encoded = SpaceTransform(space, fixed)
+    transform = SpaceTransform(space, fixed)
     rng = np.random.default_rng(seed)
-    values = encoded.from_uniform(rng.random((8, len(space))))
+    values = transform.from_uniform(rng.random((8, len(space))))
     scale = np.full((8, 1), 0.1)
-    for rows in (values, encoded.mutate(values, scale, 0.5, rng)):
-        np.testing.assert_array_equal(encoded.project(rows), rows)
-        kinds = encoded.kinds(rows)
+    for rows in (values, transform.mutate(values, scale, 0.5, rng)):
+        np.testing.assert_array_equal(transform.project(rows), rows)
+        kinds = transform.kinds(rows)
         for row, row_kinds in zip(rows, kinds, strict=True):
-            point = encoded.decode(row)
+            point = transform.decode(row)
             assert space.validate(point) == point
             assert all(point[name] == value for name, value in fixed.items() if name in point)
             assert set(point) == {
@@ -79,14 +79,14 @@ def test_encoded_space__from_uniform_and_mutate__give_points_of_the_space(
 
 @given(space=_spaces(), seed=st.integers(0, 2**32))
 @settings(max_examples=60)
-def test_encoded_space__points_of_the_space__come_back(space: SearchSpace, seed: int) -> None:
+def test_space_transform__points_of_the_space__come_back(space: SearchSpace, seed: int) -> None:
     rng = np.random.default_rng(seed)
     points = [space.sample(rng) for _ in range(6)]
-    encoded = SpaceTransform(space, {})
-    values = encoded.encode(points)
-    assert encoded.kinds(values).tolist() == encode_points(space, points).kinds.tolist()
+    transform = SpaceTransform(space, {})
+    values = transform.encode(points)
+    assert transform.kinds(values).tolist() == encode_points(space, points).kinds.tolist()
     for row, point in zip(values, points, strict=True):
-        decoded = encoded.decode(row)
+        decoded = transform.decode(row)
         assert list(decoded) == list(point)
         for name, value in decoded.items():
             if isinstance(space[name], Float):
@@ -101,57 +101,57 @@ def test_encoded_space__points_of_the_space__come_back(space: SearchSpace, seed:
 @given(space=_spaces(), seed=st.integers(0, 2**32))
 @settings(max_examples=40)
 def test_all_points__finite_space__are_the_grid_once_each(space: SearchSpace, seed: int) -> None:
-    encoded = SpaceTransform(space, {})
-    if encoded.size is None or encoded.size > 2000:
+    transform = SpaceTransform(space, {})
+    if transform.size is None or transform.size > 2000:
         return
-    points = [encoded.decode(row) for row in encoded.all_points()]
+    points = [transform.decode(row) for row in transform.all_points()]
     expected = list(space.grid())
     assert len(points) == len(expected)
     assert {repr(sorted(p.items())) for p in points} == {repr(sorted(p.items())) for p in expected}
     # Every one of them is recognized when it comes back from the user.
-    tried = encoded.encode(points)
-    assert set(encoded.keys(encoded.all_points())) <= set(encoded.keys(tried))
+    tried = transform.encode(points)
+    assert set(transform.keys(transform.all_points())) <= set(transform.keys(tried))
 
 
 def test_encode__levels_that_single_precision_misses__are_exact() -> None:
     space = SearchSpace(a=Int(0, 997), b=Ordinal(list(range(119))))
-    encoded = SpaceTransform(space, {})
+    transform = SpaceTransform(space, {})
     points = [{"a": i, "b": i % 119} for i in range(998)]
-    keys = encoded.keys(encoded.encode(points))
+    keys = transform.keys(transform.encode(points))
     exact = np.array([[i / 997, (i % 119) / 118] for i in range(998)])
-    assert keys == encoded.keys(exact)
+    assert keys == transform.keys(exact)
 
 
 def test_active__ordinal_parent__is_met_after_encoding() -> None:
     space = SearchSpace(
         size=Ordinal([1, 2, 4, 8]), depth=Int(1, 8, when={"size": [2, 4]}), x=Float(0, 1)
     )
-    encoded = SpaceTransform(space, {})
-    values = encoded.encode([{"size": 2, "depth": 3, "x": 0.5}, {"size": 8, "x": 0.1}])
-    assert encoded.active(values).tolist() == [[True, True, True], [True, False, True]]
+    transform = SpaceTransform(space, {})
+    values = transform.encode([{"size": 2, "depth": 3, "x": 0.5}, {"size": 8, "x": 0.1}])
+    assert transform.active(values).tolist() == [[True, True, True], [True, False, True]]
 
 
 def test_encode__other_value_of_a_fixed_parameter__stays() -> None:
     space = SearchSpace(x=Float(0, 1), k=Int(1, 5))
-    encoded = SpaceTransform(space, {"k": 3})
-    assert encoded.decode(encoded.encode([{"x": 0.25, "k": 3}])[0]) == {"x": 0.25, "k": 3}
-    assert encoded.encode([{"x": 0.25, "k": 5}])[0, 1] == 1.0
-    assert encoded.project(encoded.encode([{"x": 0.25, "k": 5}]))[0, 1] == 0.5
+    transform = SpaceTransform(space, {"k": 3})
+    assert transform.decode(transform.encode([{"x": 0.25, "k": 3}])[0]) == {"x": 0.25, "k": 3}
+    assert transform.encode([{"x": 0.25, "k": 5}])[0, 1] == 1.0
+    assert transform.project(transform.encode([{"x": 0.25, "k": 5}]))[0, 1] == 0.5
 
 
 @pytest.mark.parametrize("value", [1e-3, 0.3, 7e-5, 0.1])
 def test_decode__fixed_value__is_exactly_as_given(value: float) -> None:
     space = SearchSpace(lr=Float(1e-5, 0.7, log=True), x=Float(0, 1))
-    encoded = SpaceTransform(space, {"lr": value})
-    for row in encoded.from_uniform(np.random.default_rng(0).random((5, 2))):
-        assert encoded.decode(row)["lr"] == value
+    transform = SpaceTransform(space, {"lr": value})
+    for row in transform.from_uniform(np.random.default_rng(0).random((5, 2))):
+        assert transform.decode(row)["lr"] == value
 
 
 @pytest.mark.parametrize(
     ("fixed", "match"),
     [({"z": 1}, "unknown parameter 'z'"), ({"x": 2.0}, "'x'"), ({"c": "no"}, "'c'")],
 )
-def test_encoded_space__impossible_fixed_value__names_the_parameter(
+def test_space_transform__impossible_fixed_value__names_the_parameter(
     fixed: dict[str, Value], match: str
 ) -> None:
     space = SearchSpace(x=Float(0, 1), c=Categorical(["yes"]))
@@ -161,23 +161,23 @@ def test_encoded_space__impossible_fixed_value__names_the_parameter(
 
 def test_from_uniform__log_int__is_spread_over_its_logarithm() -> None:
     space = SearchSpace(n=Int(1, 1000, log=True), m=Int(1, 1000))
-    encoded = SpaceTransform(space, {})
+    transform = SpaceTransform(space, {})
     unit = np.linspace(0, 1, 20_000, endpoint=False)
-    values = encoded.from_uniform(np.stack([unit, unit], 1))
-    counts = np.array([encoded.decode(row)["n"] for row in values[::20]])
+    values = transform.from_uniform(np.stack([unit, unit], 1))
+    counts = np.array([transform.decode(row)["n"] for row in values[::20]])
     drawn = np.array([space["n"].sample(np.random.default_rng(i)) for i in range(1000)])
     for level in (1, 10, 100, 500):
         assert (counts <= level).mean() == pytest.approx((drawn <= level).mean(), abs=0.05)
-    plain = np.array([encoded.decode(row)["m"] for row in values])
+    plain = np.array([transform.decode(row)["m"] for row in values])
     assert np.bincount(plain)[1:].min() == np.bincount(plain).max() == 20
 
 
-def test_mutate__numbers_and_choices__move_about_as_told() -> None:
+def test_mutate__numbers_and_choices__move_about_as_far_as_asked() -> None:
     space = SearchSpace(x=Float(0, 1), c=Categorical(list("abcd")), n=Int(0, 9))
-    encoded = SpaceTransform(space, {})
+    transform = SpaceTransform(space, {})
     rng = np.random.default_rng(0)
-    values = np.tile(encoded.project(np.array([[0.5, 2.0, 0.5]])), (4000, 1))
-    moved = encoded.mutate(values, np.full((4000, 1), 0.02), 0.4, rng)
+    values = np.tile(transform.project(np.array([[0.5, 2.0, 0.5]])), (4000, 1))
+    moved = transform.mutate(values, np.full((4000, 1), 0.02), 0.4, rng)
     step = moved[:, 0] - 0.5
     assert 0.4 < (step != 0).mean() < 0.75  # 0.4, or the one that is touched at least
     assert step[step != 0].std() == pytest.approx(0.02, rel=0.1)
@@ -188,9 +188,9 @@ def test_mutate__numbers_and_choices__move_about_as_told() -> None:
 
 def test_mutate__parent_that_switches_a_child_on__draws_the_child_anywhere() -> None:
     space = SearchSpace(c=Categorical(["off", "on"]), x=Float(0, 1, when={"c": ["on"]}))
-    encoded = SpaceTransform(space, {})
+    transform = SpaceTransform(space, {})
     values = np.zeros((2000, 2))
-    moved = encoded.mutate(values, np.full((2000, 1), 0.01), 0.5, np.random.default_rng(1))
+    moved = transform.mutate(values, np.full((2000, 1), 0.01), 0.5, np.random.default_rng(1))
     on = moved[:, 0] == 1
     assert on.any()
     assert (moved[~on, 1] == 0).all()
@@ -205,7 +205,7 @@ def test_size__fixed_parameters__count_once() -> None:
     assert len(SpaceTransform(space, {"x": 0.3, "c": "b"}).all_points()) == 4
 
 
-def test_inwardness__numbers__grows_from_the_ends_to_the_middle() -> None:
+def test_centrality__numbers__grows_from_the_ends_to_the_middle() -> None:
     space = SpaceTransform(SearchSpace(a=Float(0, 1), b=Categorical(["p", "q"])), {})
     places = np.array([0.0, 0.01, 0.2, 0.5, 0.8, 1.0])
     found = space.centrality(np.stack([places, np.arange(6) % 2], 1))
@@ -214,14 +214,14 @@ def test_inwardness__numbers__grows_from_the_ends_to_the_middle() -> None:
     )
 
 
-def test_inwardness__levels__are_where_their_shares_are() -> None:
+def test_centrality__levels__are_where_their_shares_are() -> None:
     space = SpaceTransform(SearchSpace(a=Ordinal([1, 2, 4]), b=Ordinal([1, 2])), {})
     found = space.centrality(space.encode([{"a": 1, "b": 1}, {"a": 2, "b": 2}, {"a": 4, "b": 2}]))
     expected = np.array([np.log(4 * u * (1 - u)) for u in (1 / 6, 0.5, 5 / 6)]) + np.log(0.75)
     assert found == pytest.approx(expected / np.sqrt(2))
 
 
-def test_inwardness__inactive_numbers__count_as_the_mean_of_active_ones() -> None:
+def test_centrality__inactive_numbers__count_as_the_mean_of_active_ones() -> None:
     space = SpaceTransform(
         SearchSpace(kind=Categorical(["p", "q"]), x=Float(0, 1, when={"kind": ["p"]})), {}
     )
@@ -230,6 +230,6 @@ def test_inwardness__inactive_numbers__count_as_the_mean_of_active_ones() -> Non
     assert space.centrality(np.array([[1.0, 0.0]]))[0] == pytest.approx(active.mean(), abs=0.02)
 
 
-def test_inwardness__no_numbers__is_nothing() -> None:
+def test_centrality__no_numbers__is_nothing() -> None:
     space = SpaceTransform(SearchSpace(kind=Categorical(["p", "q"])), {})
     assert space.centrality(np.array([[0.0], [1.0]])).tolist() == [0.0, 0.0]

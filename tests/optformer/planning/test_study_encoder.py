@@ -9,16 +9,6 @@ from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
 from optformer.model.checkpoint import Checkpoint, load_checkpoint
-from optformer.planning.candidates import (
-    CLOSE,
-    Candidates,
-    all_untried,
-    from_space,
-    join,
-    mutations,
-    untried,
-)
-from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.study_encoder import StudyEncoder, subsample_history
 from optformer.tokenization.history import encode_points
 
@@ -101,59 +91,6 @@ def test_condition_on__pending_trial__equals_reading_it_with_the_others(
     first, second, third = (s.predict(asked).logits for s in (study, pending, assumed))
     assert (first - second).abs().max() > 1e-3
     assert (second - third).abs().max() > 1e-3
-
-
-def test_from_space__candidates__fill_the_space() -> None:
-    candidates = from_space(SpaceTransform(SPACE, {}), 100, np.random.default_rng(0))
-    assert len(candidates) == 100
-    cells = (candidates.values * 5).astype(int) @ [5, 1]
-    assert np.bincount(cells, minlength=25).min() >= 2
-    assert set(candidates.source) == {"space"}
-
-
-def test_mutations__parents__are_mutated_in_turn() -> None:
-    space = SpaceTransform(SPACE, {})
-    centres = np.array([[0.2, 0.2], [0.8, 0.8]])
-    found = mutations(space, centres, 200, np.random.default_rng(0), scales=(0.01, 0.02))
-    gap = np.abs(found.values - centres[np.arange(200) % 2]).max(-1)
-    assert gap.max() < 0.12
-    assert gap.min() > 0
-    assert set(found.source) == {"mutation"}
-
-
-def test_untried__repeats_and_near_repeats__are_left_out() -> None:
-    space = SpaceTransform(SPACE, {})
-    tried = np.array([[0.5, 0.5]])
-    values = np.array(
-        [
-            [0.5, 0.5],
-            [0.5 + CLOSE / 2, 0.5],
-            [0.5 + 2 * CLOSE, 0.5],
-            [0.1, 0.1],
-            [0.1, 0.1],
-            [0.5, 0.9],
-        ]
-    )
-    found = untried(space, Candidates(values, np.array(list("abcdef"))), tried)
-    assert found.source.tolist() == ["c", "d", "f"]
-    nothing = untried(space, Candidates(values, np.array(list("abcdef"))), tried[:0])
-    assert nothing.source.tolist() == ["a", "b", "c", "d", "f"]
-
-
-def test_untried__finite_space__compares_exactly() -> None:
-    space = SpaceTransform(SearchSpace(n=Int(0, 3000), m=Int(0, 3000)), {})
-    first, second = space.encode([{"n": 7, "m": 7}, {"n": 8, "m": 7}])
-    found = untried(space, Candidates(np.stack([first, second]), np.array(["a", "b"])), first[None])
-    assert found.source.tolist() == ["b"]  # neighbours nearer than CLOSE are other points
-
-
-def test_all_untried__some_tried__gives_the_rest() -> None:
-    config = SearchSpace(n=Int(0, 4), m=Int(0, 2))
-    space = SpaceTransform(config, {})
-    tried = space.encode([{"n": 1, "m": 1}, {"n": 4, "m": 0}])
-    rest = all_untried(space, tried)
-    assert len(join(rest, rest)) == 26
-    assert {"n": 1, "m": 1} not in [space.decode(row) for row in rest.values]
 
 
 def test_metadata_signal__any_study__tells_known_models_from_nameless_parameters() -> None:
