@@ -156,7 +156,7 @@ def _equal_structures(texts: Mapping[str, Value], cell: Cell) -> list[Value]:
 
 
 def _structure(text: str) -> str:
-    plain = text.translate(str.maketrans({"(": "[", ")": "]", "'": '"', " ": None}))
+    plain = text.translate(str.maketrans("()'", '[]"', " "))
     return plain.replace(",]", "]")  # of a tuple with one member
 
 

@@ -72,7 +72,8 @@ class TablePoints:
             self._active[name] & column.empty[column.codes]
             for name, column in self._columns.items()
         ]
-        return np.any(lacking, axis=0)
+        rows: NDArray[np.bool_] = np.any(lacking, axis=0)
+        return rows
 
     @cached_property
     def illegal(self) -> NDArray[np.bool_]:
@@ -81,7 +82,8 @@ class TablePoints:
             self._active[name] & np.array([f is not None for f in column.faults])[column.codes]
             for name, column in self._columns.items()
         ]
-        return np.any(wrong, axis=0)
+        rows: NDArray[np.bool_] = np.any(wrong, axis=0)
+        return rows
 
     @cached_property
     def encoded(self) -> Array:

@@ -85,7 +85,7 @@ def _list_studies(storage: str, names: list[str]) -> None:
 
 
 def _show(study: Study, top: int) -> None:
-    from optformer.serving.cli.study_tables import write_ranking, write_summary
+    from optformer.serving.cli.study_summary import write_ranking, write_summary
 
     config = study.config
     about = [("goal", f"{config.goal} {config.metric_name}")]

@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
 def _tune(args: argparse.Namespace, script: Script, study: Study) -> int:
     from optformer.data.studies.errors import SpaceExhaustedError
     from optformer.data.studies.trials import TrialStatus
-    from optformer.serving.cli.study_tables import write_summary
+    from optformer.serving.cli.study_summary import write_summary
     from optformer.serving.script.process import StopRequest
     from optformer.serving.script.runner import is_finished, tune_script
 

@@ -85,10 +85,12 @@ def load_table(path: str | Path, goals: Mapping[str, Goal]) -> EvaluationTable:
         goals: The metrics to read, with their goals.
 
     Raises:
-        DatasetError: The file cannot be read, lacks a column or holds an illegal value.
+        DatasetError: The file cannot be read, lacks a column, holds an illegal value, or is there
+            to choose by.
         SearchSpaceError: The space cannot be read.
     """
     table = StudyTable(Path(path))
+    table.check_trainable()
     if table.tasks == (None,):
         raise DatasetError(f"{path} has no column that tells its data sets, such as 'dataset'")
     gains = {

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -257,6 +258,46 @@ def test_table__json_lines__read_native_values(tmp_path: Path) -> None:
         ({"layers": "[64, 64]", "bias": True}, 1.0),
         ({"layers": "[32]", "bias": False}, None),
     ]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_studies__data_frame_of_optuna__gives_its_trials(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+
+    def objective(trial: optuna.Trial) -> float:
+        rate = trial.suggest_float("lr", 1e-4, 1.0, log=True)
+        if trial.suggest_categorical("kind", ["sgd", "adam"]) == "sgd":
+            trial.suggest_float("momentum", 0.0, 1.0)
+        trial.suggest_categorical("nesterov", [True, False])
+        trial.set_user_attr("note", "a, b")
+        if trial.number == 2:
+            raise ValueError("diverged")
+        return rate
+
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    theirs = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    theirs.optimize(objective, n_trials=8, catch=(ValueError,))
+    theirs.ask()  # runs, and has no parameters yet
+    path = tmp_path / f"net{suffix}"
+    frame = theirs.trials_dataframe()
+    if suffix == ".csv":
+        frame.to_csv(path)
+    elif suffix == ".jsonl":
+        frame.to_json(path, orient="records", lines=True, double_precision=15, date_format="iso")
+    else:
+        frame.to_parquet(path)
+    save_space(
+        SearchSpace({**SPACE, "nesterov": Categorical([True, False])}), tmp_path / "net.space.yaml"
+    )
+    (study,), refused = StudyTable(path).studies("loss", "minimize")
+    assert refused == {}
+    assert [trial.status.value for trial in study.trials] == [
+        "failed" if number == 2 else "completed" for number in range(8)
+    ]
+    for ours, frozen in zip(study.trials, theirs.trials, strict=False):
+        assert ours.params == pytest.approx(frozen.params)
+        assert ours.value == pytest.approx(frozen.value)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,24 @@ def test_load_table__value_out_of_range__is_named(table_path: Path, tmp_path: Pa
         load_table(tmp_path / "toy.parquet", {"error": "minimize"})
 
 
+def test_load_table__kept_for_choosing_or_without_data_sets__is_refused(
+    table_path: Path, tmp_path: Path
+) -> None:
+    space = table_path.with_suffix(".space.yaml").read_text()
+    (tmp_path / "toy.space.yaml").write_text(space)
+    frame = pd.read_parquet(table_path)
+    frame.to_parquet(tmp_path / "toy.parquet")
+    entry = "- {file: toy, metric: error, goal: minimize, role: dev}\n"
+    (tmp_path / "corpus.yaml").write_text(entry)
+    with pytest.raises(DatasetError, match=r"toy\.parquet is there to choose by"):
+        load_table(tmp_path / "toy.parquet", {"error": "minimize"})
+    (tmp_path / "corpus.yaml").write_text(entry.replace("dev", "train"))
+    assert len(load_table(tmp_path / "toy.parquet", {"error": "minimize"}).values) == len(frame)
+    frame.drop(columns="dataset").to_parquet(tmp_path / "toy.parquet")
+    with pytest.raises(DatasetError, match="no column that tells its data sets"):
+        load_table(tmp_path / "toy.parquet", {"error": "minimize"})
+
+
 def test_from_scores__knots__are_met_and_extended() -> None:
     knots = torch.linspace(0.0, 1.0, KNOTS).square()
 

@@ -1,4 +1,4 @@
-"""Tables about one study."""
+"""What the shell shows of one study."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def write_summary(study: Study) -> None:
     """Write how a study's trials ended, why some failed, and the best one's parameters."""
     trials = study.trials
     counts = Counter(trial.status for trial in trials)
-    told = [f"{counts[status]} {status.value}" for status in TrialStatus if counts[status]]
-    console.write(f"study {study.name}: {', '.join(told) or 'no trials'}")
+    ended = [f"{counts[status]} {status.value}" for status in TrialStatus if counts[status]]
+    console.write(f"study {study.name}: {', '.join(ended) or 'no trials'}")
     reasons = Counter(trial.reason for trial in trials if trial.status is TrialStatus.FAILED)
     for reason, count in reasons.most_common(5):
         console.write(f"  failed {'once' if count == 1 else f'{count} times'}: {reason}")
