@@ -72,7 +72,7 @@ class Trainer:
             is first due; None measures nothing.
 
     Raises:
-        ConfigError: The processes cannot share a step's work as asked.
+        ConfigError: The processes cannot share a step's work.
     """
 
     def __init__(
@@ -141,18 +141,18 @@ class Trainer:
         )
         sums, summed = dict.fromkeys(("metric", "value", "norm"), 0.0), 0
         for batches in self._batches(until):
-            found, work = self._update(batches)
+            losses, work = self._update(batches)
             self.step += 1
             self.trials += int(work[0])
             self.seconds = before + self._mean(time.monotonic() - started)
             speed.add(work)
-            warning = watch.see(found["loss"], found["norm"])
+            warning = watch.see(losses["loss"], losses["norm"])
             if warning is not None and main:
                 logger.warning("step %d: %s", self.step, warning)
                 log.write("warning", self.step, self.seconds, {"text": warning})
             summed += 1  # fewer than `log_every` after a resume
             for name in sums:
-                sums[name] += found[name]
+                sums[name] += losses[name]
             progress.update()
             if self.step % config.log_every == 0:
                 means = {name: total / summed for name, total in sums.items()}
@@ -224,21 +224,21 @@ class Trainer:
         Raises:
             CheckpointError: They are of another size or vocabulary.
         """
-        found = load_checkpoint(checkpoint)
-        if found.vocabulary.hash != self.vocabulary.hash:
+        given = load_checkpoint(checkpoint)
+        if given.vocabulary.hash != self.vocabulary.hash:
             raise CheckpointError(
-                f"vocabulary_hash of {checkpoint} is {found.vocabulary.hash!r}, this run's "
+                f"vocabulary_hash of {checkpoint} is {given.vocabulary.hash!r}, this run's "
                 f"vocabulary has {self.vocabulary.hash!r}; start from weights of this vocabulary"
             )
-        own, others = self.architecture.to_dict(), found.model.config.to_dict()
-        other = [f"{name}={others[name]}" for name in own if others[name] != own[name]]
-        if other:
+        own, its = self.architecture.to_dict(), given.model.config.to_dict()
+        differing = [f"{name}={its[name]}" for name in own if its[name] != own[name]]
+        if differing:
             raise CheckpointError(
                 f"{checkpoint} holds another model than {self.config.model!r} needs: "
-                f"{', '.join(other)}"
+                f"{', '.join(differing)}"
             )
-        self._load(found.model.state_dict(), found.model.state_dict())
-        self.earlier, self.start = past_runs(found.run), checkpoint_name(checkpoint)
+        self._load(given.model.state_dict(), given.model.state_dict())
+        self.earlier, self.start = past_runs(given.run), checkpoint_name(checkpoint)
 
     def record(self) -> dict[str, Any]:
         """What a reader of the weights needs to know about the run."""

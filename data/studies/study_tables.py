@@ -248,8 +248,10 @@ class StudyTable:
         own = [self._text(rows[0], _STUDY) for rows in groups.values()]
         if None not in own and len(set(own)) == len(own):
             return {str(name): rows for name, rows in zip(own, groups.values(), strict=True)}
-        told = slice(1 if self.tasks == (None,) else 0, None)
-        names = ("/".join([self.path.stem, *(part or "-" for part in key[told])]) for key in groups)
+        first = 1 if self.tasks == (None,) else 0  # the task says nothing
+        names = (
+            "/".join([self.path.stem, *(part or "-" for part in key[first:])]) for key in groups
+        )
         return dict(zip(names, groups.values(), strict=True))
 
     def _parameter_columns(self, columns: Columns) -> dict[str, str]:

@@ -34,7 +34,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("runs/evaluation"),
         help="folder of the tables and pictures of --histories and --imitation "
         "(default runs/evaluation)",
     )
@@ -43,6 +42,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="write the scores into the record and the model card of the checkpoint in --model",
     )
+    _add_measures(parser)
+    _add_sizes(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_measures(parser: argparse.ArgumentParser) -> None:
+    """What is measured; nothing chosen is the samples of a Gaussian process."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--histories",
@@ -68,18 +74,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="search functions of which a third to a half of the space always fails",
     )
+
+
+def _add_sizes(parser: argparse.ArgumentParser) -> None:
+    """Of what, and how much; `_USED` has the defaults."""
     samples = parser.add_argument_group("samples of a Gaussian process, and --histories")
     samples.add_argument(
         "--studies",
         type=int,
-        default=96,
         help="studies of each kind and length, or drawn from each path (default 96)",
     )
     samples.add_argument(
         "--contexts",
         nargs="+",
         choices=("uniform", "gp-ei"),
-        default=["uniform", "gp-ei"],
         help="how the given trials were chosen, of samples (default both)",
     )
     samples.add_argument(
@@ -87,30 +95,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         type=int,
         metavar="N",
-        default=[1, 2, 3, 4, 6, 8],
         help="numbers of parameters, of samples (default 1 2 3 4 6 8)",
     )
     add_table_options(samples)
-    imitation = parser.add_argument_group(
+    searches = parser.add_argument_group(
         "--imitation, and --transfer and --failures: --tasks and --seeds"
     )
-    imitation.add_argument(
+    searches.add_argument(
         "--teachers",
         nargs="+",
         metavar="NAME",
-        default=["random", "regularized-evolution", "gp-ei"],
         help="search methods to imitate (default random regularized-evolution gp-ei)",
     )
-    imitation.add_argument(
-        "--tasks", type=int, default=30, help="functions, or data sets of a table (default 30)"
+    searches.add_argument(
+        "--tasks", type=int, help="functions, or data sets of a table (default 30)"
     )
-    imitation.add_argument(
-        "--seeds", type=int, default=20, help="searches of each of them (default 20)"
-    )
-    imitation.add_argument(
-        "--trials", type=int, default=40, help="trials of each search (default 40)"
-    )
-    parser.set_defaults(run=run)
+    searches.add_argument("--seeds", type=int, help="searches of each of them (default 20)")
+    searches.add_argument("--trials", type=int, help="trials of each search (default 40)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -119,30 +120,41 @@ def run(args: argparse.Namespace) -> int:
     from optformer.model.checkpoint import load_checkpoint
     from optformer.training.model_card import write_model_card
 
-    if args.studies < 1 or args.seed < 0 or min(args.dimensions) < 1:
-        raise ConfigError(
-            "--studies and --dimensions must be at least 1 and --seed at least 0, "
-            f"got {args.studies}, {args.dimensions} and {args.seed}"
-        )
-    if args.transfer is not None and args.seeds < 1:  # what comes before the searches takes minutes
-        raise ConfigError(f"--seeds must be at least 1, got {args.seeds}")
+    chosen = [name for name in _MEASURES if getattr(args, name, None)]
+    measure = chosen[0] if chosen else "samples"
+    _fill_in(args, measure)
+    if args.seed < 0:
+        raise ConfigError(f"--seed must be at least 0, got {args.seed}")
     if args.record and args.model is None:
         raise ConfigError("--record needs the checkpoint's directory in --model")
     checkpoint = load_checkpoint(args.model)
-    if args.histories is not None:
-        tables = _histories(args, checkpoint)
-    elif args.imitation:
-        tables = _imitation(args, checkpoint)
-    elif args.transfer is not None:
-        tables = _transfer(args, checkpoint)
-    elif args.failures:
-        tables = _failures(args, checkpoint)
-    else:
-        tables = _samples(args, checkpoint)
+    tables = _MEASURES[measure](args, checkpoint)
     if args.record:  # what this call did not measure is kept
         earlier = checkpoint.run.get("evaluation", {})
         console.write(f"model card: {write_model_card(args.model, {**earlier, **tables})}")
     return 0
+
+
+def _fill_in(args: argparse.Namespace, measure: str) -> None:
+    """Refuse options that the measure does not use, and give the others their defaults.
+
+    Raises:
+        ConfigError: Such an option is given, or a number is below 1.
+    """
+    from optformer.data.studies.errors import ConfigError
+
+    for name in dict.fromkeys(name for used in _USED.values() for name in used):
+        given = getattr(args, name)
+        if name not in _USED[measure]:
+            if given is not None:
+                where = " and ".join(m for m, used in _USED.items() if name in used)
+                raise ConfigError(f"--{name} is for {where}, not for {measure}; leave it out")
+            continue
+        value = _USED[measure][name] if given is None else given
+        numbers = value if isinstance(value, list) else [value]
+        if any(isinstance(number, int) and number < 1 for number in numbers):
+            raise ConfigError(f"--{name} must be at least 1, got {given}")
+        setattr(args, name, value)
 
 
 def _samples(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
@@ -294,3 +306,32 @@ def _shown(name: str, rows: Sequence[Mapping[str, Any]]) -> _Tables:
     )
     console.write()
     return {name: rows}
+
+
+_MEASURES = {
+    "samples": _samples,
+    "histories": _histories,
+    "imitation": _imitation,
+    "transfer": _transfer,
+    "failures": _failures,
+}
+
+_SEARCHES: dict[str, Any] = {"tasks": 30, "seeds": 20}
+_FOLDER: dict[str, Any] = {"out": Path("runs/evaluation")}
+_USED: dict[str, dict[str, Any]] = {
+    "samples": {
+        "studies": 96,
+        "contexts": ["uniform", "gp-ei"],
+        "dimensions": [1, 2, 3, 4, 6, 8],
+    },
+    "histories": {"studies": 96, "metric": None, "goal": None, **_FOLDER},
+    "imitation": {
+        "teachers": ["random", "regularized-evolution", "gp-ei"],
+        "trials": 40,
+        **_SEARCHES,
+        **_FOLDER,
+    },
+    "transfer": _SEARCHES,
+    "failures": _SEARCHES,
+}
+"""Options that a measure uses, with their defaults."""

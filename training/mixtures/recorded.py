@@ -93,7 +93,7 @@ def read_histories(
             studies = _own_tables(path, source)
         else:
             studies = _own_studies(path) if path.name.endswith(SUFFIX) else _generated(path)
-        grouped: dict[tuple[object, ...], list[_Study]] = {}
+        grouped: dict[tuple[object, ...], list[_EncodedStudy]] = {}
         bar = tqdm(studies, desc=source.path, unit="study", disable=not progress)
         for number, study in enumerate(bar):
             config = study.config
@@ -119,7 +119,7 @@ def objective_key(config: StudyConfig, number: int) -> tuple[object, ...]:
 
 
 @dataclass(frozen=True)
-class _Study:
+class _EncodedStudy:
     config: StudyConfig
     method: str | None
     values: NDArray[np.float32]
@@ -128,7 +128,7 @@ class _Study:
     metric_kinds: NDArray[np.int8]
 
 
-def _generated(path: Path) -> Iterator[_Study]:
+def _generated(path: Path) -> Iterator[_EncodedStudy]:
     if path.is_file():
         raise ConfigError(
             f"{path} is a table of your own; say what it measures, such as "
@@ -139,7 +139,7 @@ def _generated(path: Path) -> Iterator[_Study]:
         yield _encode(f"{path}, study {history.name}", history.config, history.trials, named)
 
 
-def _own_tables(path: Path, source: HistoriesConfig) -> Iterator[_Study]:
+def _own_tables(path: Path, source: HistoriesConfig) -> Iterator[_EncodedStudy]:
     for file in find_tables(path):
         table = StudyTable(file)
         table.check_trainable()
@@ -152,19 +152,21 @@ def _own_tables(path: Path, source: HistoriesConfig) -> Iterator[_Study]:
                 yield _encode(f"{file}, study {study.name}", study.config, study.trials, None)
 
 
-def _own_studies(path: Path) -> Iterator[_Study]:
+def _own_studies(path: Path) -> Iterator[_EncodedStudy]:
     for study in read_studies(path):
         yield _encode(f"{path}, study {study.name}", study.config, study.trials, None)
 
 
-def _encode(what: str, config: StudyConfig, trials: Sequence[Trial], method: str | None) -> _Study:
+def _encode(
+    what: str, config: StudyConfig, trials: Sequence[Trial], method: str | None
+) -> _EncodedStudy:
     kept = [trial for trial in trials if not trial.interrupted]
     try:
         check_limits(config.space)
         points = encode_points(config.space, [trial.params for trial in kept])
     except TokenizationError as error:
         raise DatasetError(f"{what}: {error}") from error
-    return _Study(
+    return _EncodedStudy(
         config=config,
         method=method,
         values=points.values,
@@ -176,7 +178,7 @@ def _encode(what: str, config: StudyConfig, trials: Sequence[Trial], method: str
     )
 
 
-def _join(studies: Sequence[_Study], settings: HistoriesConfig) -> StudyGroup:
+def _join(studies: Sequence[_EncodedStudy], settings: HistoriesConfig) -> StudyGroup:
     lengths = [len(study.gain) for study in studies]
     return StudyGroup(
         config=studies[0].config,

@@ -100,7 +100,7 @@ def test_evaluate__failures__writes_a_row_for_each_searcher(
     searchers = ["optformer", "gp-ei", "tpe", "random"]
     assert [row[0] for row in rows if row and row[0] in searchers] == searchers
     assert main([*words, "0"]) == 2
-    assert "tasks and seeds at least 1" in capsys.readouterr().err
+    assert "--seeds must be at least 1, got 0" in capsys.readouterr().err
 
 
 def test_evaluate__histories__writes_the_table_beside_a_gaussian_process(
@@ -114,7 +114,7 @@ def test_evaluate__histories__writes_the_table_beside_a_gaussian_process(
     (tmp_path / "logs.space.yaml").write_text("x: {type: float, low: 0, high: 1}\n")
     words = ["evaluate", "--histories", str(tmp_path / "logs.csv"), "--out", str(tmp_path / "out")]
     assert main(words) == 2
-    assert "say which metric with --metric and --goal" in capsys.readouterr().err
+    assert "say what it measures with --metric and --goal" in capsys.readouterr().err
     assert main([*words, "--metric", "loss", "--goal", "minimize"]) == 0
     assert "| logs | 10 trials | `gp` | 1 | 6 |" in capsys.readouterr().out
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".md", ".json", ".png"}
@@ -125,8 +125,14 @@ def test_evaluate__histories__writes_the_table_beside_a_gaussian_process(
     [
         (["--model", "/no/such/checkpoint"], "no checkpoint at /no/such/checkpoint"),
         (["--studies", "0"], "must be at least 1"),
+        (["--dimensions", "2", "0"], "--dimensions must be at least 1, got [2, 0]"),
+        (["--seed", "-1"], "--seed must be at least 0"),
+        (["--trials", "5"], "--trials is for imitation, not for samples; leave it out"),
+        (["--failures", "--trials", "5"], "--trials is for imitation, not for failures"),
+        (["--imitation", "--metric", "acc"], "--metric is for histories, not for imitation"),
+        (["--transfer", "tables", "--seeds", "0"], "--seeds must be at least 1"),
         (["--record"], "--record needs"),
-        (["--imitation", "--teachers", "nobody"], "unknown are ['nobody']"),
+        (["--imitation", "--teachers", "nobody"], "unknown search method 'nobody'"),
         (["--histories", "/no/such.csv", "--metric", "a", "--goal", "minimize"], "/no/such"),
     ],
 )
