@@ -17,6 +17,9 @@ from optformer.serving.script import supervisor
 from optformer.serving.script.files import read_file
 from optformer.serving.script.trial_folder import STDERR, STDOUT, TrialFolder
 
+GRACE_SECONDS = 5.0
+"""Time between the signal that asks a script to end and the one that ends it."""
+
 
 class StopRequest:
     """Asks running scripts to end; a second request kills those that hesitate."""
@@ -120,6 +123,7 @@ def start_script(
         "stdout": str(folder.path / STDOUT),
         "stderr": str(folder.path / STDERR),
         "timeout": timeout,
+        "grace": GRACE_SECONDS,
         "lock": lock,
         "record": dict(record),
         "file": str(folder.record),

@@ -27,9 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, Any
 
-GRACE_SECONDS = 5.0
-"""Time between the signal that asks a script to end and the one that ends it."""
-
 LOG_BYTES = 32 << 20
 """Size of a file of output at which its middle is left out."""
 
@@ -211,7 +208,8 @@ def supervise(job: Mapping[str, Any], stop: Stop) -> dict[str, Any]:
     """Run a script to its end.
 
     Args:
-        job: The `command`, the files `stdout` and `stderr`, and the `timeout` in seconds or None.
+        job: The `command`, the files `stdout` and `stderr`, the `timeout` in seconds or None, and
+            the seconds of `grace` between asking the script to end and ending it.
         stop: Ends the script when that is requested.
 
     Returns:
@@ -238,7 +236,7 @@ def supervise(job: Mapping[str, Any], stop: Stop) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         ending["error"] = str(error)
     else:
-        ending |= _attend(family, logs, job["timeout"], stop)
+        ending |= _attend(family, logs, job["timeout"], job["grace"], stop)
         ending["code"] = family.code
         ending["seconds"] = time.monotonic() - started
     for log in logs:
@@ -246,7 +244,9 @@ def supervise(job: Mapping[str, Any], stop: Stop) -> dict[str, Any]:
     return ending
 
 
-def _attend(family: Family, logs: list[Log], timeout: float | None, stop: Stop) -> dict[str, bool]:
+def _attend(
+    family: Family, logs: list[Log], timeout: float | None, grace: float, stop: Stop
+) -> dict[str, bool]:
     """Keep what a script writes until it and all it has started are gone; says who ended it."""
     ended_by = {"timed_out": False, "stopped": False}
     never = float("inf")
@@ -265,7 +265,7 @@ def _attend(family: Family, logs: list[Log], timeout: float | None, stop: Stop) 
                         ended_by["timed_out" if now >= end_at else "stopped"] = True
                     family.signal(signal.SIGTERM)
                     family.signal(signal.SIGCONT)  # those who stand still would not notice
-                    kill_at = now + GRACE_SECONDS
+                    kill_at = now + grace
                     end_at = never
             elif now >= kill_at or stop.forced:
                 give_up_at = min(give_up_at, now + _LOST_CAUSE_SECONDS)
