@@ -181,8 +181,8 @@ class FullAttention(OptFormerModel):
             history.metric.repeat_interleave(each, 1),
             history.metric_kinds.repeat_interleave(each, 1),
         )
-        visible, nothing = repeated.visible(prefix * each), KVCache.empty(points)
-        cache, _ = self.decoder.extend(metadata, nothing, tokens, repeated.points, visible)
+        visible, start = repeated.visible(prefix * each), self.decoder.start(metadata, points)
+        cache, _ = self.decoder.extend(metadata, start, tokens, repeated.points, visible)
         return EncodedHistory(cache, gp)
 
 

@@ -24,10 +24,10 @@ class Parallel(Protocol):
     """How processes share the work of a step and what each of them holds.
 
     Attributes:
-        place: Which share of a step's batches this process draws, and of how many shares.
+        share: The number of this process's share of a step's batches, and the number of shares.
     """
 
-    place: tuple[int, int]
+    share: tuple[int, int]
 
     @property
     def core(self) -> nn.Module:
@@ -49,17 +49,19 @@ class Parallel(Protocol):
     def total(self, work: Tensor) -> Tensor:
         """The sum over the shares of something counted of each process's batches."""
 
-    def whole(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The whole model's weights from what each process holds; complete on the first process."""
+    def gather(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Gather the whole model's weights on the first process."""
 
-    def own(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights this process holds, from the whole model's."""
+    def shard(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take the weights that this process holds from the whole model's."""
 
-    def whole_optimizers(self, optimizers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
-        """The states of the whole model's optimizers; complete on the first process."""
+    def gather_optimizers(
+        self, optimizers: Sequence[torch.optim.Optimizer]
+    ) -> list[dict[str, Any]]:
+        """Gather the states of the whole model's optimizers on the first process."""
 
-    def own_optimizers(self, states: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The states of this process's optimizers, from the whole model's."""
+    def shard_optimizers(self, states: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Take the states of this process's optimizers from the whole model's."""
 
 
 class DataParallel:
@@ -85,7 +87,7 @@ class DataParallel:
         self.accelerator, self.config = accelerator, config
         self.core = core.to(accelerator.device)
         self.model = accelerator.prepare_model(self.core)
-        self.place = accelerator.process_index, processes
+        self.share = accelerator.process_index, processes
 
     def gradients(self, batches: Sequence[StudyBatch]) -> Tensor:
         """See `Parallel`."""
@@ -99,8 +101,8 @@ class DataParallel:
                     batch = mine(self.core, batch, config.prior.mined)
                     losses = study_losses(self.model, batch, config.metric_share)
                 accelerator.backward(losses.total / len(batches))
-            found = torch.stack([losses.total, losses.metric, losses.value])
-            sums += found.detach() / len(batches)
+            parts = torch.stack([losses.total, losses.metric, losses.value])
+            sums += parts.detach() / len(batches)
         mean: Tensor = accelerator.reduce(sums, "mean")
         return mean
 
@@ -114,18 +116,20 @@ class DataParallel:
         summed: Tensor = self.accelerator.reduce(work.to(self.accelerator.device), "sum")
         return summed
 
-    def whole(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def gather(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Parallel`."""
         return dict(weights)
 
-    def own(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def shard(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Parallel`."""
         return dict(weights)
 
-    def whole_optimizers(self, optimizers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
+    def gather_optimizers(
+        self, optimizers: Sequence[torch.optim.Optimizer]
+    ) -> list[dict[str, Any]]:
         """See `Parallel`."""
         return [optimizer.state_dict() for optimizer in optimizers]
 
-    def own_optimizers(self, states: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def shard_optimizers(self, states: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `Parallel`."""
         return list(states)

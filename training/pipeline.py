@@ -5,10 +5,10 @@ then backward, so that all stages work at the same time (Huang et al. 2019, "GPi
 US20220121945A1). A stage holds the weights, gradients, averages and optimizer states of its own
 layers alone. The first has the embeddings and the metadata encoder as well, the last the outputs.
 
-What a stage tells the next are the tokens of trials and questions and what the layers read of the
-metadata, in one tensor. Studies themselves are never sent: a batch is a function of the run's seed
-and its number, so every stage draws it. The two small tables of attention biases are read by all
-layers: each stage has a copy, and the gradients of the copies are summed.
+A stage sends the next one the tokens of trials and queries and the encoded metadata, in one tensor.
+It never sends studies: a batch is a function of the run's seed and its number, so every stage draws
+it. The small tables of attention biases serve all layers: each stage has a copy, and the gradients
+of the copies are summed.
 
 Letters as in `optformer.model.tensors`.
 """
@@ -49,7 +49,7 @@ class Pipeline:
 
     Raises:
         ConfigError: There are too few processes or too many, the studies of a space cannot be
-            shared by the micro-batches, or questions would have to be mined.
+            shared by the micro-batches, or queries would have to be mined.
     """
 
     def __init__(
@@ -74,15 +74,15 @@ class Pipeline:
         if config.prior.mining:
             raise ConfigError(
                 f"prior.mining must be 0 in a pipeline, got {config.prior.mining}: picking "
-                "questions takes a pass through the whole model before the step"
+                "queries takes a pass through the whole model before the step"
             )
         self.accelerator, self.config, self.micro_batches = accelerator, config, micro_batches
-        self.place = 0, 1  # all stages see all batches
+        self.share = 0, 1  # all stages see all batches
         self.names = parameter_names(core, make_optimizers(core, config))
         with torch.random.fork_rng(devices=[]):
             stage = StageModel(core.config, accelerator.process_index, stages)
         self.core = stage
-        stage.load_state_dict(self.own(core.state_dict()))
+        stage.load_state_dict(self.shard(core.state_dict()))
         stage.to(accelerator.device)
 
     def gradients(self, batches: Sequence[StudyBatch]) -> Tensor:
@@ -97,7 +97,7 @@ class Pipeline:
             weight.grad /= len(batches)
             if name.startswith(COPIED):
                 weight.grad = self.accelerator.reduce(weight.grad, "sum")
-        summed: Tensor = self.accelerator.reduce(sums, "sum")  # known to the last stage
+        summed: Tensor = self.accelerator.reduce(sums, "sum")  # zero but on the last stage
         return summed
 
     def _flow(self, batch: StudyBatch) -> Tensor:
@@ -114,9 +114,9 @@ class Pipeline:
         )
         numbers = torch.arange(len(parts), device=self.accelerator.device)
         schedule = ScheduleGPipe(stage, len(parts), loss_fn=_is_loss, scale_grads=False)
-        given = (torch.zeros(len(parts)),) if self.core.first else ()
+        inputs = (torch.zeros(len(parts)),) if self.core.first else ()
         target = numbers if self.core.last else None
-        schedule.step(*given, number=numbers, target=target, return_outputs=False)
+        schedule.step(*inputs, number=numbers, target=target, return_outputs=False)
         return run.losses
 
     def clip(self) -> Tensor:
@@ -136,16 +136,18 @@ class Pipeline:
         """See `Parallel`."""
         return work  # of batches that all stages see
 
-    def whole(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def gather(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Parallel`."""
         parts = gather_object([{name: weight.cpu() for name, weight in weights.items()}])
         return {name: weight for part in reversed(parts) for name, weight in part.items()}
 
-    def own(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def shard(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Parallel`."""
         return {name: weights[name] for name in self.core.state_dict()}
 
-    def whole_optimizers(self, optimizers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
+    def gather_optimizers(
+        self, optimizers: Sequence[torch.optim.Optimizer]
+    ) -> list[dict[str, Any]]:
         """See `Parallel`."""
         named = [
             {name: optimizer.state_dict()["state"].get(i, {}) for i, name in enumerate(names)}
@@ -164,18 +166,20 @@ class Pipeline:
             states.append({"state": {i: s for i, s in state.items() if s}, "param_groups": groups})
         return states
 
-    def own_optimizers(self, states: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def shard_optimizers(self, states: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `Parallel`."""
-        held, own = set(dict(self.core.named_parameters())), []
+        held, shards = set(dict(self.core.named_parameters())), []
         for names, whole in zip(self.names, states, strict=True):
-            kept = [(i, name) for i, name in enumerate(names) if name in held]
+            kept = [number for number, name in enumerate(names) if name in held]
             state = {
-                place: whole["state"][i] for place, (i, _) in enumerate(kept) if i in whole["state"]
+                own: whole["state"][number]
+                for own, number in enumerate(kept)
+                if number in whole["state"]
             }
             (group,) = whole["param_groups"]
             groups = [{**group, "params": list(range(len(kept)))}]
-            own.append({"state": state, "param_groups": groups})
-        return own
+            shards.append({"state": state, "param_groups": groups})
+        return shards
 
 
 class _Run(nn.Module):
@@ -192,7 +196,7 @@ class _Run(nn.Module):
         super().__init__()
         self.model, self.parts, self.metric_share = model, parts, metric_share
         self.autocast = autocast
-        self.counted = _answered(batch)
+        self.weight = _query_weight(batch)
         self.shapes = model.shapes(parts[0])
         self.losses = torch.zeros(3, device=batch.history.metric.device)
 
@@ -226,8 +230,9 @@ class _Run(nn.Module):
     def _loss(self, carried: Sequence[Tensor], part: StudyBatch) -> Tensor:
         """The micro-batch's share of the batch's loss."""
         logits = self.model.logits(carried, part)
-        found = study_losses(lambda *queries: logits, part, self.metric_share)
-        metric, value = _answered(part) / self.counted * torch.stack([found.metric, found.value])
+        losses = study_losses(lambda *queries: logits, part, self.metric_share)
+        means = torch.stack([losses.metric, losses.value])
+        metric, value = _query_weight(part) / self.weight * means
         total: Tensor = self.metric_share * metric + (1 - self.metric_share) * value
         self.losses += torch.stack([total, metric, value]).detach()
         return total
@@ -241,8 +246,8 @@ def micro_batches(batch: StudyBatch, count: int) -> list[StudyBatch]:
     """
     spaces, studies = len(batch.metadata.ids), len(batch.history.metric)
     _check_divisible(studies // spaces, count)
-    place = torch.arange(studies, device=batch.history.metric.device)
-    rows = place.reshape(spaces, count, -1).transpose(0, 1).reshape(count, -1)
+    numbers = torch.arange(studies, device=batch.history.metric.device)
+    rows = numbers.reshape(spaces, count, -1).transpose(0, 1).reshape(count, -1)
     return [replace(_of_studies(batch, own, studies), metadata=batch.metadata) for own in rows]
 
 
@@ -266,13 +271,13 @@ def _check_divisible(studies: int, micro_batches: int) -> None:
         )
 
 
-def _answered(batch: StudyBatch) -> Tensor:
-    """How much metric and value questions count in the batch's mean losses, (2,)."""
+def _query_weight(batch: StudyBatch) -> Tensor:
+    """Total weight of the metric and of the value queries in the batch's mean losses, (2,)."""
     metrics = (batch.metrics.target != IGNORED).sum().clamp(min=1)
-    answered = batch.values.target != IGNORED
-    values = answered.sum().clamp(min=1)
+    known = batch.values.target != IGNORED
+    values = known.sum().clamp(min=1)
     if batch.value_weights is not None:
-        values = (answered * batch.value_weights).sum().clamp(min=1e-6)
+        values = (known * batch.value_weights).sum().clamp(min=1e-6)
     return torch.stack([metrics.float(), values.float()])
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from optformer.model.attention_bias import TokenKind
 from optformer.model.config import ModelConfig
-from optformer.model.encoded import EncodedMetadata, KVCache
+from optformer.model.encoded import EncodedMetadata
 from optformer.model.gp_mixture import GPMixture, GPMixturePrediction, fit_gp_mixture
 from optformer.model.heads import MetricHead, ValueHead
 from optformer.model.history_decoder import HistoryDecoder
@@ -19,7 +19,7 @@ from optformer.model.layers import NumberFeatures
 from optformer.model.metadata_encoder import MetadataEncoder, decoder_mask
 from optformer.model.token_embedding import TokenEmbedding
 from optformer.model.value_binding import ValueBinding
-from optformer.training.mixtures.batch import StudyBatch
+from optformer.training.mixtures.batch import Queries, StudyBatch
 
 COPIED = ("decoder.bias.", "decoder.norm.")
 """Beginnings of the names of weights that every stage has a copy of."""
@@ -70,7 +70,7 @@ class StageModel(nn.Module):
     def enter(self, batch: StudyBatch) -> list[Tensor]:
         """Tokens of trials, metric and value queries; then the encoded metadata, by space."""
         metadata = self.encoder(batch.metadata, self.binding, self.decoder.bias)
-        gp, prediction = _consult(batch)
+        gp, prediction = _fit_gp(batch)
         metrics, values = batch.metrics.points, batch.values.points
         return [
             self.tokens.trials(self.binding(metadata, batch.history.points), batch.history, gp),
@@ -87,19 +87,22 @@ class StageModel(nn.Module):
         trials, metrics, values, *encoded = carried
         metadata = self._metadata(encoded, batch)
         points, visible = batch.history.points, batch.history.visible(batch.prefix)
-        cache, trials = self.decoder.extend(
-            metadata, KVCache.empty(points), trials, points, visible
-        )
-        asked, kind = batch.metrics, TokenKind.STAR
-        metrics = self.decoder.query(metadata, cache, metrics, asked.points, kind, asked.position)
-        asked, kind = batch.values, TokenKind.PARAMETER
-        values = self.decoder.query(metadata, cache, values, asked.points, kind, asked.position)
+        start = self.decoder.start(metadata, points)
+        cache, trials = self.decoder.extend(metadata, start, trials, points, visible)
+
+        def attended(tokens: Tensor, queries: Queries, kind: TokenKind) -> Tensor:
+            return self.decoder.query(
+                metadata, cache, tokens, queries.points, kind, queries.position
+            )
+
+        metrics = attended(metrics, batch.metrics, TokenKind.STAR)
+        values = attended(values, batch.values, TokenKind.PARAMETER)
         return [trials, metrics, values, *encoded]
 
     def logits(self, carried: Sequence[Tensor], batch: StudyBatch) -> tuple[Tensor, Tensor]:
         """Metric and value logits, those of the whole model."""
         _, metrics, values, *encoded = carried
-        _, prediction = _consult(batch)  # anew: it is not carried
+        _, prediction = _fit_gp(batch)  # anew: it is not carried
         metadata = self._metadata(encoded, batch)
         return (
             self.metric_head(metrics, prediction),
@@ -120,7 +123,7 @@ class StageModel(nn.Module):
         ).expand(batch.history.studies)
 
 
-def _consult(batch: StudyBatch) -> tuple[GPMixture, GPMixturePrediction]:
-    """The Gaussian processes of each study, and what they expect of the metric queries."""
+def _fit_gp(batch: StudyBatch) -> tuple[GPMixture, GPMixturePrediction]:
+    """A Gaussian-process mixture for each study, and its prediction for the metric queries."""
     gp = fit_gp_mixture(batch.history.first(batch.prefix))
     return gp, gp.predict(batch.metrics.points, batch.metrics.position)

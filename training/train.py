@@ -175,9 +175,9 @@ class Trainer:
 
     def save(self) -> None:
         """Write the published checkpoint (averaged weights) and the state to resume from."""
-        average = self.parallel.whole(self.average)
-        weights = self.parallel.whole(self.core.state_dict())
-        optimizers = self.parallel.whole_optimizers(self.optimizers)
+        average = self.parallel.gather(self.average)
+        weights = self.parallel.gather(self.core.state_dict())
+        optimizers = self.parallel.gather_optimizers(self.optimizers)
         if not self.accelerator.is_main_process:
             return
         save_checkpoint(
@@ -211,7 +211,7 @@ class Trainer:
         """
         state = read_state(self.directory, self.config, self.vocabulary)
         self._load(state["weights"], state["average"])
-        saved = self.parallel.own_optimizers(state["optimizers"])
+        saved = self.parallel.shard_optimizers(state["optimizers"])
         for optimizer, own in zip(self.optimizers, saved, strict=True):
             optimizer.load_state_dict(own)
         self.step, self.seconds = state["step"], state["seconds"]
@@ -254,14 +254,14 @@ class Trainer:
         )
 
     def _load(self, weights: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> None:
-        self.core.load_state_dict(self.parallel.own(weights))
+        self.core.load_state_dict(self.parallel.shard(weights))
         with torch.no_grad():
-            for name, weight in self.parallel.own(average).items():
+            for name, weight in self.parallel.shard(average).items():
                 self.average[name].copy_(weight)
 
     def _batches(self, until: int) -> Iterator[Sequence[StudyBatch]]:
         """This process's batches of each step."""
-        shared, (rank, processes) = self.config.batches_per_step, self.parallel.place
+        shared, (rank, processes) = self.config.batches_per_step, self.parallel.share
         own = range(rank * shared // processes, (rank + 1) * shared // processes)
         steps = [[step * shared + i for i in own] for step in range(self.step, until)]
         return load_batches(self.mixture, steps, self.config.workers)
@@ -310,7 +310,7 @@ class Trainer:
 
     def _validate(self, make: MakeValidator) -> dict[str, float]:
         """Measure the averaged weights on the first process; the others go on, and wait."""
-        average = self.parallel.whole(self.average)
+        average = self.parallel.gather(self.average)
         if not self.accelerator.is_main_process:
             return {}
         if self._validator is None:

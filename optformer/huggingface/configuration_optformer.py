@@ -14,13 +14,13 @@ READABLE_FORMATS = (3, 4)
 
 
 class OptFormerConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
-    """What `config.json` of a checkpoint says.
+    """The content of a checkpoint's `config.json`.
 
     Args:
         format_version: Format of the checkpoint; what is written has the newest.
         vocabulary_hash: Hash of the vocabulary it was trained with.
         architecture: Sizes, as `ModelConfig.to_dict` gives them.
-        settings: What transformers itself keeps in a configuration.
+        settings: Settings of `PretrainedConfig`.
 
     Raises:
         CheckpointError: The format is none that this class reads.

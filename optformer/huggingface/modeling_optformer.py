@@ -32,16 +32,15 @@ from transformers.utils.generic import ModelOutput
 
 from optformer.data.studies.errors import CheckpointError, TokenizationError
 from optformer.huggingface.configuration_optformer import OptFormerConfig
-from optformer.huggingface.token_spaces import TokenSpaces, read_metadata
-from optformer.huggingface.trial_tokens import (
+from optformer.huggingface.next_token import (
     IGNORED,
-    EncodedTrials,
-    TrialTokens,
-    encode_trials,
+    EncodedRows,
+    encode_rows,
     next_token_logits,
     next_token_loss,
-    read_trials,
 )
+from optformer.huggingface.token_spaces import TokenSpaces, read_metadata
+from optformer.huggingface.trial_tokens import TrialRows, read_trials
 from optformer.model.checkpoint import RUN
 from optformer.model.config import ModelConfig
 from optformer.model.layers import NumberFeatures
@@ -74,11 +73,11 @@ class OptFormerEncoderOutput(ModelOutput):
 
 
 class OptFormerEncoder(nn.Module):
-    """What `generate` asks to read the metadata.
+    """The encoder of metadata as `generate` wants it; it has no weights of its own.
 
     Args:
         model: The network.
-        vocabulary: What the ids mean.
+        vocabulary: The vocabulary of the ids.
     """
 
     main_input_name = "input_ids"
@@ -90,12 +89,12 @@ class OptFormerEncoder(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **ignored: Any
     ) -> OptFormerEncoderOutput:
-        """Read the metadata of studies.
+        """Encode the metadata of studies.
 
         Args:
             input_ids: Metadata ids, padded at the right, int64, (B, L).
-            attention_mask: Which ids are real, (B, L); padding is also known by its id.
-            ignored: What else transformers passes to an encoder.
+            attention_mask: Which ids are real, (B, L); padding ids never are.
+            ignored: Further settings that transformers passes to an encoder.
 
         Raises:
             TokenizationError: A row is not the metadata of a study.
@@ -117,9 +116,9 @@ class HistoryCache:
         histories: One for each of `OptFormerEncoderOutput.spaces`.
     """
 
-    histories: tuple[EncodedTrials, ...]
+    histories: tuple[EncodedRows, ...]
 
-    is_compileable = False  # asked by `generate`
+    is_compileable = False  # `generate` needs both
     is_croppable = False
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
@@ -144,6 +143,7 @@ class OptFormerForConditionalGeneration(PreTrainedModel, GenerationMixin):
     config_class = OptFormerConfig
     main_input_name = "input_ids"
     base_model_prefix = "model"
+    model: OptFormerModel
 
     def __init__(self, config: OptFormerConfig):
         super().__init__(config)
@@ -160,11 +160,11 @@ class OptFormerForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """What the ids mean."""
+        """The vocabulary of the ids."""
         return default_vocabulary()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Compute what no file holds; weights were drawn by `OptFormerModel` or are loaded."""
+        """Compute buffers, which no file holds; weights are drawn already, or loaded."""
         if isinstance(module, NumberFeatures):
             with torch.no_grad():
                 fresh = NumberFeatures(len(module.cycles), len(module.bins))
@@ -183,7 +183,7 @@ class OptFormerForConditionalGeneration(PreTrainedModel, GenerationMixin):
             settings: Passed on to transformers.
 
         Returns:
-            The model; with `output_loading_info=True`, also what transformers says of the loading.
+            The model; with `output_loading_info=True`, also the loading info of transformers.
 
         Raises:
             CheckpointError: The weights are not those of the architecture, or the format or
@@ -225,7 +225,7 @@ class OptFormerForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.vocabulary.save(folder)
 
     def get_encoder(self, modality: str | None = None) -> OptFormerEncoder:
-        """The encoder of metadata; `modality` is asked by transformers and has no effect."""
+        """The encoder of metadata; transformers passes `modality`, which has no effect."""
         del modality
         return OptFormerEncoder(self.model, self.vocabulary)
 
@@ -261,8 +261,8 @@ class OptFormerForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 1, a parameter by 1 / P, separators, fixed and inactive parameters by 0, and leaves
                 out -100, pending and missing.
             prefix: How many of the first trials see each other both ways; all finished ones when
-                None. Their own logits are of no use then and carry no loss. 0 is causal.
-            encoder_outputs: What `get_encoder()` gave, instead of `input_ids`.
+                None; 0 is causal. The logits of these trials are of no use and carry no loss.
+            encoder_outputs: The output of `get_encoder()`, instead of `input_ids`.
             past_key_values: Encoded histories of an earlier call with the same finished trials.
             use_cache: Return the encoded histories; rows of one study must share their trials.
             logits_to_keep: Give logits of the last positions only; all when 0.
@@ -284,21 +284,21 @@ class OptFormerForConditionalGeneration(PreTrainedModel, GenerationMixin):
             if labels is None:
                 raise TokenizationError("expected trials as decoder_input_ids or labels, got none")
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        rows, count = decoder_input_ids.shape
+        batch, count = decoder_input_ids.shape
         positions = range(count - logits_to_keep if logits_to_keep else 0, count)
-        shape = (rows, len(positions), self.vocabulary.size)
-        logits = torch.empty(shape, device=decoder_input_ids.device)
+        shape = (batch, len(positions), self.vocabulary.size)
+        logits = torch.empty(shape, dtype=torch.float32, device=decoder_input_ids.device)
         weights = torch.zeros(shape[:2], device=decoder_input_ids.device)
         histories = []
         for number, spaces in enumerate(encoder_outputs.spaces):
             own, space = spaces.members(encoder_outputs.study)
             exact = None if values is None else values[own]
-            trials = read_trials(spaces, space, decoder_input_ids[own], exact)
+            rows = read_trials(spaces, space, decoder_input_ids[own], exact)
             past = past_key_values.histories[number] if past_key_values else None
-            encoded = self._encode(spaces, trials, past, prefix, bool(use_cache))
+            encoded = self._encode(spaces, rows, past, prefix, bool(use_cache))
             histories.append(past or encoded)
             logits[own], weights[own] = next_token_logits(
-                self.model, spaces, trials, encoded, positions
+                self.model, spaces, rows, encoded, positions
             )
         loss = None
         if labels is not None:
@@ -310,28 +310,27 @@ class OptFormerForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def _encode(
         self,
         spaces: TokenSpaces,
-        trials: TrialTokens,
-        past: EncodedTrials | None,
+        rows: TrialRows,
+        past: EncodedRows | None,
         prefix: int | None,
         shared: bool,
-    ) -> EncodedTrials:
-        """The encoded histories of some rows: those of an earlier call as long as they suffice.
+    ) -> EncodedRows:
+        """The encoded histories of some rows; of an earlier call as long as they suffice.
 
         Args:
             spaces: The rows' spaces.
-            trials: The rows.
+            rows: The trials.
             past: Histories of an earlier call.
-            prefix: How many trials see each other both ways, without such histories.
+            prefix: How many trials see each other both ways, if there are no such histories.
             shared: Whether rows of one study share their trials, so that one is encoded for all.
         """
         if past is not None:
-            if past.history.length == trials.length - 1:
+            if past.history.length == rows.finished.length:
                 return past
             prefix = past.prefix  # trials that were generated since are causal
-        elif shared and len(trials.space) > len(spaces.spaces):
-            copies = len(trials.space) // len(spaces.spaces)
-            trials = trials.every(copies)
-        return encode_trials(self.model, spaces, trials, prefix)
+        elif shared:
+            rows = rows.without_copies(max(1, len(rows.space) // len(spaces.spaces)))
+        return encode_rows(self.model, spaces, rows, prefix)
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """The decoder's ids for labels without holes: the start symbol, then all but the last."""
@@ -347,7 +346,7 @@ class OptFormerForConditionalGeneration(PreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """What `generate` gives to `forward`: all ids, the history encoded once.
+        """The arguments that `generate` gives to `forward`: all ids, the history encoded once.
 
         Args:
             input_ids: The decoder's ids so far, (B, N).
@@ -355,7 +354,7 @@ class OptFormerForConditionalGeneration(PreTrainedModel, GenerationMixin):
             values: Exact values of the trials that were given, (B, at most N).
             prefix: How many of the given trials see each other both ways; all when None.
             use_cache: Whether to keep the encoded histories.
-            kwargs: Whatever else transformers keeps: after the first step, the encoded histories.
+            kwargs: Further arguments of transformers: after the first step, encoded histories.
         """
         return {
             "decoder_input_ids": input_ids,

@@ -1,4 +1,4 @@
-"""Search spaces as the tokens of their metadata tell them."""
+"""Search spaces, recovered from the tokens of their metadata."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _PAD = sym.SYMBOL_IDS[sym.PAD]
 
 
 class TokenSpace:
-    """A search space as the tokens of its metadata tell it.
+    """A search space, recovered from the tokens of its metadata.
 
     Attributes:
         encoding: The metadata, with the parameter and choice of each token.
         legal: Bins and choices of each slot, bool, (P, Q + max_choices).
-        values: What number each bin stands for in each slot, float32, (P, Q).
-        forced: Token of each slot that is fixed for the whole study, -1 for none, int64, (P,).
+        values: Number that each bin stands for in each slot, float32, (P, Q).
+        forced: Token of each slot that the study fixes, NOT_FORCED for none, int64, (P,).
         readable: Tokens that may stand in each slot, bool, (P, V).
 
     Args:
         ids: Token ids of the metadata.
-        vocabulary: What they mean.
+        vocabulary: The vocabulary of the ids.
 
     Raises:
         TokenizationError: The ids are not the metadata of a study.
@@ -82,7 +82,7 @@ class TokenSpace:
             return np.ones(values.shape, dtype=bool)
         rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
         legal = self._space.project(rows)
-        # Whoever depends on a value that nobody recorded is inactive.
+        # A parameter that depends on a missing value is inactive.
         legal[kinds.reshape(rows.shape) == ValueKind.MISSING] = np.nan
         return self._space.active(legal).reshape(values.shape)
 
@@ -98,7 +98,7 @@ class TokenSpaces:
 
     Attributes:
         studies: Number of the study that each space belongs to, (S,).
-        spaces: What their metadata says.
+        spaces: The spaces.
         metadata: Their metadata, encoded.
         values: Number of each bin, float32, (S, P, Q).
         forced: Fixed tokens, int64, (S, P).
@@ -139,7 +139,7 @@ def read_metadata(
     Args:
         model: The network.
         rows: Token ids of each study's metadata, without padding.
-        vocabulary: What they mean.
+        vocabulary: The vocabulary of the ids.
 
     Returns:
         The spaces, those with the same number of parameters together.

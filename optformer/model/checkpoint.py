@@ -24,17 +24,17 @@ from optformer.model.state_keys import rename
 from optformer.tokenization.vocabulary import Vocabulary
 
 FORMAT_VERSION = 4
-"""Format 1 has no weights for the Gaussian processes that the model consults, 2 none for what a
-parameter means in whatever slot it stands, and 3 other names; all are still read."""
+"""Format 1 has no weights for Gaussian processes, format 2 none for what a parameter means in any
+slot, format 3 other names for the same weights. This release loads them all."""
 
 WEIGHTS_ADDED_IN = {
     2: ("tokens.gp_trial.weight", "tokens.gp_query.weight", "metric_head.gp_gate.weight"),
     3: ("binding.slot_meaning.weight", "binding.slot_study.weight"),
 }
-"""Weights that came with a format; at zero they leave the answers of an older model alone."""
+"""Weights that came with a format; at zero they leave the predictions of an older model alone."""
 
 RENAMED_IN = 4
-"""The format whose weights are first called as in `optformer.model.state_keys`."""
+"""The first format whose weights have the names of today's modules."""
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "small"
 
@@ -179,12 +179,15 @@ def save_checkpoint(
 def upgrade(
     weights: Mapping[str, Tensor], version: int, model: OptFormerModel
 ) -> dict[str, Tensor]:
-    """Weights of an older format as those of this one.
+    """Turn the weights of any format into those of this one.
 
     Args:
-        weights: What the checkpoint holds.
-        version: Its format.
-        model: Tells the shapes of weights that came later.
+        weights: The weights of a checkpoint, by name.
+        version: The checkpoint's format.
+        model: A model of the same sizes, which gives the shapes of weights that came later.
+
+    Returns:
+        Weights by today's names; zeros for those that came later.
     """
     named = rename(weights) if version < RENAMED_IN else dict(weights)
     state = model.state_dict()

@@ -1,4 +1,4 @@
-"""What the model has read: metadata and histories, encoded once and asked often.
+"""Metadata and histories as the model keeps them: encoded once, queried often.
 
 Shapes use the letters of `optformer.model.tensors`; E is the width of the encoder, W of binding.
 """
@@ -106,11 +106,6 @@ class KVCache:
     def length(self) -> int:
         """Number of trials T."""
         return self.points.values.shape[1]
-
-    @staticmethod
-    def empty(points: PointTensors) -> KVCache:
-        """Nothing read yet, for trials like these."""
-        return KVCache(points.first(0), (), ())
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from optformer.model.layers import NumberFeatures, ZeroLinear
 
 
 class MetricHead(nn.Module):
-    """Logits of a metric: one a bin, smooth functions of the bins' centres, and what the GPs say.
+    """Logits of a metric: one a bin, a smooth function of the bin's centre, the GPs' density.
 
     Args:
         config: Sizes of the model.
@@ -33,11 +33,11 @@ class MetricHead(nn.Module):
     def forward(self, state: Tensor, prediction: GPMixturePrediction) -> Tensor:
         """Logits over the bins and `failed`.
 
-        The processes' distribution is multiplied in, to a power that the state decides.
+        The mixture's density is multiplied in, to a power that the state decides.
 
         Args:
             state: The decoder's output, (B, N, D).
-            prediction: What the processes expect.
+            prediction: The Gaussian-process mixture's prediction at the points.
 
         Returns:
             Logits, float32, (B, N, Q + 1).
@@ -70,7 +70,7 @@ class ValueHead(nn.Module):
         Args:
             state: The decoder's output, (B, N, D).
             metadata: Metadata of the studies.
-            slot: Which parameter each query asks for, int64, (N,).
+            slot: Slot whose value is predicted by each query, int64, (N,).
 
         Returns:
             Logits, float32, (B, N, Q + K).

@@ -1,11 +1,11 @@
-"""The decoder over the history of trials, and over queries that only read it.
+"""The decoder: trials attend to metadata and trials, queries attend to both and to themselves.
 
 Shapes use the letters of `optformer.model.tensors`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -19,11 +19,11 @@ from optformer.model.tensors import PointTensors
 
 
 class HistoryDecoder(nn.Module):
-    """Attends to the metadata and to the trials' metric tokens.
+    """Layers over the metric tokens of trials and over queries, which only read.
 
     Args:
         config: Sizes of the model.
-        own: Which of its layers to hold; all when absent.
+        own: The layers to hold; all of the model's when absent.
     """
 
     def __init__(self, config: ModelConfig, own: range | None = None):
@@ -39,6 +39,17 @@ class HistoryDecoder(nn.Module):
         self.bias = AttentionBias(config)
         self.norm = nn.RMSNorm(config.width, eps=1e-6)
 
+    def start(self, metadata: EncodedMetadata, points: PointTensors) -> KVCache:
+        """The cache of a history without trials, which holds the metadata alone.
+
+        Args:
+            metadata: Metadata of the studies.
+            points: Points of any number of trials; the cache's points have their type and device.
+        """
+        pairs = [layer.keys_values(metadata.tokens) for layer in self._layers]
+        keys, values = zip(*pairs, strict=True)
+        return KVCache(points.select(slice(0)), keys, values)
+
     def extend(
         self,
         metadata: EncodedMetadata,
@@ -47,32 +58,30 @@ class HistoryDecoder(nn.Module):
         points: PointTensors,
         visible: Tensor,
     ) -> tuple[KVCache, Tensor]:
-        """Read trials behind those of a cache.
+        """Append trials to a cache.
 
         Args:
             metadata: Metadata of the studies.
-            cache: What was read before; without keys when nothing was.
+            cache: The trials before them.
             tokens: Metric tokens of N trials, (B, N, D).
             points: Points of these trials.
-            visible: Which of all T trials each of them may see, bool, (N, T).
+            visible: Which of all T trials each of them sees, bool, (N, T).
 
         Returns:
-            The cache of all trials, and the tokens after the layers, (B, N, D). After the last
-            layer of the model they are its input: nothing reads what it makes of a trial.
+            The cache of all T trials, and the tokens after these layers, (B, N, D). The last layer
+            of the model leaves the tokens as they are: nothing reads them.
         """
         past = cache.points.join(points)
         position = torch.arange(cache.length, past.values.shape[1], device=tokens.device)
-        biases = self._biases(metadata, TokenKind.METRIC, points, past, position, visible)
+        rows = slice(self.own.start, self.own.stop)
+        biases = self.bias(metadata, TokenKind.METRIC, points, past, position, visible, rows)
         keys, values = [], []
-        for place, ((number, layer), bias) in enumerate(zip(self._numbered(), biases, strict=True)):
-            known = (
-                (cache.keys[place], cache.values[place])
-                if cache.keys
-                else layer.keys_values(metadata.tokens)
-            )
-            own = layer.keys_values(tokens)
-            keys.append(torch.cat([known[0], own[0]], 2))
-            values.append(torch.cat([known[1], own[1]], 2))
+        for number, layer, old_keys, old_values, bias in zip(
+            self.own, self._layers, cache.keys, cache.values, biases, strict=True
+        ):
+            new_keys, new_values = layer.keys_values(tokens)
+            keys.append(torch.cat([old_keys, new_keys], 2))
+            values.append(torch.cat([old_values, new_values], 2))
             if number < self.last:
                 tokens = layer(tokens, keys[-1], values[-1], bias, see_self=False)
         return KVCache(past, tuple(keys), tuple(values)), tokens
@@ -86,42 +95,30 @@ class HistoryDecoder(nn.Module):
         kind: TokenKind,
         position: Tensor | None = None,
     ) -> Tensor:
-        """Let queries read a history; nothing reads them.
+        """Let queries attend to a history.
 
         Args:
             metadata: Metadata of the studies.
-            cache: The encoded history.
+            cache: Their trials.
             tokens: N queries a study, (B, N, D).
             points: Points of the queries.
             kind: Kind of the queries.
-            position: How many trials each may see, (N,); all of them when absent.
+            position: How many trials each query sees, (N,); all of them when absent.
 
         Returns:
-            Tokens after the layers, (B, N, D); after the last layer of the model, normed.
+            Tokens after these layers, (B, N, D); normed after the last layer of the model.
         """
         if position is None:
             position = torch.full((tokens.shape[1],), cache.length, device=tokens.device)
         visible = torch.arange(cache.length, device=tokens.device)[None, :] < position[:, None]
-        biases = self._biases(metadata, kind, points, cache.points, position, visible)
-        for (_, layer), keys, values, bias in zip(
-            self._numbered(), cache.keys, cache.values, biases, strict=True
+        rows = slice(self.own.start, self.own.stop)
+        biases = self.bias(metadata, kind, points, cache.points, position, visible, rows)
+        for layer, keys, values, bias in zip(
+            self._layers, cache.keys, cache.values, biases, strict=True
         ):
             tokens = layer(tokens, keys, values, bias, see_self=True)
         return self.norm(tokens) if self.last in self.own else tokens
 
-    def _biases(
-        self,
-        metadata: EncodedMetadata,
-        kind: TokenKind,
-        points: PointTensors,
-        past: PointTensors,
-        position: Tensor,
-        visible: Tensor,
-    ) -> list[Tensor]:
-        layers = slice(self.own.start, self.own.stop)
-        found: list[Tensor] = self.bias(metadata, kind, points, past, position, visible, layers)
-        return found
-
-    def _numbered(self) -> Iterable[tuple[int, DecoderLayer]]:
-        layers = cast("Iterable[tuple[str, DecoderLayer]]", self.layers.items())
-        return ((int(number), layer) for number, layer in layers)
+    @property
+    def _layers(self) -> Sequence[DecoderLayer]:
+        return cast("Sequence[DecoderLayer]", list(self.layers.values()))

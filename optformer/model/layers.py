@@ -123,10 +123,10 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Attention to a context (metadata memory, metric tokens) and a feed-forward block.
+    """Attention to a context (metadata and metric tokens) and a feed-forward block.
 
-    Tokens read keys and values of the context; whether a token is itself part of the context is the
-    caller's choice, so that one layer serves the history and the queries over it.
+    The caller decides whether a token is itself part of the context, so that one layer serves the
+    history and the queries over it.
     """
 
     def __init__(self, width: int, heads: int, feedforward: int):

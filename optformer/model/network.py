@@ -1,9 +1,9 @@
 """The model: an encoder over metadata, a causal decoder over the history of trials.
 
-A trial is remembered by one token, its metric token: the values reach it through a pool that binds
-every value to its parameter by a product. Everything that is predicted (a metric, the next value of
-a parameter) is asked by a *query*: a token that reads the metadata and the metric tokens, and that
-nothing else reads. So a candidate costs one token and a history one key a trial.
+A trial is one token, its metric token: the values reach it through a pool that binds every value to
+its parameter by a product. Everything that is predicted (a metric, the next value of a parameter)
+has a *query*: a token that attends to the metadata and the metric tokens, and to which nothing else
+attends. So a candidate costs one token and a history one key a trial.
 
 Shapes use the letters of `optformer.model.tensors`.
 """
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from optformer.model.attention_bias import TokenKind
 from optformer.model.config import ModelConfig
-from optformer.model.encoded import EncodedHistory, EncodedMetadata, KVCache
+from optformer.model.encoded import EncodedHistory, EncodedMetadata
 from optformer.model.gp_mixture import GPMixture, fit_gp_mixture
 from optformer.model.heads import MetricHead, ValueHead
 from optformer.model.history_decoder import HistoryDecoder
-from optformer.model.layers import NumberFeatures, ZeroLinear
+from optformer.model.initialization import initialize
+from optformer.model.layers import NumberFeatures
 from optformer.model.metadata_encoder import MetadataEncoder
-from optformer.model.state_keys import in_order
 from optformer.model.tensors import HistoryTensors, MetadataTensors, PointTensors
 from optformer.model.token_embedding import TokenEmbedding
 from optformer.model.value_binding import ValueBinding
@@ -44,7 +44,7 @@ class OptFormerModel(nn.Module):
         self.decoder = HistoryDecoder(config)
         self.metric_head = MetricHead(config, numbers)
         self.value_head = ValueHead(config, numbers)
-        self._initialize()
+        initialize(self)
 
     def forward(
         self,
@@ -57,17 +57,17 @@ class OptFormerModel(nn.Module):
         value_slot: Tensor,
         value_position: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """The training pass: answer queries about metrics and values.
+        """The training pass: predict metrics and values.
 
         Args:
             metadata: S spaces.
             history: B studies, those of a space together.
-            prefix: Trials that see each other both ways.
-            metric_points: Points whose metric is asked for, (B, N, P).
-            metric_position: Trials each of them may see, (N,).
+            prefix: How many of the first trials see each other both ways.
+            metric_points: Points whose metric is predicted, (B, N, P).
+            metric_position: How many trials each metric query sees, (N,).
             value_points: Partial points, (B, M, P).
-            value_slot: Parameter each of them asks for, (M,).
-            value_position: Trials each of them may see, (M,).
+            value_slot: Slot whose value is predicted for each partial point, int64, (M,).
+            value_position: How many trials each value query sees, (M,).
 
         Returns:
             Metric logits (B, N, Q + 1) and value logits (B, M, Q + K).
@@ -133,7 +133,8 @@ class OptFormerModel(nn.Module):
     ) -> EncodedHistory:
         tokens = self.tokens.trials(self.binding(metadata, history.points), history, gp)
         points, visible = history.points, history.visible(prefix)
-        cache, _ = self.decoder.extend(metadata, KVCache.empty(points), tokens, points, visible)
+        start = self.decoder.start(metadata, points)
+        cache, _ = self.decoder.extend(metadata, start, tokens, points, visible)
         return EncodedHistory(cache, gp)
 
     def metric_logits(
@@ -143,13 +144,13 @@ class OptFormerModel(nn.Module):
         points: PointTensors,
         position: Tensor | None = None,
     ) -> Tensor:
-        """Predict the metric of points, each on its own (the `*` token).
+        """Predict the metric of points, each on its own.
 
         Args:
             metadata: Metadata of the studies.
             history: Their trials.
             points: N points a study.
-            position: How many trials each point may see, (N,); all of them when absent.
+            position: How many trials each query sees, (N,); all of them when absent.
 
         Returns:
             Logits over the bins and `failed`, float32, (B, N, Q + 1).
@@ -170,14 +171,14 @@ class OptFormerModel(nn.Module):
         slot: Tensor,
         position: Tensor | None = None,
     ) -> Tensor:
-        """Propose the value of one parameter of a partial point, given the parameters before it.
+        """Predict the value of one parameter of a partial point, given the parameters before it.
 
         Args:
             metadata: Metadata of the studies.
             history: Their trials.
-            points: N partial points a study; the asked slot and those after it are UNSET.
-            slot: Which parameter each point asks for, int64, (N,).
-            position: How many trials each point may see, (N,); all of them when absent.
+            points: N partial points a study; the predicted slot and those after it are UNSET.
+            slot: Slot whose value is predicted for each point, int64, (N,).
+            position: How many trials each query sees, (N,); all of them when absent.
 
         Returns:
             Logits over the bins and choices, -inf where not legal, float32, (B, N, Q + K).
@@ -188,15 +189,3 @@ class OptFormerModel(nn.Module):
         )
         logits: Tensor = self.value_head(state, metadata, slot)
         return logits
-
-    def _initialize(self) -> None:
-        """Draw the weights, in an order that keeps what a seed has always given."""
-        for name, module in in_order(self.named_modules()):
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=module.in_features**-0.5)
-            elif isinstance(module, nn.Embedding) and "bias" not in name:
-                nn.init.normal_(module.weight, std=1.0)
-            if isinstance(module, ZeroLinear):
-                nn.init.zeros_(module.weight)
-        distance = self.decoder.bias.distance_weights
-        nn.init.normal_(distance.weight, std=0.1 * distance.in_features**-0.5)

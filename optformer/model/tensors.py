@@ -68,24 +68,24 @@ class PointTensors:
     values: Tensor
     kinds: Tensor
 
-    def first(self, count: int) -> PointTensors:
-        """The first points."""
-        return PointTensors(self.values[:, :count], self.kinds[:, :count])
+    def select(self, index: Tensor | slice) -> PointTensors:
+        """Some of the points."""
+        return PointTensors(self.values[:, index], self.kinds[:, index])
 
     def partial(self, index: Tensor, slot: Tensor) -> PointTensors:
-        """Some points with one slot and all later ones not chosen yet.
+        """Some of the points, with a slot and all later ones not chosen yet.
 
         Args:
             index: Which points, int64, (M,).
-            slot: First slot of each that is UNSET, int64, (M,).
+            slot: The first UNSET slot of each, int64, (M,).
 
         Returns:
             Points, (B, M, P).
         """
         later = torch.arange(self.values.shape[-1], device=slot.device) >= slot[:, None]
+        points = self.select(index)
         return PointTensors(
-            self.values[:, index].masked_fill(later, 0.0),
-            self.kinds[:, index].masked_fill(later, UNSET),
+            points.values.masked_fill(later, 0.0), points.kinds.masked_fill(later, UNSET)
         )
 
     def join(self, later: PointTensors) -> PointTensors:
@@ -134,7 +134,7 @@ class HistoryTensors:
 
     def first(self, count: int) -> HistoryTensors:
         """The first trials."""
-        points = self.points.first(count)
+        points = self.points.select(slice(count))
         return HistoryTensors(points, self.metric[:, :count], self.metric_kinds[:, :count])
 
     def join(self, later: HistoryTensors) -> HistoryTensors:

@@ -1,4 +1,4 @@
-"""The tokens that the decoder works on: of trials, and of what is asked.
+"""The tokens that the decoder works on: metric tokens of trials, and queries.
 
 Shapes use the letters of `optformer.model.tensors`.
 """
@@ -18,7 +18,7 @@ from optformer.tokenization.history import MetricKind
 
 
 class TokenEmbedding(nn.Module):
-    """Makes a metric token of a trial, a `*` token of a point, a parameter token of a partial one.
+    """Embeds trials as metric tokens, points as `*` tokens, partial points as parameter tokens.
 
     Args:
         config: Sizes of the model.
@@ -47,10 +47,10 @@ class TokenEmbedding(nn.Module):
         """Metric tokens of trials.
 
         Args:
-            points: Vectors of their points, (B, T, D).
+            points: Vectors of the trials' points, (B, T, D).
             history: The trials.
-            gp: Processes fitted to the first of them: each of these tells what the others make one
-                expect of it, and where the measured value lies in that. None tells nothing.
+            gp: A mixture fitted to the first trials. The token of each of these then holds its
+                leave-one-out prediction, and the quantile of the measured value in it.
 
         Returns:
             Tokens, (B, T, D).
@@ -71,11 +71,11 @@ class TokenEmbedding(nn.Module):
         return tokens + F.pad(expected, (0, 0, 0, history.length - gp.length))
 
     def metric_queries(self, points: Tensor, prediction: GPMixturePrediction) -> Tensor:
-        """The `*` tokens, which ask for the metric of points.
+        """The `*` tokens: queries for the metric of points.
 
         Args:
             points: Vectors of the points, (B, N, D).
-            prediction: What the processes expect of them.
+            prediction: The mixture's prediction at the points.
 
         Returns:
             Tokens, (B, N, D).
@@ -87,12 +87,12 @@ class TokenEmbedding(nn.Module):
         return tokens
 
     def value_queries(self, points: Tensor, metadata: EncodedMetadata, slot: Tensor) -> Tensor:
-        """The parameter tokens, which ask for the value of a parameter.
+        """The parameter tokens: queries for the value of a parameter.
 
         Args:
             points: Vectors of partial points, (B, N, D).
             metadata: Metadata of the studies.
-            slot: Which parameter each asks for, int64, (N,).
+            slot: Slot whose value is predicted for each point, int64, (N,).
 
         Returns:
             Tokens, (B, N, D).

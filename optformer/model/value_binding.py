@@ -32,16 +32,16 @@ class ValueBinding(nn.Module):
 
     def __init__(self, config: ModelConfig, numbers: NumberFeatures):
         super().__init__()
-        read, width = config.encoder_width, config.pool_width
+        encoder, width = config.encoder_width, config.pool_width
         self.numbers = numbers
         self.slot_embedding = nn.Embedding(config.max_parameters, width)
-        self.slot_metadata = ZeroLinear(read, width)
-        self.slot_meaning = ZeroLinear(read, width)
-        self.slot_study = ZeroLinear(config.study_vectors * read, width)
+        self.slot_metadata = ZeroLinear(encoder, width)
+        self.slot_meaning = ZeroLinear(encoder, width)
+        self.slot_study = ZeroLinear(config.study_vectors * encoder, width)
         self.number_projection = nn.Linear(config.number_features, width, bias=False)
         self.choice_embedding = nn.Embedding(config.max_choices, width)
         self.choice_output = nn.Embedding(config.max_choices, width)
-        self.choice_metadata = ZeroLinear(read, width)
+        self.choice_metadata = ZeroLinear(encoder, width)
         self.absent_embedding = nn.Embedding(2, width)  # inactive, missing
         self.projection = nn.Linear(width, config.width, bias=False)
         self.norm = nn.RMSNorm(config.width, eps=1e-6)
@@ -64,7 +64,7 @@ class ValueBinding(nn.Module):
         return vectors
 
     def choices(self, metadata: MetadataTensors, pooled: PooledMetadata) -> tuple[Tensor, Tensor]:
-        """Vectors of choices, as values that are read and as values that are predicted.
+        """Vectors of choices: as values of a point, and as values to predict.
 
         Returns:
             Input and output vectors by parameter and index, zero where there is no choice; each
@@ -79,7 +79,9 @@ class ValueBinding(nn.Module):
         def grid(table: nn.Embedding) -> Tensor:
             vectors = table(index) + described
             empty = vectors.new_zeros(spaces, parameters, metadata.max_choices, vectors.shape[-1])
-            return empty.index_put((space, owner[real], index[real]), vectors[space, choice])
+            where = space, owner[real], index[real]
+            filled: Tensor = empty.index_put(where, vectors[space, choice])
+            return filled
 
         return grid(self.choice_embedding), grid(self.choice_output)
 

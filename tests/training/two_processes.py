@@ -41,12 +41,12 @@ def gradients(directory: Path, config: TrainingConfig) -> None:
     for name, way in ways.items():
         torch.manual_seed(config.seed)
         parallel = way(OptFormerModel(ModelConfig.named(config.model, vocabulary.size)))
-        place, shares = parallel.place
+        share, shares = parallel.share
         own = config.batches_per_step // shares
-        numbers = range(place * own, (place + 1) * own)
+        numbers = range(share * own, (share + 1) * own)
         losses = parallel.gradients([prior.batch(number) for number in numbers])
         named = parallel.core.named_parameters()
-        whole = parallel.whole({n: w.grad.clone() for n, w in named if w.grad is not None})
+        whole = parallel.gather({n: w.grad.clone() for n, w in named if w.grad is not None})
         held = sum(weight.numel() for weight in parallel.core.parameters())
         norm = parallel.clip()
         if accelerator.is_main_process:
