@@ -53,8 +53,10 @@ from optformer.tokenization.vocabulary import Vocabulary, default_vocabulary
 _CACHE = next(f.name for f in fields(Seq2SeqLMOutput) if f.name in ("cache", "past_key_values"))
 """What this release of transformers calls what `generate` keeps."""
 
-_KEY_MAPPING = {rf"^{old}(?=$|\.weight$|\.table\.|\.\d)": new for old, new in RENAMED.items()}
-"""Names of weights in checkpoints of format 3, as patterns, and today's."""
+_KEY_MAPPING = {
+    rf"^{old}(?=$|\.weight$|\.table\.|\.\d)": f"model.{new}" for old, new in RENAMED.items()
+} | {rf"^{piece}(?=\.)": f"model.{piece}" for piece in {n.split(".")[0] for n in RENAMED.values()}}
+"""Patterns of weights' names in files, of format 3 first, and their names in the wrapper."""
 
 _START, _PAD = sym.SYMBOL_IDS[sym.START], sym.SYMBOL_IDS[sym.PAD]
 
@@ -142,7 +144,7 @@ class OptFormerForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     config_class = OptFormerConfig
     main_input_name = "input_ids"
-    base_model_prefix = "model"
+    base_model_prefix = ""
     model: OptFormerModel
 
     def __init__(self, config: OptFormerConfig):
