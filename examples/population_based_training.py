@@ -2,7 +2,6 @@
 
     python examples/population_based_training.py --plot schedule.png
     python examples/population_based_training.py --method asynchronous-sessions --workers 2
-    python examples/population_based_training.py --method partitioned-populations
 
 It takes about ten seconds on one core.
 """

@@ -169,7 +169,7 @@ def read_folder(folder: Path) -> None:
                         "trials": test.budget,
                         "better": new_name(score.methods[better].method),
                         "worse": new_name(score.methods[worse].method),
-                        "p": f"{math.ceil(1000 * p_value) / 1000:.3f}",
+                        "p": f"{max(1, math.ceil(1000 * p_value)) / 1000:.3f}",
                     }
                 )
     for name, lines in (("regret", curves), ("runs", runs), ("tests", tests)):
