@@ -224,7 +224,7 @@ def _unfit(study: RecordedStudy, vocabulary: Vocabulary) -> str | None:
     """Why a study cannot be learned from, None when it can."""
     settled = _settled(study).trials
     if len(settled) < MIN_TRIALS:
-        return f"it has {len(settled)} finished trials, too few to learn from; {MIN_TRIALS} will do"
+        return f"too few trials have ended: {len(settled)}, and {MIN_TRIALS} are needed"
     try:
         check_limits(study.config.space)
         encode_metadata(study.config, vocabulary)

@@ -69,7 +69,7 @@ def test_prepare__studies__a_share_of_the_data_sets_is_held_out(
     for out in ("one", "two"):
         left_out = prepare([*studies, odd], tmp_path / out, model=model, held_out=0.3, seed=4)
     assert list(left_out) == ["'short' of ", "'wide' of team.db"]
-    assert left_out["'short' of "].startswith("it has 5 finished trials")
+    assert left_out["'short' of "].startswith("too few trials have ended: 5")
     assert "at most 256 choices" in left_out["'wide' of team.db"]
     learned, held_out = names(tmp_path / "one" / LEARNED), names(tmp_path / "one" / HELD_OUT)
     assert sorted(learned + held_out) == sorted(s.name for s in studies if s.name != "short")
@@ -93,7 +93,7 @@ def test_prepare__bad_input__is_refused(
         prepare([study("a", 8)], tmp_path, model=model, held_out=1.0)
     with pytest.raises(ConfigError, match="steps must be at least 1"):
         prepare([study("a", 8)], tmp_path, model=model, steps=0)
-    with pytest.raises(DatasetError, match=r"none of 2 studies can be learned from.*5 finished"):
+    with pytest.raises(DatasetError, match=r"none of 2 studies can be learned from.*ended: 5, and 6"):
         prepare([study("a", 5), study("b", 3)], tmp_path, model=model)
     assert not any(tmp_path.iterdir())
     (tmp_path / STATE).touch()

@@ -29,12 +29,13 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
-    """Eight data sets on which the best place is always the same."""
+    """Eight data sets whose best point is always the same, an illegal one and a short one."""
     rng = np.random.default_rng(0)
     rows = ["x,y,acc,dataset"]
     for data in range(8):
         for x, y in rng.random((12, 2)).tolist():
             rows.append(f"{x},{y},{data - (x - 0.8) ** 2 - (y - 0.2) ** 2},set {data}")
+    rows += ["7,0.5,1.0,odd", "0.5,0.5,1.0,odd", "0.5,0.5,1.0,short"]
     (tmp_path / "net.csv").write_text("\n".join(rows) + "\n")
     of.save_space(of.SearchSpace(x=of.Float(0, 1), y=of.Float(0, 1)), tmp_path / "net.space.yaml")
     return tmp_path / "net.csv"
@@ -61,7 +62,10 @@ def test_finetune__own_table__is_interrupted_resumed_and_used(
     table = ["--studies", str(logs), "--metric", "acc", "--goal", "maximize", "--model", str(model)]
     options = ["--steps", "6", "--held-out", "0.25", "--max-seconds", "1e-9"]
     assert main(["finetune", *table, *common, *options]) == 0
-    assert "learned from 6 studies, 2 held out" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "learned from 6 studies, 2 held out" in captured.out
+    assert f"left out: study 'net/odd' of {logs}: row 96: parameter 'x': " in captured.err
+    assert "left out: study 'net/short' of net: too few trials have ended: 1" in captured.err
     assert main(["finetune", *table, *common]) == 2
     assert "holds a run already" in capsys.readouterr().err
     assert main(["finetune", *common, "--resume", "--model", str(model)]) == 2
