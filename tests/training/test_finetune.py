@@ -93,7 +93,9 @@ def test_prepare__bad_input__is_refused(
         prepare([study("a", 8)], tmp_path, model=model, held_out=1.0)
     with pytest.raises(ConfigError, match="steps must be at least 1"):
         prepare([study("a", 8)], tmp_path, model=model, steps=0)
-    with pytest.raises(DatasetError, match=r"none of 2 studies can be learned from.*ended: 5, and 6"):
+    with pytest.raises(
+        DatasetError, match=r"none of 2 studies can be learned from.*ended: 5, and 6"
+    ):
         prepare([study("a", 5), study("b", 3)], tmp_path, model=model)
     assert not any(tmp_path.iterdir())
     (tmp_path / STATE).touch()

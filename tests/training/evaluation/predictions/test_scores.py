@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -139,8 +140,6 @@ def test_gaussian_process_predictor__smooth_loss__is_nearly_exact() -> None:
 def test_gaussian_process_predictor__botorch_missing__names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        "optformer.training.evaluation.predictions.predictors.find_spec", lambda name: None
-    )
+    monkeypatch.setitem(sys.modules, "botorch", None)
     with pytest.raises(MissingExtraError, match=r'pip install "optformer\[benchmark\]"'):
         GaussianProcessPredictor()
