@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optformer.data.runtime.text import visible
+from optformer.data.runtime.text import shorten, visible
 from optformer.data.studies.errors import (
     MetricError,
     ObjectiveError,
@@ -250,15 +250,16 @@ class _Search:
         trials = self._study.trials
         self._succeeded = any(trial.has_value for trial in trials)
         pending = [trial for trial in trials if trial.status is TrialStatus.PENDING]
-        others = 0
+        others: list[int] = []
         for trial in pending:
             folder = self._script.folder(trial.number)
             if folder.holds(trial):
                 self._running[trial.number] = (trial, ScriptProcess(folder))
             else:
-                others += 1
+                others.append(trial.number)
         if others:
-            self._note(f"note: {others} pending trials are run elsewhere and left alone")
+            numbers = shorten(", ".join(map(str, others)), 60)
+            self._note(f"note: pending trials that are run elsewhere are left alone: {numbers}")
 
     def run(self) -> None:
         """Start scripts, wait for them and observe their trials, until there is nothing to do."""

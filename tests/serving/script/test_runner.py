@@ -253,7 +253,7 @@ def test_tune_script__pending_trials_of_others__left_alone(search: Searching) ->
     search.run(PRINT, trials=2)
     assert search.study.trials[theirs.number].status is TrialStatus.PENDING
     assert [trial.value is None for trial in search.study.trials] == [True, False, False]
-    assert search.notes == ["note: 1 pending trials are run elsewhere and left alone"]
+    assert search.notes == ["note: pending trials that are run elsewhere are left alone: 0"]
 
 
 def test_tune_script__killed_with_its_supervisors__interrupted_and_replaced(
@@ -327,6 +327,7 @@ def test_check_folder__trials_of_another_study__refused(
         check_folder(other, search.out)
 
 
+@pytest.mark.filterwarnings("ignore:trial 0. metric")
 @pytest.mark.parametrize(
     "outcome",
     [
