@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from optformer._version import __version__
@@ -59,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"{args.subcommand} takes no command after `--`")
         args.command = command
     try:
-        return int(args.run(args))
+        with warnings.catch_warnings():
+            warnings.showwarning = _note_warning
+            return int(args.run(args))
     except OptFormerError as error:
         console.error(str(error))
         return USER_FAULT
@@ -72,6 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, a missing permission: nothing a traceback explains
         console.error(str(error))
         return USER_FAULT
+
+
+def _note_warning(message: Warning | str, *where: object, **more: object) -> None:
+    """Show a warning as a remark; where in the code it arose says nothing to its reader."""
+    console.note(f"warning: {message}")
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from optformer.serving.cli import console
 from optformer.serving.cli.logs import read_logs
-from optformer.serving.cli.run_options import add_run_options, add_table_options, check_run_options
+from optformer.serving.cli.run_options import (
+    add_run_options,
+    add_table_options,
+    check_run_options,
+    only_run,
+)
 
 if TYPE_CHECKING:
     from optformer.training.finetune import Finetuning
@@ -48,11 +53,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Fine-tune, and write what it brought; returns the exit status."""
     from optformer.data.studies.errors import ConfigError
-    from optformer.training.finetune import finetune, prepare
 
     if args.resume == bool(args.studies):
         raise ConfigError("give --studies for a new run, or --resume for one in OUT")
     check_run_options(args)
+    with only_run(args.out):
+        _write(_finetune(args))
+    return 0
+
+
+def _finetune(args: argparse.Namespace) -> Finetuning:
+    from optformer.data.studies.errors import ConfigError
+    from optformer.training.finetune import finetune, prepare
+
     chosen = {
         name: getattr(args, name)
         for name in ("model", "steps", "held_out", "seed")
@@ -66,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"--resume goes on with the run as it was begun; leave {', '.join(chosen)} out"
         )
-    result = finetune(
+    return finetune(
         args.out,
         model=args.model,
         resume=args.resume,
@@ -74,8 +87,6 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
         cpu=args.cpu,
     )
-    _write(result)
-    return 0
 
 
 def _write(result: Finetuning) -> None:

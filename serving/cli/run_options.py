@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -36,3 +39,35 @@ def check_run_options(args: argparse.Namespace) -> None:
         raise ConfigError(f"--max-seconds must be above 0, got {args.max_seconds}")
     if args.threads is not None and args.threads < 1:
         raise ConfigError(f"--threads must be at least 1, got {args.threads}")
+
+
+@contextmanager
+def only_run(out: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder, which is made when there is none.
+
+    Of the processes that torchrun starts for one run, the first one holds it. A run that fails
+    before it has written anything leaves no folder behind.
+
+    Args:
+        out: The folder.
+
+    Raises:
+        StorageError: Another run is going on there, or the folder cannot be locked.
+        OSError: The folder cannot be made.
+    """
+    from optformer.serving.study.locks import locked
+
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    lock, is_new = out / "run.lock", not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    busy = f"another run is going on in {out}; wait for its end, or give another --out"
+    try:
+        with locked(lock, patience=0.0, busy=busy):
+            yield
+    except BaseException:
+        if is_new and list(out.iterdir()) == [lock]:
+            lock.unlink()
+            out.rmdir()
+        raise

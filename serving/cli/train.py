@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from optformer.serving.cli import console
-from optformer.serving.cli.run_options import add_run_options, check_run_options
+from optformer.serving.cli.run_options import add_run_options, check_run_options, only_run
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,18 +53,19 @@ def run(args: argparse.Namespace) -> int:
     from optformer.training.train import train
 
     check_run_options(args)
-    checkpoint = train(
-        args.config,
-        args.out,
-        resume=args.resume,
-        max_seconds=args.max_seconds,
-        threads=args.threads,
-        cpu=args.cpu,
-        tables=args.tables,
-        weights=args.weights,
-        micro_batches=args.pipeline,
-        validation=Validation,
-    )
+    with only_run(args.out):
+        checkpoint = train(
+            args.config,
+            args.out,
+            resume=args.resume,
+            max_seconds=args.max_seconds,
+            threads=args.threads,
+            cpu=args.cpu,
+            tables=args.tables,
+            weights=args.weights,
+            micro_batches=args.pipeline,
+            validation=Validation,
+        )
     if os.environ.get("RANK", "0") == "0":  # of processes that torchrun started, one speaks
         console.write(f"checkpoint: {checkpoint}")
     return 0

@@ -138,6 +138,7 @@ def _tune(args: argparse.Namespace, script: Script, study: Study) -> int:
         except SpaceExhaustedError as error:
             console.note(str(error))
     write_summary(study)
+    console.write(f"study: {hide_passwords(_storage(args, script))}")
     console.write(f"logs: {script.out}")
     if any(trial.status is not TrialStatus.PENDING for trial in study.trials):
         _plot(study, script.out / "history.png")
@@ -211,6 +212,13 @@ def _check_command(command: CommandTemplate, config: StudyConfig) -> None:
         )
 
 
+def _storage(args: argparse.Namespace, script: Script) -> str:
+    """Address of the study's storage."""
+    from optformer.serving.study.optuna_access import sqlite_address
+
+    return args.storage or sqlite_address(script.out / "study.db")
+
+
 def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
     """Start the study, or go on with it, as the only one who does.
 
@@ -222,10 +230,9 @@ def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
     from optformer.planning.planner import load_planner
     from optformer.serving.cli.stored import study_names
     from optformer.serving.script.runner import check_folder
-    from optformer.serving.study.optuna_access import sqlite_address
     from optformer.serving.study.study import create_study, load_study
 
-    storage = args.storage or sqlite_address(script.out / "study.db")
+    storage = _storage(args, script)
     names = study_names(storage, must_exist=False)
     if args.resume:
         if args.name not in names:

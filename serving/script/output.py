@@ -40,14 +40,16 @@ _NUMBER = re.compile(
     r"|[-+]?(?:nan|inf(?:inity)?)",
     re.IGNORECASE,
 )
-# 5fold, 1.2.3, 1,234, 12:30, 2024-05-06, 0.5+2j, 93/100, 93% / 100%, 9.3*10^-2, 93 out of 100
+# 5fold, 1.2.3, 1,234, 12:30, 2024-05-06, 10-fold, 0.5+2j, 93/100, 93% / 100%, 9.3*10^-2,
+# 93 out of 100, 0.1..0.9, 0.9 -> 0.8, 0.9 to 0.8, "0.9, 0.8"
 _CONTINUED = re.compile(
-    r"\w|[-+.,:'\u2019\u2013][0-9]|\ ?%?\ *+[/*^\u00d7\u00b7]\ *+[-+(]?[0-9]"
-    r"|\ ++(?:out\ ++)?of\ ++[0-9]",
+    r"\w|[-+.,:'\u2019\u2013][0-9]|[-\u2013]\w|\ ?%?\ *+[/*^\u00d7\u00b7]\ *+[-+(]?[0-9]"
+    r"|\ ++(?:out\ ++)?of\ ++[0-9]|(?:\.\.++|\u2026|\ *+(?:[-=]>|\u2192)|\ ++to\ )\ *+[-+]?[.0-9]"
+    r"|,\s++[-+]?[0-9.]++(?:e[-+]?[0-9]++)?+\s*+(?:$|[,;|)\]])",
     re.IGNORECASE,
 )
 _FIRST_THREE_DIGITS = re.compile(r"[-+\u2212]?[0-9]{1,3}")
-_NEXT_THREE_DIGITS = re.compile(r"[\ \u00a0\u202f][0-9]{3}(?![0-9])")
+_NEXT_THREE_DIGITS = re.compile(r"[^\S\t][0-9]{3}(?![0-9])")
 # tensor(0.9, device='cuda'), np.float64(0.9), array([0.9], dtype=float32), Decimal('0.9'), "0.9"
 _OPENED = re.compile(
     r"(?:(?:[a-z_]\w*+\.)*+(?:tensor|array|arrayimpl|devicearray|variable|parameter|scalar|half"
@@ -58,7 +60,10 @@ _OPENED = re.compile(
 _CLOSED = re.compile(
     r"\ ?%?\ *+(?:,\ *+(?:[a-z_]+=[^()]*+(?:\([^()]*+\)[^()]*+)*+)?)?[\])\"'`>]", re.IGNORECASE
 )
-_LIKE_A_NUMBER = re.compile(r"(?:[A-Za-z_][\w.]*+\()?[\[(\"'`<\ ]*+[-+.\u2212]*+[0-9]")
+_LIKE_A_NUMBER = re.compile(
+    r"(?:[A-Za-z_][\w.]*+\()?[\[(\"'`<>=~#$\u20ac\u00a3\u2248\u2264\u2265\ ]*+[-+.\u2212]*+[0-9]"
+)
+_REMARK = re.compile(r"[^\[(=:,;|]{0,40}[\[(]([^\])]{1,40})")  # "0.99 (train)"
 
 _LAST_WORD = re.compile(r"(?:^|[^\w.+-])([^\W\d_][\w@'\u2019-]*)$")
 _COUNTER = re.compile(r"(?:e|ep|epoch|it|iter|iteration|step|batch|round|trial)[-_]?\d+", re.I)
@@ -144,7 +149,9 @@ class NamedMetric:
                 value = _number_at(line, start)
                 if value is None and not _LIKE_A_NUMBER.match(line, start):
                     continue
-                label = _Label(_words_before(line, match.start()), frozenset(parts))
+                remark = _REMARK.match(line, start)
+                own = _parts(remark[1], _PART_OF_HEADING) if remark else set()
+                label = _Label(_words_before(line, match.start()), frozenset(parts | own))
                 if label in last or len(last) < _MOST_LABELS:
                     found = _Match(value, number, line, match.start(), start)
                     last[label] = found.after(last.pop(label, None))
@@ -161,16 +168,22 @@ class NamedMetric:
         return f"{expected}; line {number}, '{text}', names it, but no number follows"
 
     def _choose(self, last: dict[_Label, Report]) -> Report | None:
-        bare = {label: report for label, report in last.items() if not label.words}
-        counted = list((bare or last).values())
-        if len(counted) > 1:
-            one, two = counted[-2:]
+        """The last report of the label that counts."""
+        bare = [label for label in last if not label.words]
+        counted = bare or list(last)
+        if not counted:
+            return None
+        label = counted[-1]
+        # A bare name under "training" is not what the name alone would be.
+        others = counted[:-1] or [o for o in last if label.parts and o.parts - label.parts]
+        if others:
+            one, two = sorted((last[others[-1]], last[label]), key=lambda report: report.line)
             raise MetricError(
                 f"metric {self._metric!r} is ambiguous: line {one.line} is '{one.text}', line "
                 f"{two.line} is '{two.text}'; name the metric in full, print it under a name of "
                 "its own, or give a pattern"
             )
-        return counted[0] if counted else None
+        return last[label]
 
 
 class PatternMetric:

@@ -130,7 +130,8 @@ def start_script(
     }
     try:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", supervisor.__file__],
+            # The same encoding of paths as here, which -I would not read from the environment.
+            [sys.executable, f"-Xutf8={sys.flags.utf8_mode}", "-I", "-S", supervisor.__file__],
             env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -157,7 +157,7 @@ class Family:
     def __init__(self, command: list[str]) -> None:
         self._adopts = _prctl(_SET_CHILD_SUBREAPER, 1)
         self._process = subprocess.Popen(
-            command,
+            list(map(_encoded, command)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -286,6 +286,14 @@ def _attend(
     return ended_by
 
 
+def _encoded(argument: str) -> bytes:
+    """An argument in the system's encoding, or in UTF-8 when that lacks a character of it."""
+    try:
+        return os.fsencode(argument)
+    except UnicodeEncodeError:
+        return argument.encode("utf-8")
+
+
 def _copy(pipe: int, log: Log) -> bool:
     """Move what a pipe holds into a log; False at its end."""
     try:
@@ -307,6 +315,8 @@ def _write_beside(path: str, pieces: Iterable[bytes]) -> None:
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}")
+    if not os.access(folder, os.W_OK | os.X_OK):  # a script may protect what it has written
+        os.chmod(folder, os.stat(folder).st_mode | 0o700)
     with suppress(FileNotFoundError):
         os.unlink(temporary)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from optuna import get_all_study_names
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from optformer.data.runtime.text import hide_passwords
@@ -101,7 +102,11 @@ def file_at(address: str) -> Path | None:
     path = url.database.partition("?")[0]
     if path.startswith("file:") and "uri" in url.query:  # SQLite's own kind of address
         in_memory = path == "file::memory:" or url.query.get("mode") == "memory"
-        return None if in_memory else Path(unquote(path.removeprefix("file:")))
+        return (
+            None
+            if in_memory
+            else Path(unquote(path.removeprefix("file:"), errors="surrogateescape"))
+        )
     return None if url.database == ":memory:" else Path(url.database)
 
 
@@ -111,10 +116,11 @@ def sqlite_address(file: Path) -> str:
     Args:
         file: Where the database is or will be.
     """
-    rendered = URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
-    escaped = rendered.replace("{", "%7B").replace("}", "%7D")  # Optuna fills in {placeholders}
-    # Releases of SQLAlchemy differ in what they escape; SQLite itself reads what none can write.
-    for address in (f"sqlite:///{file}", escaped, f"sqlite:///file:{quote(str(file))}?uri=true"):
+    path = str(file)
+    escaped = re.sub(r"[%?{}]", lambda match: quote(match.group()), path)
+    # Not every release of SQLAlchemy reads escapes; SQLite itself does. Optuna fills in {braces}.
+    for address in (path, escaped, f"file:{quote(os.fsencode(file))}?uri=true"):
+        address = f"sqlite:///{address}"
         if "{" not in address and "}" not in address and file_at(address) == file:
             return address
     raise StorageError(f"no address can name the file {str(file)!r}; choose another folder")

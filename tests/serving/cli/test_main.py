@@ -3,11 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 
 from optformer._version import __version__
-from optformer.data.studies.errors import StudyError
+from optformer.data.studies.errors import OptFormerWarning, StudyError
 from optformer.serving import cli
 
 
@@ -88,3 +89,15 @@ def test_main__reader_of_the_output_gone__no_traceback() -> None:
     _, error = process.communicate()
     assert error == ""
     assert process.returncode == 141
+
+
+def test_main__warning__is_a_remark_without_control_characters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(args: object) -> int:
+        warnings.warn("metric '\x1b[2J' is odd", OptFormerWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("optformer.serving.cli.methods.run", run)
+    assert cli.main(["methods"]) == 0
+    assert capsys.readouterr().err == "warning: metric '\\x1b[2J' is odd\n"

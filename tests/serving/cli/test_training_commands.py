@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from optformer.serving.cli import main
+from optformer.serving.cli.run_options import only_run
 from optformer.training.train import train
 
 CONFIG = """
@@ -43,6 +44,21 @@ def test_train__small_run__writes_a_checkpoint_and_resumes(
     assert "holds a run already" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
     assert [line.count('"step"') for line in (out / "log.jsonl").open()] == [1] * 4
+
+
+def test_train__another_run_in_the_folder__is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = tmp_path / "run.yaml", tmp_path / "run"
+    config.write_text(CONFIG)
+    command = ["--out", str(out), "--cpu"]
+    with only_run(out):
+        assert main(["train", "--config", str(config), *command]) == 2
+        assert f"another run is going on in {out}" in capsys.readouterr().err
+        assert main(["finetune", "--studies", "x.csv", *command]) == 2
+        assert f"another run is going on in {out}" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["run.lock"]
+    assert main(["train", "--config", str(config), *command, "--max-seconds", "1e-9"]) == 0
 
 
 @pytest.mark.parametrize(

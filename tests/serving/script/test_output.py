@@ -54,6 +54,9 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
             "acc: {}.",
             "acc: {} ± 0.1",
             "acc: {} - 3s/step",
+            "acc: {}, 12 s",
+            "acc: {} to beat",
+            "acc: {} [0.1, 0.2]",
             "\x1b[1;32macc\x1b[0m: \x1b[31m{}\x1b[0m",
             "\x1b]0;title\x07acc: {}",
             "\x9b1macc: {}\x9b0m",
@@ -104,6 +107,16 @@ def test_named_metric__typographic_minus__read(value: float) -> None:
             "{}'{}",
             "2024-05-{}",
             "{}..{}",
+            "0.{}..0.{}",
+            "{} -> {}",
+            "0.{} to 0.{}",
+            "{}\u2192{}",
+            "0.{}, 0.{}",
+            "{}-fold",
+            "~{}",
+            "<{}",
+            "\u2248 {}",
+            "${}",
         ]
     ),
 )
@@ -165,6 +178,8 @@ PARTS = [
     "({}) loss: 0.1, acc: {}",
     "{{'{}': {{'loss': 0.1, 'acc': {}}}}}",
     "{} loss: 0.3 acc: {}",
+    "acc: {1} ({0})",
+    "acc: {1} on [{0}]",
     "{}:acc={}",
     "{}:\n  acc: {}",
     "{}:\nacc: {}",
@@ -237,6 +252,14 @@ def test_named_metric__report_of_another_shape__told_as_the_other() -> None:
     report = find("epoch 1, acc: 0.5\nepoch 2, acc: 0.6\nresult, acc: 0.7\n")
     assert report == Report("0.7", 3, "result, acc: 0.7", Report("0.6", 2, "epoch 2, acc: 0.6"))
     assert find("epoch 1, acc: 0.5\nepoch 12, acc: 0.6\n") == Report("0.6", 2, "epoch 12, acc: 0.6")
+
+
+def test_named_metric__bare_name_under_training_beside_a_longer_one_of_tests__refused() -> None:
+    lines = ["Train Epoch: 1 [0/60000 (0%)]\tLoss: 2.30", "Test set: Average loss: 0.05"]
+    for ordered in (lines, lines[::-1]):
+        with pytest.raises(MetricError, match="'loss' is ambiguous: line 1 is"):
+            find("\n".join(ordered), "loss")
+    assert number("\n".join(lines), "average loss") == 0.05
 
 
 @given(st.text(max_size=40))

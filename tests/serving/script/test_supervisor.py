@@ -99,6 +99,7 @@ def test_log__disk_full_for_a_while__the_end_is_written_when_it_has_space(
         "os.remove(out + '/stdout.txt'); os.symlink('/dev/zero', out + '/stdout.txt')",
         "os.remove(out + '/stdout.txt'); os.makedirs(out + '/stdout.txt/x')",
         "os.remove(out + '/optformer.json'); os.mkfifo(out + '/optformer.json')",
+        "os.remove(out + '/stdout.txt'); os.chmod(out, 0o500)",
         "os.symlink('/dev/full', out + '/.optformer.json.%d' % os.getppid())",
     ],
 )
