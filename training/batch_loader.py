@@ -32,7 +32,6 @@ def load_batches(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_one_thread,
     )
     batches = iter(loader)
     return ([next(batches) for _ in step] for step in steps)
@@ -61,8 +60,3 @@ class _Batches(Dataset[StudyBatch]):
 
 def _read_batches(shared: Tensor) -> _Batches:
     return _Batches(pickle.loads(shared.numpy().data))
-
-
-def _one_thread(worker: int) -> None:
-    del worker
-    torch.set_num_threads(1)

@@ -29,6 +29,7 @@ from optformer.data.methods.base import check_count
 from optformer.data.methods.external.library import refuse_fixed
 from optformer.data.methods.points import exhausted, point_key, tried_keys
 from optformer.data.methods.quasi_random import QuasiRandom
+from optformer.data.studies.encoding import decode_value, encode_value
 from optformer.data.studies.parameters import Categorical, Parameter, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
@@ -156,7 +157,7 @@ class _Encoding:
             levels = parameter.num_levels
             values = [0.0, 1.0]
             if levels is not None and levels <= _MAX_LEVELS:
-                values = [_number(parameter, value) for value in parameter.grid()]
+                values = [encode_value(parameter, value) for value in parameter.grid()]
                 kind = self.categorical if isinstance(parameter, Categorical) else self.discrete
                 kind[column] = values
             low_high.append((values[0], values[-1]))
@@ -166,7 +167,7 @@ class _Encoding:
         """Legal points as rows, shape (N, P)."""
         rows = [
             [
-                _number(parameter, point[name]) if name in point else _imputed(parameter)
+                encode_value(parameter, point[name]) if name in point else _imputed(parameter)
                 for name, parameter in self._columns.items()
             ]
             for point in points
@@ -176,7 +177,7 @@ class _Encoding:
     def decode(self, row: Tensor) -> dict[str, Value]:
         """The legal point nearest to a row, shape (P,)."""
         values = {
-            name: _value(parameter, number)
+            name: decode_value(parameter, number)
             for (name, parameter), number in zip(self._columns.items(), row.tolist(), strict=True)
         }
         return self._space.active({**values, **self._constants})
@@ -195,18 +196,6 @@ class _Encoding:
     def all_points(self) -> Tensor:
         """Every point of a finite space in the order of `keys`, shape (N, P)."""
         return self.encode(self._space.grid())
-
-
-def _number(parameter: Parameter, value: Value) -> float:
-    if isinstance(parameter, Categorical):
-        return float(parameter.index(value))
-    return parameter.to_unit(value)
-
-
-def _value(parameter: Parameter, number: float) -> Value:
-    if isinstance(parameter, Categorical):
-        return parameter.choices[round(number)]
-    return parameter.from_unit(number)
 
 
 def _imputed(parameter: Parameter) -> float:
