@@ -113,7 +113,9 @@ class Trial:
     ) -> Trial:
         """This trial with its value, completed or stopped early."""
         status = TrialStatus.STOPPED if stopped else TrialStatus.COMPLETED
-        return replace(self, status=status, value=float(value), metrics=dict(metrics or {}))
+        return replace(
+            self, status=status, value=float(value), reason=None, metrics=dict(metrics or {})
+        )
 
     def fail(self, reason: str) -> Trial:
         """This trial as failed."""

@@ -16,8 +16,7 @@ def study_names(storage: str, *, must_exist: bool = True) -> list[str]:
     """
     from optformer.serving.study import optuna_access
 
-    if must_exist:
-        optuna_access.check_file(storage)
-    elif (file := optuna_access.file_at(storage)) is not None and not file.exists():
+    file = optuna_access.file_at(storage)
+    if not must_exist and file is not None and (not file.exists() or file.stat().st_size == 0):
         return []
-    return optuna_access.study_names(optuna_access.open_storage(storage))
+    return optuna_access.study_names(optuna_access.open_storage(storage, create=not must_exist))

@@ -10,6 +10,8 @@ from filelock import FileLock, Timeout
 
 from optformer.data.studies.errors import StorageError
 
+_POLL_SECONDS = 0.01  # how soon a freed lock is seen
+
 
 @contextmanager
 def locked(path: Path, *, patience: float, busy: str) -> Iterator[None]:
@@ -25,7 +27,7 @@ def locked(path: Path, *, patience: float, busy: str) -> Iterator[None]:
     """
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=patience)
+        lock.acquire(timeout=patience, poll_interval=_POLL_SECONDS)
     except Timeout:
         raise StorageError(busy) from None
     except (NotImplementedError, OSError) as error:

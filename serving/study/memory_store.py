@@ -15,6 +15,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._trials: list[Trial] = []
+        self._late: dict[int, Trial] = {}  # what came of interrupted trials after all
 
     def suggest_lock(self) -> AbstractContextManager[None]:
         """No lock, because no other process has this store."""
@@ -26,13 +27,18 @@ class MemoryStore:
         self._trials.append(numbered)
         return numbered
 
-    def update(self, trial: Trial) -> None:
+    def update(self, trial: Trial) -> Trial:
         """Replace a pending trial; see `TrialStore.update`."""
         if not 0 <= trial.number < len(self._trials):
             raise TrialError(unknown_trial(trial, len(self._trials)))
-        if self._trials[trial.number].status is not TrialStatus.PENDING:
-            raise TrialError(observed_before(self._trials[trial.number]))
-        self._trials[trial.number] = trial
+        stored = self._trials[trial.number]
+        if stored.status is TrialStatus.PENDING:
+            self._trials[trial.number] = trial
+            return trial
+        if stored.interrupted and trial.number not in self._late:
+            self._late[trial.number] = self.append(trial)
+            return self._late[trial.number]
+        raise TrialError(observed_before(self._late.get(trial.number, stored)))
 
     def all(self) -> list[Trial]:
         """All trials by number."""

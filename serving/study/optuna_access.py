@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import re
-import sys
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,30 +16,34 @@ from urllib.parse import quote, unquote
 from optuna import get_all_study_names
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import NullPool, create_engine, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from optformer.data.runtime.text import hide_passwords
-from optformer.data.studies.errors import StorageError
-
-if sys.platform == "win32":  # symbolic links need a privilege there
-    from optuna.storages.journal import JournalFileOpenLock as _FileLock
-else:
-    from optuna.storages.journal import JournalFileSymlinkLock as _FileLock
+from optformer.data.studies.errors import OptFormerError, StorageError
+from optformer.serving.study.journal import FileJournalStorage
 
 _Result = TypeVar("_Result")
 
 _JOURNALS = (".journal", ".log")
 
+_TABLES = {"studies", "trials", "version_info"}  # some of those that Optuna makes
+_FOREIGN = "is a database without Optuna's tables: no storage of studies"
+_MAKING = 1.0  # seconds that another process may take to make the tables
 _PATIENCE = 20.0  # seconds to wait for a locked database, on top of the driver's own waiting
 
 
-def open_storage(storage: str | BaseStorage) -> BaseStorage:
+def open_storage(storage: str | BaseStorage, *, create: bool = True) -> BaseStorage:
     """An Optuna storage from its address, or the one given.
 
+    Args:
+        storage: The address or the storage.
+        create: Whether to make what is not there yet. Otherwise opening writes nothing.
+
     Raises:
-        StorageError: The address is not understood, or what it names cannot be opened.
+        StorageError: The address is not understood, or what it names cannot be opened, or is no
+            storage of studies.
     """
     if isinstance(storage, BaseStorage):
         return storage
@@ -47,30 +52,73 @@ def open_storage(storage: str | BaseStorage) -> BaseStorage:
         raise StorageError(
             f"storage must be an address or an Optuna storage, got {type(storage).__name__}"
         )
+    if not is_address(address):
+        raise StorageError(
+            f"storage {hide_passwords(address)!r} is not understood; expected an SQL URL such as "
+            f"'sqlite:///studies.db', or a path ending in .journal or .log"
+        )
+    if not create:
+        check_file(address)
     try:
-        if address.startswith("journal:///"):
-            return _JournalStorage(address.removeprefix("journal:///"))
-        if "://" in address:
-            return RDBStorage(address)
-        if address.endswith(_JOURNALS):
-            return _JournalStorage(address)
-    # LookupError: braces, which Optuna fills in; RuntimeError: its word for tables of another
-    # version; ValueError: a broken journal.
+        if address.startswith("journal:///") or "://" not in address:
+            return FileJournalStorage(address.removeprefix("journal:///"))
+        return _open_database(address, create=create)
+    # AttributeError, TypeError: lines of a journal that are no operations; LookupError: braces,
+    # which Optuna fills in; RuntimeError: its word for tables of another version; ValueError: a
+    # broken journal.
     except (
+        AttributeError,
         ImportError,
         LookupError,
         OSError,
         RuntimeError,
         SQLAlchemyError,
+        StorageInternalError,
+        TypeError,
         ValueError,
     ) as error:
+        if isinstance(error, OptFormerError):
+            raise
         raise StorageError(
-            f"cannot open storage {hide_passwords(address)!r}: {hide_passwords(_first_line(error))}"
+            f"cannot open storage {hide_passwords(address)!r}: {_first_line(error)}"
         ) from error
-    raise StorageError(
-        f"storage {hide_passwords(address)!r} is not understood; expected an SQL URL such as "
-        f"'sqlite:///studies.db', or a path ending in .journal or .log"
+
+
+def _open_database(address: str, *, create: bool) -> RDBStorage:
+    """Open a database, maybe while others do so who also find it empty."""
+    started = time.monotonic()
+    while True:
+        waited = time.monotonic() - started
+        fault = _table_fault(address, create=create)
+        if fault is not None:
+            if waited > _MAKING:
+                raise StorageError(f"storage {hide_passwords(address)!r} {fault}")
+            time.sleep(_MAKING / 10)
+            continue
+        try:
+            return RDBStorage(address, skip_table_creation=not create)
+        except (AssertionError, SQLAlchemyError, StorageInternalError) as error:
+            text = _first_line(error)
+            raced = isinstance(error, AssertionError) or _is_locked(text) or _is_made_twice(text)
+            if not raced or waited > _PATIENCE:
+                raise
+            time.sleep(random.uniform(0.01, 0.1))  # so that those who collide part
+
+
+def _table_fault(address: str, *, create: bool) -> str | None:
+    """What is wrong with the tables of an SQLite file, None if nothing or if it is another kind."""
+    file = file_at(address)
+    if file is None or not file.is_file() or "://" not in address:
+        return None
+    uri = f"file:{quote(str(file.absolute()))}?mode=ro"
+    engine = create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True), poolclass=NullPool
     )
+    tables = set(retry_while_locked(f"read {file}", lambda: inspect(engine).get_table_names()))
+    if create:
+        foreign = tables and "studies" not in tables
+        return f"{_FOREIGN}; choose another file" if foreign else None
+    return None if tables >= _TABLES else _FOREIGN
 
 
 def is_address(text: str) -> bool:
@@ -133,17 +181,27 @@ def check_file(address: str) -> None:
     """
     file = file_at(address)
     if file is not None and not file.exists():
-        raise StorageError(f"storage {address!r} cannot be opened: there is no file {file}")
+        raise StorageError(
+            f"storage {hide_passwords(address)!r} cannot be opened: there is no file {file}"
+        )
 
 
 def file_of(storage: BaseStorage) -> Path | None:
     """The file that a storage is in, by its full path; None for one on a server or in memory."""
+    storage = without_cache(storage)
     if isinstance(storage, RDBStorage):
         file = file_at(storage.url)
         return None if file is None else file.absolute()
-    if isinstance(storage, _JournalStorage):
-        return storage.file
+    if isinstance(storage, JournalStorage):
+        path = getattr(storage._backend, "_file_path", None)  # Optuna does not tell otherwise
+        return None if path is None else Path(path).absolute()
     return None
+
+
+def without_cache(storage: BaseStorage) -> BaseStorage:
+    """The storage itself, of one that Optuna's `get_storage` has wrapped into a cache."""
+    backend = getattr(storage, "_backend", None)
+    return backend if isinstance(backend, BaseStorage) else storage
 
 
 def retry_while_locked(what: str, call: Callable[[], _Result]) -> _Result:
@@ -152,6 +210,8 @@ def retry_while_locked(what: str, call: Callable[[], _Result]) -> _Result:
     while True:
         try:
             return call()
+        except OptFormerError:
+            raise
         except (StorageInternalError, SQLAlchemyError, OSError, ValueError) as error:
             text = _first_line(error)
             waited = time.monotonic() - started
@@ -159,47 +219,6 @@ def retry_while_locked(what: str, call: Callable[[], _Result]) -> _Result:
                 raise StorageError(f"cannot {what}: {_advice(error, text, waited)}") from error
             time.sleep(pause)
             pause *= 2
-
-
-class _JournalStorage(JournalStorage):
-    """A journal that knows its file."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(JournalFileBackend(path, lock_obj=_MendingLock(path)))
-        self.file = Path(path).absolute()
-
-
-class _MendingLock(_FileLock):
-    """Optuna's lock of a journal file, which also removes a line that was cut short.
-
-    A full disk or a killed process can leave half a line; the next one, appended to it, would make
-    the whole journal unreadable. Nobody else writes while the lock is held.
-    """
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self._path = path
-
-    def acquire(self) -> bool:
-        acquired = super().acquire()
-        try:
-            _remove_cut_line(self._path)
-        except OSError:
-            self.release()
-            raise
-        return acquired
-
-
-def _remove_cut_line(path: str) -> None:
-    with open(path, "rb+") as journal:
-        end = journal.seek(0, os.SEEK_END)
-        if end == 0:
-            return
-        journal.seek(end - 1)
-        if journal.read(1) == b"\n":
-            return
-        journal.seek(0)
-        journal.truncate(journal.read().rfind(b"\n") + 1)
 
 
 def _advice(error: Exception, text: str, waited: float) -> str:
@@ -219,9 +238,14 @@ def _is_locked(text: str) -> bool:
     return any(words in text.lower() for words in ("locked", "deadlock", "lock wait timeout"))
 
 
+def _is_made_twice(text: str) -> bool:
+    """Whether two have made the same table or row, in the words of the same databases."""
+    return any(words in text.lower() for words in ("already exists", "unique", "duplicate"))
+
+
 def _first_line(error: BaseException) -> str:
     """What the database or operating system said, without the statement that made it say so."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     cause = cause or error
     said = str(getattr(cause, "orig", None) or cause)
-    return said.splitlines()[0] if said else type(cause).__name__
+    return hide_passwords(said.splitlines()[0]) if said else type(cause).__name__

@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 import sys
 import zlib
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 
 import optuna
 from optuna.distributions import (
@@ -32,15 +33,18 @@ from optformer.data.runtime.optuna_logging import quiet_optuna
 from optformer.data.studies.errors import SearchSpaceError, StorageError, StudyError, TrialError
 from optformer.data.studies.optuna_distributions import from_distributions, to_distributions
 from optformer.data.studies.spaces import SearchSpace
-from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.study_config import Goal, StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
-from optformer.serving.study.locks import locked
-from optformer.serving.study.optuna_access import file_of, retry_while_locked, study_names
+from optformer.serving.study.optuna_access import retry_while_locked, study_names
+from optformer.serving.study.storage_locks import StudyLocks
 from optformer.serving.study.trial_store import StudyRecord, observed_before, unknown_trial
 
 _RECORD = "optformer"  # study user attribute
 _REASON = "optformer:reason"  # trial user attribute
-_LOCK_PATIENCE = 300.0  # seconds to wait for the others who suggest
+_LATE = "optformer:late"  # trial system attribute: the interrupted trial this is the outcome of
+
+_Result = TypeVar("_Result")
+
 _STATES = {
     TrialStatus.PENDING: TrialState.RUNNING,
     TrialStatus.COMPLETED: TrialState.COMPLETE,
@@ -60,7 +64,7 @@ class OptunaStore:
 
     def __init__(self, storage: BaseStorage, study: optuna.Study, space: SearchSpace) -> None:
         self._storage = storage
-        self._file = file_of(storage)
+        self._locks = StudyLocks(storage, study.study_name)
         self._study = study
         self._space = space
         self._distributions = to_distributions(space)
@@ -73,53 +77,75 @@ class OptunaStore:
         self._uncertain: set[int] = set()  # trials whose last update may or may not be stored
 
     def suggest_lock(self) -> AbstractContextManager[None]:
-        """The lock of the storage's file, if it is in one; see `TrialStore.suggest_lock`."""
-        if self._file is None:
-            return nullcontext()
-        return locked(
-            self._file.with_name(f"{self._file.name}.turn"),
-            patience=_LOCK_PATIENCE,
-            busy=f"another process has been suggesting trials in {str(self._file)!r} for "
-            f"{_LOCK_PATIENCE:.0f} s; find it and repeat the call",
-        )
+        """The turn of the storage; see `TrialStore.suggest_lock`."""
+        return self._locks.turn()
 
     def append(self, trial: Trial) -> Trial:
         """Store a new trial in a single write; see `TrialStore.append`."""
+        return self._append(self._template(trial), trial)
+
+    def update(self, trial: Trial) -> Trial:
+        """Write a trial's outcome; see `TrialStore.update`."""
+        what = f"write trial {trial.number} of study {trial.study!r}"
+        trial_id = self._trial_id(trial)
+        with self._locks.write():
+            frozen = self._ask(what, lambda: self._storage.get_trial(trial_id))
+            stored = self._trial(frozen)
+            if stored.status is not TrialStatus.PENDING:
+                return self._observe_finished(stored, trial)
+            try:
+                self._ask(what, lambda: self._finish(trial_id, trial))
+            except StorageError:
+                self._uncertain.add(trial.number)
+                raise
+            except RuntimeError as error:  # mostly Optuna's word for a finished trial
+                stored = self.all()[trial.number]
+                if stored.status is TrialStatus.PENDING:
+                    raise StorageError(f"cannot {what}: {error}") from error
+                if stored != trial:  # Optuna's own writers know nothing of the lock
+                    raise TrialError(observed_before(stored)) from None
+        return trial
+
+    def _observe_finished(self, stored: Trial, trial: Trial) -> Trial:
+        """Accept what was stored already, and what comes of an interrupted trial after all."""
+        if trial.number in self._uncertain and stored == trial:
+            return trial  # the write reported as failed had reached the storage
+        if not stored.interrupted:
+            raise TrialError(observed_before(stored))
+        for frozen in self._frozen():
+            if frozen.system_attrs.get(_LATE) == trial.number:
+                raise TrialError(observed_before(self._trial(frozen)))
         template = self._template(trial)
+        template.system_attrs = {_LATE: trial.number}
+        return self._append(template, trial)
+
+    def _append(self, template: FrozenTrial, trial: Trial) -> Trial:
         what = f"add a trial to study {self._study.study_name!r}"
-        trial_id = retry_while_locked(
+        trial_id = self._ask(
             what, lambda: self._storage.create_new_trial(self._study_id, template_trial=template)
         )
-        number = retry_while_locked(what, lambda: self._number(trial_id))
+        number = self._ask(what, lambda: self._number(trial_id))
         self._ids[number] = trial_id
         return replace(trial, number=number)
 
-    def update(self, trial: Trial) -> None:
-        """Write a trial's outcome; see `TrialStore.update`."""
-        trial_id = self._trial_id(trial)
-        try:
-            retry_while_locked(
-                f"write trial {trial.number} of study {trial.study!r}",
-                lambda: self._finish(trial_id, trial),
-            )
-        except StorageError:
-            self._uncertain.add(trial.number)
-            raise
-        except RuntimeError as error:  # mostly Optuna's word for a finished trial
-            stored = self.all()[trial.number]
-            if stored.status is TrialStatus.PENDING:
-                raise StorageError(f"cannot write trial {trial.number}: {error}") from error
-            if trial.number in self._uncertain and stored == trial:
-                return  # the write reported as failed had reached the storage
-            raise TrialError(observed_before(stored)) from None
-
     def all(self) -> list[Trial]:
         """All trials by number; only those unfinished or new are read from the storage."""
-        stored = retry_while_locked(
+        return [self._trial(frozen) for frozen in self._frozen()]
+
+    def _frozen(self) -> list[FrozenTrial]:
+        return self._ask(
             f"read study {self._study.study_name!r}",
             lambda: self._study.get_trials(deepcopy=False),
         )
-        return [self._trial(frozen) for frozen in stored]
+
+    def _ask(self, what: str, call: Callable[[], _Result]) -> _Result:
+        """Ask the storage, of a study that somebody may have deleted."""
+        try:
+            return retry_while_locked(what, call)
+        except KeyError:
+            raise StorageError(
+                f"cannot {what}: it is not in the storage any more; the study was deleted"
+            ) from None
 
     def _number(self, trial_id: int) -> int:
         """Number of a trial just added: mostly the next one, which is a quicker question."""
@@ -199,7 +225,6 @@ class OptunaStore:
 def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
     """Create a study; see `storage.create_store`."""
     to_distributions(record.config.space)  # refuse what Optuna cannot hold before writing anything
-
     what = f"create study {name!r}"
 
     def describe() -> None:
@@ -207,21 +232,42 @@ def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
         with quiet_optuna():  # naming the metric was experimental in Optuna 4
             study.set_metric_names([record.config.metric_name])
 
-    try:
-        with quiet_optuna():
-            study = retry_while_locked(
-                what,
-                lambda: optuna.create_study(
-                    study_name=name, storage=storage, direction=record.config.goal
-                ),
-            )
-    except DuplicatedStudyError:
-        raise StudyError(
-            f"study {name!r} is already in this storage; open it with "
-            f"load_study(storage=..., name={name!r}) or choose another name"
-        ) from None
-    retry_while_locked(what, describe)
+    with StudyLocks(storage, name).write():
+        study = retry_while_locked(what, lambda: _new_study(storage, name, record.config.goal))
+        retry_while_locked(what, describe)
     return OptunaStore(storage, study, record.config.space)
+
+
+def _new_study(storage: BaseStorage, name: str, goal: Goal) -> optuna.Study:
+    """A study without record and trials: a new one, or one whose creation was cut short."""
+    with quiet_optuna():
+        try:
+            return optuna.create_study(study_name=name, storage=storage, direction=goal)
+        except DuplicatedStudyError:
+            study = optuna.load_study(study_name=name, storage=storage)
+        if not _is_unfinished(study):
+            raise StudyError(
+                f"study {name!r} is already in this storage; open it with "
+                f"load_study(storage=..., name={name!r}) or choose another name"
+            )
+        if study.direction is StudyDirection[goal.upper()]:
+            return study
+        if study.user_attrs:
+            raise StudyError(
+                f"study {name!r} is already in this storage, empty and to be "
+                f"{study.direction.name.lower()}d; choose another name"
+            )
+        optuna.delete_study(study_name=name, storage=storage)
+        return optuna.create_study(study_name=name, storage=storage, direction=goal)
+
+
+def _is_unfinished(study: optuna.Study) -> bool:
+    """Whether a study may be one of ours that has only a name yet."""
+    return (
+        len(study.directions) == 1
+        and _RECORD not in study.user_attrs
+        and not study.get_trials(deepcopy=False)
+    )
 
 
 def load(storage: BaseStorage, name: str | None) -> tuple[OptunaStore, str, StudyRecord]:
@@ -232,10 +278,11 @@ def load(storage: BaseStorage, name: str | None) -> tuple[OptunaStore, str, Stud
     name = names[0] if name is None else name
     if name not in names:
         raise StudyError(f"there is no study {name!r}; this storage has {names}")
-    study = retry_while_locked(
-        f"read study {name!r}", lambda: optuna.load_study(study_name=name, storage=storage)
-    )
-    described = retry_while_locked(f"read study {name!r}", lambda: study.user_attrs).get(_RECORD)
+    what = f"read study {name!r}"
+    study = retry_while_locked(what, lambda: optuna.load_study(study_name=name, storage=storage))
+    if retry_while_locked(what, lambda: _is_unfinished(study)):
+        StudyLocks(storage, name).await_writers()  # it may be written at this moment
+    described = retry_while_locked(what, lambda: study.user_attrs).get(_RECORD)
     record = _foreign_record(study) if described is None else StudyRecord.from_dict(described)
     return OptunaStore(storage, study, record.config.space), name, record
 

@@ -35,7 +35,7 @@ def decide_outcome(
         TrialError: The trial is not pending, or not exactly one of value and failure is given.
         MetricError: A metric of the study is missing, or something is not a number.
     """
-    if trial.status is not TrialStatus.PENDING:
+    if trial.status is not TrialStatus.PENDING and not trial.interrupted:
         raise TrialError(observed_before(trial))
     if failed is not None:
         if value is not None or stopped:

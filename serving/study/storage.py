@@ -53,6 +53,4 @@ def open_store(storage: StorageLike, name: str | None) -> tuple[TrialStore, str,
         raise StudyError("load_study needs storage=; a study in memory ends with its process")
     from optformer.serving.study import optuna_access, optuna_store
 
-    if isinstance(storage, str):
-        optuna_access.check_file(storage)
-    return optuna_store.load(optuna_access.open_storage(storage), name)
+    return optuna_store.load(optuna_access.open_storage(storage, create=False), name)

@@ -93,6 +93,7 @@ class Study:
         self._explanations: dict[int, Any] = {}
         self._pending: dict[int, Trial] = {}  # suggested here; spares a read at observe
         self._lock = threading.RLock()
+        self._turn = threading.Lock()  # of the threads that suggest
 
     def __repr__(self) -> str:
         config = self.config
@@ -175,7 +176,8 @@ class Study:
         held = self._held(fixed or {})
         with self._lock:
             self._loaded_planner()  # takes seconds, in which others may hold the lock
-        with self._lock, self._store.suggest_lock():
+        # The turn comes first: whoever waits for it keeps no other thread from observing.
+        with self._turn, self._store.suggest_lock(), self._lock:
             trials: list[Trial] = []
             for suggestion in self._plan(1 if count is None else int(count), held):
                 point = self.config.space.validate(suggestion.params)
@@ -226,8 +228,8 @@ class Study:
             if pending.number < 0:
                 finished = self._store.append(finished)
             else:
-                self._store.update(finished)
-                self._pending.pop(finished.number, None)
+                finished = self._store.update(finished)
+                self._pending.pop(pending.number, None)
         if warning:
             warnings.warn(f"trial {finished.number}: {warning}", OptFormerWarning, stacklevel=2)
         return finished

@@ -79,8 +79,7 @@ def _tabled(file: Path, metric: str | None, goal: Goal | None, training: bool) -
 
 
 def _stored(address: str) -> Found:
-    optuna_access.check_file(address)
-    storage = optuna_access.open_storage(address)
+    storage = optuna_access.open_storage(address, create=False)
     studies: list[RecordedStudy] = []
     refused: dict[str, str] = {}
     for name in optuna_access.study_names(storage):

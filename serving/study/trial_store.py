@@ -83,8 +83,13 @@ class TrialStore(Protocol):
             StorageError: The storage could not be written; the trial is not stored.
         """
 
-    def update(self, trial: Trial) -> None:
-        """Durably replace the pending trial of the same number by its finished self.
+    def update(self, trial: Trial) -> Trial:
+        """Durably replace the pending trial of the same number by its finished self, once.
+
+        What comes of a trial that was given up as interrupted is stored as a new trial, once, too.
+
+        Returns:
+            The trial as stored; its number is another one when the trial was interrupted.
 
         Raises:
             TrialError: No trial has this number, or it is not pending any more.
