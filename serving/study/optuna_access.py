@@ -63,10 +63,11 @@ def open_storage(storage: str | BaseStorage, *, create: bool = True) -> BaseStor
         if address.startswith("journal:///") or "://" not in address:
             return FileJournalStorage(address.removeprefix("journal:///"))
         return _open_database(address, create=create)
-    # AttributeError, TypeError: lines of a journal that are no operations; LookupError: braces,
-    # which Optuna fills in; RuntimeError: its word for tables of another version; ValueError: a
-    # broken journal.
+    # AssertionError, AttributeError, TypeError: lines of a journal that are no operations;
+    # LookupError: braces, which Optuna fills in; RuntimeError: its word for tables of another
+    # version; ValueError: a broken journal.
     except (
+        AssertionError,
         AttributeError,
         ImportError,
         LookupError,
@@ -110,7 +111,8 @@ def _table_fault(address: str, *, create: bool) -> str | None:
     file = file_at(address)
     if file is None or not file.is_file() or "://" not in address:
         return None
-    uri = f"file:{quote(str(file.absolute()))}?mode=ro"
+    # Not mode=ro: what a killed process has left half-written is undone by whoever reads next.
+    uri = f"file:{quote(str(file.absolute()))}?mode=rw"
     engine = create_engine(
         "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True), poolclass=NullPool
     )

@@ -89,6 +89,7 @@ class OptunaStore:
         what = f"write trial {trial.number} of study {trial.study!r}"
         trial_id = self._trial_id(trial)
         with self._locks.write():
+            self._check_exists(what)
             frozen = self._ask(what, lambda: self._storage.get_trial(trial_id))
             stored = self._trial(frozen)
             if stored.status is not TrialStatus.PENDING:
@@ -121,6 +122,7 @@ class OptunaStore:
 
     def _append(self, template: FrozenTrial, trial: Trial) -> Trial:
         what = f"add a trial to study {self._study.study_name!r}"
+        self._check_exists(what)
         trial_id = self._ask(
             what, lambda: self._storage.create_new_trial(self._study_id, template_trial=template)
         )
@@ -138,14 +140,18 @@ class OptunaStore:
             lambda: self._study.get_trials(deepcopy=False),
         )
 
+    def _check_exists(self, what: str) -> None:
+        """A journal takes trials of a deleted study, and SQLite gives its id to the next one."""
+        name = self._ask(what, lambda: self._storage.get_study_name_from_id(self._study_id))
+        if name != self._study.study_name:
+            raise StorageError(_deleted(what))
+
     def _ask(self, what: str, call: Callable[[], _Result]) -> _Result:
         """Ask the storage, of a study that somebody may have deleted."""
         try:
             return retry_while_locked(what, call)
         except KeyError:
-            raise StorageError(
-                f"cannot {what}: it is not in the storage any more; the study was deleted"
-            ) from None
+            raise StorageError(_deleted(what)) from None
 
     def _number(self, trial_id: int) -> int:
         """Number of a trial just added: mostly the next one, which is a quicker question."""
@@ -220,6 +226,10 @@ class OptunaStore:
         if status is not TrialStatus.PENDING:
             self._finished[trial.number] = trial
         return trial
+
+
+def _deleted(what: str) -> str:
+    return f"cannot {what}: it is not in the storage any more; the study was deleted"
 
 
 def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:

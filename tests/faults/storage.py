@@ -98,12 +98,12 @@ def observe_together(address: str, rounds: int) -> str:
     workers = [_start(_observe, address, me, start, results) for me in range(PROCESSES)]
     time.sleep(1.0)
     start.set()
-    accepted = [results.get() for _ in workers]
+    accepted = dict(results.get() for _ in workers)
     for worker in workers:
         worker.join()
     trials = open_store(address, "s")[0].all()
     for number in range(rounds):
-        winners = [me for me, numbers in enumerate(accepted) if number in numbers]
+        winners = [me for me, numbers in accepted.items() if number in numbers]
         check(len(winners) == 1, f"trial {number} was observed by {winners}")
         found = trials[number]
         right = {"m": float(winners[0]), f"own{winners[0]}": 1.0}
@@ -156,7 +156,7 @@ def _observe(address: str, me: int, start: Any, results: Any) -> None:
         with suppress(TrialError):
             store.update(trial.finish(me, metrics={"m": float(me), f"own{me}": 1.0}))
             accepted.append(trial.number)
-    results.put(accepted)
+    results.put((me, accepted))
 
 
 def _open(address: str, start: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +57,57 @@ def test_open_storage__not_a_database__is_a_storage_error(tmp_path: Path) -> Non
     broken.write_text("no json\n" * 3)
     with pytest.raises(StorageError, match="cannot open storage"):
         optuna_access.open_storage(str(broken))
+
+
+@pytest.mark.parametrize("tables", [[], ["runs", "alembic_version"]])
+def test_open_storage__others_database__is_refused_and_unchanged(
+    tmp_path: Path, tables: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optuna_access, "_MAKING", 0.1)
+    file = tmp_path / "mlflow.db"
+    file.touch()
+    with sqlite3.connect(file) as database:
+        for table in tables:
+            database.execute(f"create table {table}(version_num text)")
+    database.close()
+    content = file.read_bytes()
+    with pytest.raises(StorageError, match="is a database without Optuna's tables"):
+        open_storage(f"sqlite:///{file}", create=False)
+    if tables:
+        with pytest.raises(StorageError, match="choose another file"):
+            open_storage(f"sqlite:///{file}")
+    assert file.read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def test_open_storage__without_making__changes_nothing(
+    sqlite: str, make_study: Callable[..., Study]
+) -> None:
+    make_study(storage=sqlite)
+    file = Path(sqlite.removeprefix("sqlite:///"))
+    content = file.read_bytes()
+    assert optuna_access.study_names(open_storage(sqlite, create=False)) == ["s"]
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("line", ["3", "[]", "{}", '{"op_code": 99}', "null"])
+def test_open_storage__json_lines_that_are_no_journal__is_a_storage_error(
+    tmp_path: Path, line: str
+) -> None:
+    path = tmp_path / "train.log"
+    path.write_text(f"{line}\n{line}\n")
+    with pytest.raises(StorageError, match="cannot open storage"):
+        open_storage(str(path), create=False)
+
+
+def test_open_storage__new_file_opened_by_several__all_succeed(tmp_path: Path) -> None:
+    code = (
+        "import sys; from optformer.serving.study.optuna_access import open_storage; "
+        "open_storage(sys.argv[1])"
+    )
+    address = f"sqlite:///{tmp_path}/new.db"
+    opening = [subprocess.Popen([sys.executable, "-P", "-c", code, address]) for _ in range(4)]
+    assert [process.wait() for process in opening] == [0] * 4
 
 
 def test_locked_database__briefly__is_waited_for(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +17,21 @@ import optuna
 import pytest
 import sqlalchemy
 
-from optformer.data.studies.errors import SearchSpaceError, StorageError, StudyError
+from optformer.data.studies.errors import SearchSpaceError, StorageError, StudyError, TrialError
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig, Weighted
-from optformer.serving.study import optuna_access, optuna_store
+from optformer.data.studies.trials import Trial
+from optformer.serving.study import optuna_access, storage_locks
 from optformer.serving.study.storage import create_store, open_store
 from optformer.serving.study.study import Study, create_study, load_study
-from optformer.serving.study.trial_store import StudyRecord
+from optformer.serving.study.trial_store import StudyRecord, TrialStore
 
 
 def test_suggest_lock__held_by_another_process__is_a_storage_error(
     address: str, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optuna_store, "_LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(storage_locks, "TURN_PATIENCE", 0.1)
     study = make_study(storage=address)
     other = make_study(storage=address, name="other")
     with other._store.suggest_lock(), pytest.raises(StorageError, match="another process has been"):
@@ -43,6 +48,125 @@ def test_suggest_lock__in_another_folder_than_the_study_was_made_in__is_beside_i
     monkeypatch.chdir(tmp_path / "elsewhere")
     with study._store.suggest_lock():
         assert (tmp_path / "here.journal.turn").exists()
+
+
+def test_observe__another_process_has_the_turn__waits_not(
+    address: str, make_study: Callable[..., Study]
+) -> None:
+    study, other = make_study(storage=address), make_study(storage=address, name="other")
+    trial = study.suggest()
+    with ThreadPoolExecutor(1) as pool, other._store.suggest_lock():
+        waiting = pool.submit(study.suggest)
+        time.sleep(0.1)
+        started = time.monotonic()
+        study.observe(trial, 0.5)
+        assert time.monotonic() - started < 1.0
+        assert not waiting.done()
+
+
+def test_update__by_several_at_once__is_done_once(address: str, record: StudyRecord) -> None:
+    _observe_together([create_store(address, "s", record)], lambda: open_store(address, "s")[0])
+
+
+def test_update__by_several_stores_of_one_object__is_done_once(record: StudyRecord) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    _observe_together([create_store(storage, "s", record)], lambda: open_store(storage, "s")[0])
+
+
+def _observe_together(stores: list[TrialStore], open_another: Callable[[], TrialStore]) -> None:
+    """Observe the same trials with four stores: each keeps what the one who succeeded gave."""
+    point = {"x": 0.001, "kind": "adam", "layers": 3, "width": 32, "bias": True}
+    trials = [stores[0].append(Trial(number=-1, params=point, study="s")) for _ in range(5)]
+    stores += [open_another() for _ in range(3)]
+    together = threading.Barrier(4)
+
+    def observe(me: int) -> list[int]:
+        together.wait()
+        accepted = []
+        for trial in trials:
+            with suppress(TrialError):
+                stores[me].update(trial.finish(me, metrics={f"own{me}": 1.0}))
+                accepted.append(trial.number)
+        return accepted
+
+    with ThreadPoolExecutor(4) as pool:
+        accepted = list(pool.map(observe, range(4)))
+    assert sorted(number for numbers in accepted for number in numbers) == [0, 1, 2, 3, 4]
+    for trial in stores[0].all():
+        (me,) = [me for me in range(4) if trial.number in accepted[me]]
+        assert trial == trials[trial.number].finish(me, metrics={f"own{me}": 1.0})
+
+
+def test_create__cut_short_before__takes_the_name_over(
+    address: str, record: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for direction in ("maximize", "minimize"):
+        storage = optuna_access.open_storage(address)
+        optuna.create_study(study_name=direction, storage=storage, direction=direction)
+        store = create_store(address, direction, record)
+        assert store.all() == []
+        assert open_store(address, direction)[2] == record
+
+
+def test_create__others_study_of_the_name__is_refused(address: str, record: StudyRecord) -> None:
+    storage = optuna_access.open_storage(address)
+    optuna.create_study(study_name="two", storage=storage, directions=["minimize"] * 2)
+    optuna.create_study(study_name="told", storage=storage).set_user_attr("who", "me")
+    optuna.create_study(study_name="used", storage=storage).ask()
+    for name in ("two", "told", "used"):
+        with pytest.raises(StudyError, match=f"study '{name}' is already in this storage"):
+            create_store(address, name, record)
+    assert optuna.load_study(study_name="told", storage=storage).user_attrs == {"who": "me"}
+
+
+def test_load__study_is_being_created__waits_for_it(
+    address: str, record: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = optuna_access.open_storage(address)
+    describe = type(storage).set_study_user_attr
+    between = threading.Event()
+
+    def describe_slowly(self: Any, *args: Any) -> None:
+        between.set()
+        time.sleep(0.3)
+        describe(self, *args)
+
+    monkeypatch.setattr(type(storage), "set_study_user_attr", describe_slowly)
+    with ThreadPoolExecutor(1) as pool:
+        creating = pool.submit(create_store, storage, "s", record)
+        between.wait()
+        assert open_store(address, "s")[2] == record
+        creating.result()
+
+
+def test_deleted_study__any_call__is_a_storage_error(
+    address: str, make_study: Callable[..., Study], point: dict[str, Value]
+) -> None:
+    study = make_study(storage=address)
+    trial = study.suggest()
+    optuna.delete_study(study_name="s", storage=optuna_access.open_storage(address))
+    for call in (
+        study.suggest,
+        lambda: study.observe(trial, 0.5),
+        lambda: study.observe(point, 0.5),
+        lambda: study.trials,
+    ):
+        with pytest.raises(StorageError, match="the study was deleted"):
+            call()
+
+
+def test_observe__trial_given_up_as_interrupted__is_recorded_as_a_new_one_once(
+    address: str, make_study: Callable[..., Study], reopen: Callable[..., Study]
+) -> None:
+    study = make_study(storage=address)
+    trial = study.suggest()
+    reopen(address).observe(trial, failed="interrupted")
+    late = study.observe(trial, 0.5)
+    assert late == replace(trial.finish(0.5), number=1)
+    assert reopen(address).trials == [trial.fail("interrupted"), late]
+    for opened in (study, reopen(address)):
+        with pytest.raises(TrialError, match=r"observed before: completed with value 0\.5"):
+            opened.observe(trial, 0.7)
 
 
 def test_written_study__opened_by_optuna__has_everything(
