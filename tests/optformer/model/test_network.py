@@ -15,7 +15,7 @@ from torch import Tensor
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
-from optformer.model.checkpoint import Checkpoint, load_checkpoint
+from optformer.model.checkpoint import Checkpoint
 from optformer.model.config import ModelConfig
 from optformer.model.encoded import EncodedMetadata
 from optformer.model.gp_mixture import fit_gp_mixture
@@ -749,43 +749,6 @@ def test_attention_bias__repeated_point__is_finite_with_its_gradient(
     (gradient,) = torch.autograd.grad(logits.logsumexp(-1).sum(), values)
     assert logits.isfinite().all()
     assert gradient.isfinite().all()
-
-
-def test_distance__moved_apart__weighs_every_head_and_parameter(
-    model: OptFormerModel, metadata: EncodedMetadata
-) -> None:
-    origin = _some(_points(SPACE, 1, 0), [0])
-    near = model.decoder.bias.log_distances(metadata, origin, origin)
-    for slot in (0, 3, 4):
-        values = origin.values.clone()
-        values[..., slot] = 1 - values[..., slot] * 0.5
-        far = model.decoder.bias.log_distances(metadata, PointTensors(values, origin.kinds), origin)
-        assert (far > near + 1).all()
-
-
-@pytest.mark.parametrize("names", [("alpha", "alpha_2"), ("x", "y"), ("lr", "lr")])
-def test_slot_vectors__similar_parameters__stay_apart(
-    tiny_checkpoint: Checkpoint, names: tuple[str, str]
-) -> None:
-    first, second = names
-    parameters: dict[str, Any] = {first: Float(0.0, 1.0), f"{second} ": Float(0.0, 1.0)}
-    metadata = _metadata(SearchSpace(parameters))
-    for checkpoint, most in ((tiny_checkpoint, 0.8), (load_checkpoint(), 0.5)):  # random, trained
-        slots = checkpoint.model.encode_metadata(metadata).slots[0]
-        assert torch.cosine_similarity(slots[0], slots[1], dim=0).abs() < most
-
-
-def test_slot_vectors__fresh_model__are_nearly_orthogonal() -> None:
-    vocabulary = default_vocabulary()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = OptFormerModel(ModelConfig.named("small", vocabulary.size)).eval()
-    space = SearchSpace({f"x{i}": Float(0.0, 1.0) for i in range(20)})
-    with torch.no_grad():
-        slots = model.encode_metadata(_metadata(space)).slots[0]
-    normed = torch.nn.functional.normalize(slots, dim=-1)
-    cosines = normed @ normed.T - torch.eye(20)
-    assert cosines.abs().max() < 0.3
 
 
 @pytest.mark.parametrize(
