@@ -40,6 +40,14 @@ class MemoryStore:
             return self._late[trial.number]
         raise TrialError(observed_before(self._late.get(trial.number, stored)))
 
+    def waiting(self) -> list[Trial]:
+        """None, because nobody else can enqueue one."""
+        return []
+
+    def hand_out(self, trial: Trial) -> bool:
+        """Nothing can be handed out; see `waiting`."""
+        return False
+
     def all(self) -> list[Trial]:
         """All trials by number."""
         return list(self._trials)

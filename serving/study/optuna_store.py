@@ -60,14 +60,21 @@ class OptunaStore:
         storage: The storage, for writing.
         study: The study as Optuna opens it, which caches what was read.
         space: The study's space.
+        distributions: How its parameters are written; as those of the space when absent.
     """
 
-    def __init__(self, storage: BaseStorage, study: optuna.Study, space: SearchSpace) -> None:
+    def __init__(
+        self,
+        storage: BaseStorage,
+        study: optuna.Study,
+        space: SearchSpace,
+        distributions: Mapping[str, BaseDistribution] | None = None,
+    ) -> None:
         self._storage = storage
         self._locks = StudyLocks(storage, study.study_name)
         self._study = study
         self._space = space
-        self._distributions = to_distributions(space)
+        self._distributions = distributions or to_distributions(space)
         self._study_id = retry_while_locked(
             f"read study {study.study_name!r}",
             lambda: storage.get_study_id_from_name(study.study_name),
@@ -177,7 +184,34 @@ class OptunaStore:
                 raise TrialError(unknown_trial(trial, len(self.all()))) from None
         return self._ids[trial.number]
 
+    def waiting(self) -> list[Trial]:
+        """Trials that somebody has enqueued in Optuna; see `TrialStore.waiting`."""
+        return [self._trial(frozen) for frozen in self._frozen() if _is_waiting(frozen)]
+
+    def hand_out(self, trial: Trial) -> bool:
+        """Turn an enqueued trial into a pending one; see `TrialStore.hand_out`."""
+        trial_id = self._trial_id(trial)
+        what = f"hand out trial {trial.number} of study {trial.study!r}"
+        with self._locks.write():
+            self._check_exists(what)
+            if not _is_waiting(self._ask(what, lambda: self._storage.get_trial(trial_id))):
+                return False
+            self._ask(what, lambda: self._run(trial_id, trial))
+        return True
+
+    def _run(self, trial_id: int, trial: Trial) -> None:
+        """Have an enqueued trial run, and write the parameters that it does not have yet."""
+        frozen = self._storage.get_trial(trial_id)
+        if _is_waiting(frozen):
+            self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        for name, value in trial.params.items():
+            if name not in frozen.params:
+                distribution = self._distributions[name]
+                internal = distribution.to_internal_repr(value)
+                self._storage.set_trial_param(trial_id, name, internal, distribution)
+
     def _finish(self, trial_id: int, trial: Trial) -> None:
+        self._run(trial_id, trial)
         for key, value in _attributes(trial).items():
             self._storage.set_trial_user_attr(trial_id, key, value)
         values = None if trial.value is None else [trial.value]
@@ -210,9 +244,8 @@ class OptunaStore:
         known = self._finished.get(frozen.number)
         if known is not None:
             return known
-        given = frozen.params
-        if frozen.state is TrialState.WAITING:  # enqueued in Optuna, with some values set
-            given = frozen.system_attrs.get("fixed_params", {})
+        # What was enqueued in Optuna is there before it is written as parameters.
+        given = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
         status, value, reason = _outcome(frozen)
         trial = Trial(
             number=frozen.number,
@@ -226,6 +259,10 @@ class OptunaStore:
         if status is not TrialStatus.PENDING:
             self._finished[trial.number] = trial
         return trial
+
+
+def _is_waiting(frozen: FrozenTrial) -> bool:
+    return frozen.state is TrialState.WAITING
 
 
 def _deleted(what: str) -> str:
@@ -293,12 +330,15 @@ def load(storage: BaseStorage, name: str | None) -> tuple[OptunaStore, str, Stud
     if retry_while_locked(what, lambda: _is_unfinished(study)):
         StudyLocks(storage, name).await_writers()  # it may be written at this moment
     described = retry_while_locked(what, lambda: study.user_attrs).get(_RECORD)
-    record = _foreign_record(study) if described is None else StudyRecord.from_dict(described)
-    return OptunaStore(storage, study, record.config.space), name, record
+    if described is not None:
+        record = StudyRecord.from_dict(described)
+        return OptunaStore(storage, study, record.config.space), name, record
+    record, distributions = _foreign_record(study)
+    return OptunaStore(storage, study, record.config.space, distributions), name, record
 
 
-def _foreign_record(study: optuna.Study) -> StudyRecord:
-    """What is known about a study that Optuna wrote; the same at every opening."""
+def _foreign_record(study: optuna.Study) -> tuple[StudyRecord, dict[str, BaseDistribution]]:
+    """What is known about a study that Optuna wrote, the same at every opening; its parameters."""
     name = study.study_name
     if len(study.directions) != 1:
         raise StudyError(
@@ -316,7 +356,7 @@ def _foreign_record(study: optuna.Study) -> StudyRecord:
         metric=(study.metric_names or ["value"])[0],
         goal="maximize" if study.direction is StudyDirection.MAXIMIZE else "minimize",
     )
-    return StudyRecord(config=config, seed=zlib.crc32(name.encode()))
+    return StudyRecord(config=config, seed=zlib.crc32(name.encode())), distributions
 
 
 def union_of_distributions(
@@ -384,7 +424,9 @@ def _outcome(frozen: FrozenTrial) -> tuple[TrialStatus, float | None, str | None
     value = frozen.value
     if value is None and frozen.intermediate_values:
         value = frozen.intermediate_values[max(frozen.intermediate_values)]
-    if value is None or not math.isfinite(value):  # Optuna takes infinity, and pruning at once
+    if value is None and frozen.state is TrialState.PRUNED:
+        return TrialStatus.FAILED, None, "pruned before it reported a value"
+    if value is None or not math.isfinite(value):  # Optuna takes infinity
         return TrialStatus.FAILED, None, f"no finite value: {value}"
     pruned = frozen.state is TrialState.PRUNED
     return TrialStatus.STOPPED if pruned else TrialStatus.COMPLETED, value, None

@@ -92,6 +92,8 @@ class Study:
         self._planner = planner
         self._explanations: dict[int, Any] = {}
         self._pending: dict[int, Trial] = {}  # suggested here; spares a read at observe
+        self._inside: set[int] = set()  # trials known to lie in the space
+        self._outside: set[int] = set()  # trials that were warned of
         self._lock = threading.RLock()
         self._turn = threading.Lock()  # of the threads that suggest
 
@@ -155,6 +157,8 @@ class Study:
     ) -> Trial | list[Trial]:
         """Propose what to try next; the trials are recorded as pending at once.
 
+        Trials that were enqueued with Optuna come first, with the parameters they were given.
+
         Args:
             count: How many trials; without it, one that is not in a list. The trials of one call
                 are ordered, and each is chosen knowing the earlier ones.
@@ -178,8 +182,11 @@ class Study:
             self._loaded_planner()  # takes seconds, in which others may hold the lock
         # The turn comes first: whoever waits for it keeps no other thread from observing.
         with self._turn, self._store.suggest_lock(), self._lock:
-            trials: list[Trial] = []
-            for suggestion in self._plan(1 if count is None else int(count), held):
+            wanted = 1 if count is None else int(count)
+            trials = self._hand_out(wanted, held)
+            if len(trials) == wanted:
+                return trials[0] if count is None else trials
+            for suggestion in self._plan(wanted - len(trials), held):
                 point = self.config.space.validate(suggestion.params)
                 trials.append(self._append(point, suggestion.explanation, trials))
         return trials[0] if count is None else trials
@@ -253,7 +260,7 @@ class Study:
         if not valid:
             return []
         with self._lock:
-            return list(self._loaded_planner().predict(self.config, self._store.all(), valid))
+            return list(self._loaded_planner().predict(self.config, self._history(), valid))
 
     def trials_dataframe(self) -> pd.DataFrame:
         """All trials as a table, one a row.
@@ -293,13 +300,69 @@ class Study:
         Planning takes a while, in which another process may have suggested the very same points.
         """
         planner = self._loaded_planner()
-        history = self._store.all()
+        history = self._history()
         for _ in range(_FRESH_ATTEMPTS):
             suggestions = planner.suggest(self.config, history, count, seed=self.seed, fixed=fixed)
-            planned, history = history, self._store.all()
+            planned, history = history, self._history()
             if history == planned:
                 break
         return suggestions
+
+    def _hand_out(self, count: int, fixed: Mapping[str, Value]) -> list[Trial]:
+        """The first trials that somebody has enqueued, completed where they leave values open."""
+        trials: list[Trial] = []
+        for waiting in self._store.waiting():
+            if len(trials) == count:
+                break
+            try:
+                given = self._held(waiting.params)
+            except SearchSpaceError:
+                continue  # such trials are left out of the history, with a warning
+            if any(name in given and given[name] != value for name, value in fixed.items()):
+                continue
+            trial = replace(waiting, params=self._completed(waiting, {**fixed, **given}))
+            if self._store.hand_out(trial):
+                self._pending[trial.number] = trial
+                trials.append(trial)
+        return trials
+
+    def _completed(self, waiting: Trial, given: Mapping[str, Value]) -> dict[str, Value]:
+        """A legal point with the given values."""
+        try:
+            return self.config.space.validate({**self.config.fixed, **given})
+        except SearchSpaceError:
+            history = [trial for trial in self._history() if trial.number != waiting.number]
+            (suggestion,) = self._loaded_planner().suggest(
+                self.config, history, 1, seed=self.seed, fixed=given
+            )
+            return self.config.space.validate(suggestion.params)
+
+    def _history(self) -> list[Trial]:
+        """The trials that lie in the space; Optuna takes others too, and only warns."""
+        trials = self._store.all()
+        outside = [trial.number for trial in trials if not self._is_inside(trial)]
+        new = set(outside) - self._outside
+        if new:
+            self._outside |= new
+            warnings.warn(
+                f"trials {sorted(new)} of study {self.name!r} have values outside of its space and "
+                "are left out; load the study again if its ranges were widened",
+                OptFormerWarning,
+                stacklevel=4,
+            )
+        return [trial for trial in trials if trial.number not in outside] if outside else trials
+
+    def _is_inside(self, trial: Trial) -> bool:
+        if trial.number in self._inside:
+            return True
+        try:
+            for name, value in trial.params.items():
+                self.config.space.validate_value(name, value)
+        except SearchSpaceError:
+            return False
+        if trial.status is not TrialStatus.PENDING:  # its parameters are settled
+            self._inside.add(trial.number)
+        return True
 
     def _append(self, point: dict[str, Value], explanation: Any, before: list[Trial]) -> Trial:
         try:

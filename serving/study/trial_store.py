@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from optformer.data.studies.errors import StorageError
+from optformer.data.studies.errors import OptFormerError, StorageError
+from optformer.data.studies.parameters import is_whole
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
 
@@ -50,20 +51,51 @@ class StudyRecord:
         """Read a record written by `to_dict`.
 
         Raises:
-            StorageError: It was written in a format this version does not know.
+            StorageError: It was written in a format this version does not know, or is damaged.
         """
+        if not isinstance(described, Mapping):
+            raise StorageError(
+                f"the study's record is damaged: expected a mapping, got {described!r:.100}"
+            )
         version = described.get("format_version")
         if version != FORMAT_VERSION:
             raise StorageError(
                 f"the study was stored with format_version {version!r}, "
                 f"this version of OptFormer reads {FORMAT_VERSION}; install a newer one"
             )
-        return cls(
-            config=StudyConfig.from_dict(described["config"]),
-            seed=described["seed"],
-            strategy=described["strategy"],
-            model=described["model"],
-        )
+        try:
+            record = cls(
+                config=StudyConfig.from_dict(described["config"]),
+                seed=described["seed"],
+                strategy=described["strategy"],
+                model=described["model"],
+            )
+        except (
+            OptFormerError,
+            AttributeError,
+            KeyError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise StorageError(
+                f"the study's record is damaged: {type(error).__name__}: {error!s:.200}"
+            ) from error
+        record._check()
+        return record
+
+    def _check(self) -> None:
+        wrong = [
+            f"{name} is {value!r:.100}"
+            for name, value, right in (
+                ("seed", self.seed, is_whole(self.seed) and self.seed >= 0),
+                ("strategy", self.strategy, isinstance(self.strategy, str)),
+                ("model", self.model, self.model is None or isinstance(self.model, str)),
+            )
+            if not right
+        ]
+        if wrong:
+            raise StorageError(f"the study's record is damaged: {', '.join(wrong)}")
 
 
 class TrialStore(Protocol):
@@ -95,6 +127,22 @@ class TrialStore(Protocol):
             TrialError: No trial has this number, or it is not pending any more.
             StorageError: The storage could not be written; the stored trial stays pending and the
                 call can be repeated.
+        """
+
+    def waiting(self) -> list[Trial]:
+        """The pending trials that somebody has enqueued and nobody runs yet, by number.
+
+        They may have values for some parameters only.
+
+        Raises:
+            StorageError: The storage could not be read.
+        """
+
+    def hand_out(self, trial: Trial) -> bool:
+        """Give an enqueued trial its parameters and have it run; False when somebody was quicker.
+
+        Raises:
+            StorageError: The storage could not be written.
         """
 
     def all(self) -> list[Trial]:

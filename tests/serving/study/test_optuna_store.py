@@ -17,7 +17,13 @@ import optuna
 import pytest
 import sqlalchemy
 
-from optformer.data.studies.errors import SearchSpaceError, StorageError, StudyError, TrialError
+from optformer.data.studies.errors import (
+    OptFormerWarning,
+    SearchSpaceError,
+    StorageError,
+    StudyError,
+    TrialError,
+)
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig, Weighted
@@ -347,3 +353,141 @@ def test_suggest_and_observe__sqlite__costs_milliseconds(
     for step in range(100):
         study.observe(study.suggest(), step)
     assert (time.process_time() - started) / 100 < 0.050  # measured: 0.017, taking turns 0.002
+
+
+# ------------------------------------------------------------- studies that are a little odd
+
+
+def test_optuna_study__parameter_of_one_value__is_written_as_it_was_read(address: str) -> None:
+    storage = optuna_access.open_storage(address)
+    theirs = optuna.create_study(storage=storage, study_name="s")
+    for _ in range(2):
+        trial = theirs.ask()
+        trial.suggest_int("epochs", 3, 3)
+        theirs.tell(trial, trial.suggest_float("lr", 0, 1))
+    load_study(storage=address).observe({"epochs": 3, "lr": 0.5}, 0.5)
+    assert load_study(storage=address).trials[2].params == {"epochs": 3, "lr": 0.5}
+    assert theirs.trials[2].distributions == theirs.trials[0].distributions
+
+
+def test_optuna_study__value_outside_its_range__is_left_out_with_a_warning(
+    reopen: Callable[..., Study],
+) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    theirs = optuna.create_study(storage=storage, study_name="s")
+    theirs.enqueue_trial({"x": 3.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(3):
+            trial = theirs.ask()
+            theirs.tell(trial, trial.suggest_float("x", 1e-5, 1.0, log=True))
+    study = reopen(storage)
+    with pytest.warns(OptFormerWarning, match=r"trials \[0\] of study 's' have values outside"):
+        trial = study.suggest()
+    assert trial.number == 3
+    assert study._planner.calls == [(2, 1)]  # type: ignore[union-attr]
+    assert study.trials[0].params == {"x": 3.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        study.suggest()  # once is enough
+
+
+def test_optuna_study__range_widened_under_way__goes_on(reopen: Callable[..., Study]) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    theirs = optuna.create_study(storage=storage, study_name="s")
+    theirs.tell(theirs.ask({"x": optuna.distributions.FloatDistribution(0, 1)}), 1.0)
+    study = reopen(storage)
+    theirs.enqueue_trial({"x": 5.0})
+    theirs.tell(theirs.ask({"x": optuna.distributions.FloatDistribution(0, 9)}), 1.0)
+    with pytest.warns(OptFormerWarning, match="outside of its space"):
+        assert study.suggest().number == 2
+
+
+def _enqueue(address: str) -> optuna.Study:
+    storage = optuna_access.open_storage(address)
+    theirs = optuna.create_study(storage=storage, study_name="s")
+    trial = theirs.ask()
+    theirs.tell(trial, trial.suggest_float("x", 0, 1) + trial.suggest_int("n", 1, 5))
+    theirs.enqueue_trial({"x": 0.25, "n": 3})
+    theirs.enqueue_trial({"n": 4, "unknown": 1})
+    return theirs
+
+
+def test_suggest__trials_are_enqueued__hands_them_out_first(
+    address: str, reopen: Callable[..., Study]
+) -> None:
+    theirs = _enqueue(address)
+    study, other = reopen(address), reopen(address)
+    first, second, third = study.suggest(), other.suggest(), study.suggest()
+    assert (first.number, first.params) == (1, {"x": 0.25, "n": 3})
+    assert (second.number, second.params["n"]) == (2, 4)
+    assert 0 <= second.params["x"] <= 1  # type: ignore[operator]
+    assert third.number == 3
+    study.observe(first, 0.1)
+    other.observe(second, 0.2)
+    for number, trial in ((1, first), (2, second)):
+        assert theirs.trials[number].params == dict(trial.params)
+        assert reopen(address).trials[number].params == trial.params
+    assert theirs.best_trial.number == 1
+
+
+def test_suggest__several_with_enqueued_ones__fills_up(
+    address: str, reopen: Callable[..., Study]
+) -> None:
+    _enqueue(address)
+    trials = reopen(address).suggest(4)
+    assert [trial.number for trial in trials] == [1, 2, 3, 4]
+    assert trials[0].params == {"x": 0.25, "n": 3}
+
+
+def test_suggest__enqueued_trial_contradicts_what_is_fixed__waits_on(
+    address: str, reopen: Callable[..., Study]
+) -> None:
+    _enqueue(address)
+    study = reopen(address)
+    assert study.suggest(fixed={"n": 5}).number == 3
+    assert study.suggest().number == 1
+
+
+def test_observe__enqueued_trial__keeps_its_parameters(
+    address: str, reopen: Callable[..., Study]
+) -> None:
+    theirs = _enqueue(address)
+    study = reopen(address)
+    assert study.observe(study.trials[1], 0.1).params == {"x": 0.25, "n": 3}
+    assert reopen(address).trials[1].params == {"x": 0.25, "n": 3}
+    assert theirs.best_trial.params == {"x": 0.25, "n": 3}
+
+
+def test_optuna_study__pruned_without_a_report__is_a_failure_that_says_so(
+    reopen: Callable[..., Study],
+) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    theirs = optuna.create_study(storage=storage, study_name="s")
+    trial = theirs.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+    theirs.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    assert reopen(storage).trials[0].reason == "pruned before it reported a value"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record: "text",
+        lambda record: [1],
+        lambda record: {"format_version": 1},
+        lambda record: {**record, "config": []},
+        lambda record: {**record, "config": {**record["config"], "space": 3}},
+        lambda record: {**record, "seed": "text"},
+        lambda record: {**record, "seed": -1},
+        lambda record: {**record, "model": 5},
+    ],
+)
+def test_load_study__damaged_record__is_a_storage_error(
+    tmp_path: Path, record: StudyRecord, damage: Callable[[Any], Any]
+) -> None:
+    path = str(tmp_path / "s.journal")
+    create_store(path, "s", record)
+    study = optuna.load_study(study_name="s", storage=optuna_access.open_storage(path))
+    study.set_user_attr("optformer", damage(record.to_dict()))
+    with pytest.raises(StorageError, match="the study's record is damaged"):
+        open_store(path, "s")
