@@ -6,6 +6,7 @@ import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 from optformer.data.studies.errors import MetricError, StudyError
@@ -165,6 +166,17 @@ class StudyConfig:
 
 
 def _number(what: str, value: Any) -> float:
+    """A number as a float: of Python, NumPy and torch, one in an array or tensor, a decimal."""
+    if not isinstance(value, numbers.Real) and callable(getattr(value, "item", None)):
+        try:
+            value = value.item()
+        except (RuntimeError, TypeError, ValueError):  # several elements, or none
+            raise MetricError(
+                f"{what} must be one number, got {type(value).__name__} of shape "
+                f"{tuple(getattr(value, 'shape', ()))}"
+            ) from None
+    if isinstance(value, Decimal) and not value.is_snan():
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise MetricError(f"{what} must be a number, got {value!r}")
     try:

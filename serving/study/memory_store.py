@@ -13,6 +13,8 @@ from optformer.serving.study.trial_store import observed_before, unknown_trial
 class MemoryStore:
     """Keeps trials in this process only."""
 
+    address: str | None = None
+
     def __init__(self) -> None:
         self._trials: list[Trial] = []
         self._late: dict[int, Trial] = {}  # what came of interrupted trials after all

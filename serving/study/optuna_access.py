@@ -200,6 +200,17 @@ def file_of(storage: BaseStorage) -> Path | None:
     return None
 
 
+def address_of(storage: BaseStorage) -> str | None:
+    """The address of a storage from any folder, None for one in memory or of another kind."""
+    storage = without_cache(storage)
+    file = file_of(storage)
+    if isinstance(storage, RDBStorage):
+        if file is not None:
+            return sqlite_address(file)
+        return None if storage.engine.dialect.name == "sqlite" else storage.url
+    return None if file is None else f"journal:///{file}"
+
+
 def without_cache(storage: BaseStorage) -> BaseStorage:
     """The storage itself, of one that Optuna's `get_storage` has wrapped into a cache."""
     backend = getattr(storage, "_backend", None)

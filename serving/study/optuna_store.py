@@ -35,7 +35,7 @@ from optformer.data.studies.optuna_distributions import from_distributions, to_d
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
-from optformer.serving.study.optuna_access import retry_while_locked, study_names
+from optformer.serving.study.optuna_access import address_of, retry_while_locked, study_names
 from optformer.serving.study.storage_locks import StudyLocks
 from optformer.serving.study.trial_store import StudyRecord, observed_before, unknown_trial
 
@@ -71,6 +71,7 @@ class OptunaStore:
         distributions: Mapping[str, BaseDistribution] | None = None,
     ) -> None:
         self._storage = storage
+        self.address = address_of(storage)  # now, while a relative one is relative to this folder
         self._locks = StudyLocks(storage, study.study_name)
         self._study = study
         self._space = space

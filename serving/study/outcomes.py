@@ -16,7 +16,7 @@ def decide_outcome(
     config: StudyConfig,
     trial: Trial,
     value: float | Mapping[str, float] | None,
-    failed: str | None,
+    failed: str | BaseException | None,
     stopped: bool,
 ) -> tuple[Trial, str | None]:
     """Decide what an observation makes of a trial: the one place with all the cases.
@@ -25,7 +25,7 @@ def decide_outcome(
         config: The study's configuration, which says what the metrics mean.
         trial: The trial as stored.
         value: What was measured, if anything.
-        failed: Why it failed, if it did.
+        failed: Why it failed, if it did: a text, or the exception that ended it.
         stopped: Whether it was stopped early.
 
     Returns:
@@ -37,10 +37,15 @@ def decide_outcome(
     """
     if trial.status is not TrialStatus.PENDING and not trial.interrupted:
         raise TrialError(observed_before(trial))
+    if not isinstance(stopped, bool):
+        raise TrialError(f"stopped must be True or False, got {stopped!r}")
     if failed is not None:
         if value is not None or stopped:
             given = f"value={value!r}" if value is not None else "stopped=True"
             raise TrialError(f"observe takes a value or failed=, got both failed and {given}")
+        if isinstance(failed, BaseException):
+            name, text = type(failed).__name__, str(failed)
+            failed = f"{name}: {text}" if text.strip() else name
         if not isinstance(failed, str) or not failed.strip():
             raise TrialError(f"failed must say why, got {failed!r}")
         return trial.fail(failed), None

@@ -101,6 +101,20 @@ class Study:
         config = self.config
         return f"Study({self.name!r}, {config.goal} {config.metric_name!r}, seed={self.seed})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A stored study is copied by its address and name: the copy opens it again."""
+        if self._store.address is None:
+            raise StudyError(
+                f"study {self.name!r} is in the memory of this process and cannot be copied; "
+                "create it with storage=, such as 'sqlite:///studies.db'"
+            )
+        return _reopened, (
+            self._store.address,
+            self.name,
+            self._record.model,
+            self._record.strategy,
+        )
+
     @property
     def config(self) -> StudyConfig:
         """Space, metric, goal, metadata and fixed values."""
@@ -196,7 +210,7 @@ class Study:
         trial: Trial | Mapping[str, Value],
         value: float | Mapping[str, float] | None = None,
         *,
-        failed: str | None = None,
+        failed: str | BaseException | None = None,
         stopped: bool = False,
     ) -> Trial:
         """Record what became of a trial, once and for all.
@@ -206,8 +220,9 @@ class Study:
         Args:
             trial: A pending trial of this study; or the parameters of a point evaluated elsewhere,
                 which is added as a new trial.
-            value: The metric in its own units and sign, or several metrics by name.
-            failed: Why there is no value, when it failed.
+            value: The metric in its own units and sign, or several metrics by name. Numbers of
+                NumPy and torch will do, also in an array or tensor of one element, and decimals.
+            failed: Why there is no value, when it failed: a text, or the exception that ended it.
             stopped: Whether it was stopped early and `value` is its last one.
 
         Returns:
@@ -479,6 +494,10 @@ def load_study(
     if strategy is not None:
         record = replace(record, strategy=_checked_strategy(strategy))
     return Study(record, store, name=name)
+
+
+def _reopened(storage: str, name: str, model: str | None, strategy: str) -> Study:
+    return load_study(storage=storage, name=name, model=model, strategy=strategy)
 
 
 def _checked_strategy(strategy: str) -> str:

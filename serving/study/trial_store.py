@@ -101,6 +101,10 @@ class StudyRecord:
 class TrialStore(Protocol):
     """Keeps the trials of one study, numbered from 0 without gaps."""
 
+    @property
+    def address(self) -> str | None:
+        """Where another process finds the study, None if it cannot."""
+
     def suggest_lock(self) -> AbstractContextManager[None]:
         """A lock that one process at a time holds while it suggests, where the storage can lock.
 

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from optformer.data.studies.errors import (
     MetricError,
@@ -177,6 +183,25 @@ def test_observe__other_metric_not_finite__completes_without_it(
         ({"accuracy": 0.5}, None, False, (TrialStatus.COMPLETED, 0.5, None)),
         (0.5, None, True, (TrialStatus.STOPPED, 0.5, None)),
         (None, "out of memory", False, (TrialStatus.FAILED, None, "out of memory")),
+        (None, ValueError("too large"), False, (TrialStatus.FAILED, None, "ValueError: too large")),
+        (None, MemoryError(), False, (TrialStatus.FAILED, None, "MemoryError")),
+        (np.float32(0.5), None, False, (TrialStatus.COMPLETED, 0.5, None)),
+        (np.array(0.5), None, False, (TrialStatus.COMPLETED, 0.5, None)),
+        (np.array([[3]]), None, False, (TrialStatus.COMPLETED, 3.0, None)),
+        (torch.tensor(0.5), None, False, (TrialStatus.COMPLETED, 0.5, None)),
+        (torch.tensor(0.5, dtype=torch.bfloat16), None, False, (TrialStatus.COMPLETED, 0.5, None)),
+        (torch.tensor([2], requires_grad=False), None, False, (TrialStatus.COMPLETED, 2.0, None)),
+        ({"accuracy": torch.tensor(0.5)}, None, False, (TrialStatus.COMPLETED, 0.5, None)),
+        (Decimal("0.5"), None, False, (TrialStatus.COMPLETED, 0.5, None)),
+        (Decimal("NaN"), None, False, (TrialStatus.FAILED, None, "metric 'accuracy' is nan")),
+        (np.array([1, 2]), None, False, (MetricError, "must be one number, got ndarray of shape")),
+        (torch.zeros(0), None, False, (MetricError, "must be one number, got Tensor of shape")),
+        (np.array(True), None, False, (MetricError, "must be a number, got True")),
+        (np.array("0.5"), None, False, (MetricError, "must be a number, got '0.5'")),
+        (Decimal("sNaN"), None, False, (MetricError, "must be a number, got Decimal")),
+        (1j, None, False, (MetricError, "must be a number, got 1j")),
+        (0.5, None, 1, (TrialError, "stopped must be True or False, got 1")),
+        (0.5, None, "no", (TrialError, "stopped must be True or False, got 'no'")),
         (math.nan, None, False, (TrialStatus.FAILED, None, "metric 'accuracy' is nan")),
         (math.inf, None, True, (TrialStatus.FAILED, None, "metric 'accuracy' is inf")),
         (None, None, False, (TrialError, "needs a value of 'accuracy' or failed")),
@@ -202,7 +227,7 @@ def test_decide_outcome__of_a_pending_trial__follows_the_table(
     finished, caution = decide_outcome(CONFIG, PENDING, value, failed, stopped)
     assert (finished.status, finished.value, finished.reason) == expected
     assert (finished.number, finished.params) == (PENDING.number, PENDING.params)
-    odd = isinstance(value, float) and not math.isfinite(value)
+    odd = isinstance(value, float | Decimal) and not math.isfinite(value)
     assert (caution is not None) == odd
 
 
@@ -369,3 +394,32 @@ def test_study__planner_without_planning__is_not_loaded(point: dict[str, Value])
     study = Study(StudyRecord(config=config, seed=0), MemoryStore(), name="s")
     assert study.observe({"x": 0.5}, 1.0).number == 0
     assert study.best_trial.value == 1.0
+
+
+@pytest.mark.parametrize("copied", [lambda s: pickle.loads(pickle.dumps(s)), copy.deepcopy])
+@pytest.mark.parametrize("kind", ["sqlite:///s.db", "s.journal", "journal:///s.journal"])
+def test_copy__stored_study__opens_it_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    space: SearchSpace,
+    point: dict[str, Value],
+    copied: Callable[[Study], Study],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = create_study(space, metric="a", goal="maximize", storage=kind, name="s", seed=3)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = copied(study)
+    assert (again.name, again.seed, again.config) == ("s", 3, study.config)
+    again.observe(point, 0.5)
+    assert study.trials == again.trials
+    assert len(study.trials) == 1
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy, copy.copy])
+def test_copy__study_in_memory__says_what_to_do(
+    make_study: Callable[..., Study], copied: Callable[[Study], Any]
+) -> None:
+    with pytest.raises(StudyError, match=r"cannot be copied; create it with storage="):
+        copied(make_study())
