@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -155,6 +156,7 @@ def _by_model(objective: Objective, seed: int, storage: Path, trials: int) -> It
 
 
 def _study(config: StudyConfig, seed: int, storage: Path) -> Study:
+    from optformer.serving.study.optuna_access import sqlite_address
     from optformer.serving.study.study import create_study
 
     return create_study(
@@ -162,7 +164,7 @@ def _study(config: StudyConfig, seed: int, storage: Path) -> Study:
         metric=config.metric,
         goal=config.goal,
         metadata=config.metadata,
-        storage=f"sqlite:///{storage}",
+        storage=sqlite_address(storage),
         name=f"digits-{seed}",
         seed=seed,
     )
@@ -173,6 +175,7 @@ def _report(
 ) -> None:
     import numpy as np
 
+    from optformer.serving.study.optuna_access import sqlite_address
     from optformer.serving.study.plots import best_so_far, plot_comparison
 
     # name -> best validation accuracy so far, shape (seeds, trials)
@@ -214,4 +217,5 @@ def _report(
     console.table(["parameter", "value"], [(k, str(v)) for k, v in first.best.items()])
     console.write(f"test accuracy of the final network trained with them: {first.test:.4f}")
     console.write(f"plot: {plot}")
-    console.write(f"studies: optformer show --storage sqlite:///{args.out / 'study.db'}")
+    address = shlex.quote(sqlite_address(args.out / "study.db"))
+    console.write(f"studies: optformer show --storage {address}")

@@ -321,9 +321,11 @@ class _Search:
         for trial, process in list(self._running.values()):
             if process.ended:
                 del self._running[trial.number]
-                outcome = self._script.outcome(trial)
-                if process.complaint is not None:
-                    outcome = ScriptOutcome(None, process.complaint, outcome.seconds, {})
+                outcome = (
+                    self._script.outcome(trial)
+                    if process.complaint is None
+                    else ScriptOutcome(None, process.complaint, 0.0, {})
+                )
                 self._ended.append((trial, outcome))
 
     def _observe_ended(self) -> None:

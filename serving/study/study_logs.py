@@ -55,7 +55,8 @@ def read_study_logs(
     if path.name.endswith(SUFFIX):
         return list(read_studies(path)), {}
     if path.is_file() and path.open("rb").read(len(_DATABASE)) == _DATABASE:
-        raise ConfigError(f"{source} is a database: write sqlite:///{source}")
+        address = optuna_access.sqlite_address(path)
+        raise ConfigError(f"{source} is a database: write {address}")
     studies: list[RecordedStudy] = []
     refused: dict[str, str] = {}
     for file in find_tables(path):
