@@ -32,3 +32,17 @@ def write_atomically(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8 as a whole file; see `write_atomically`.
+
+    Args:
+        path: The file; its folder is made when there is none.
+        text: What it is to hold.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with write_atomically(path) as beside:
+        beside.write_text(text, encoding="utf-8")

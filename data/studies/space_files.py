@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from optformer.data.runtime.files import write_text
 from optformer.data.studies.errors import SearchSpaceError
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.yaml_json import parse_json, parse_yaml, to_json, to_yaml
@@ -65,7 +66,8 @@ def save_space(space: SearchSpace, path: str | Path) -> None:
     path = Path(path)
     text = _format(path).write(space.to_dict())
     try:
-        path.write_text(text, encoding="utf-8")
+        path.parent.stat()  # a folder of a mistyped name is not made
+        write_text(path, text)
     except OSError as error:
         raise SearchSpaceError(f"cannot write search space {path}: {error.strerror}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from optformer.data.runtime.files import write_text
 from optformer.serving.cli import console
 from optformer.serving.cli.run_options import add_table_options
 
@@ -148,8 +149,7 @@ def _time(args: argparse.Namespace) -> int:
     ours = any(name.startswith("optformer") for name in args.methods)
     fresh = time_fresh_process(repeats=args.repeats, model=args.model) if ours else None
     text = timing_table(times, fresh)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "timing.md").write_text(text)
+    write_text(args.out / "timing.md", text)
     console.write(text)
     return 0
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from optformer.data.runtime.files import write_atomically
+from optformer.data.runtime.files import write_text
 from optformer.data.studies.trials import Trial
 from optformer.serving.script.files import read_file
 
@@ -121,8 +121,7 @@ class TrialFolder:
 
 
 def _write_record(path: Path, record: Mapping[str, Any]) -> None:
-    with write_atomically(path) as beside:
-        beside.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_text(path, json.dumps(record, indent=1))
 
 
 def trial_folders(out: Path) -> Iterator[tuple[int, TrialFolder]]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import StudyError
 from optformer.data.studies.parameters import Float, Int, Parameter, Value
 from optformer.data.studies.spaces import SearchSpace
@@ -198,7 +200,10 @@ def _finished(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     if path is not None:
         try:
-            figure.savefig(path)
+            path = Path(path)
+            path.parent.stat()  # a folder of a mistyped name is not made
+            with write_atomically(path) as beside:
+                figure.savefig(beside, format=path.suffix[1:])
         except (OSError, ValueError) as error:  # the latter for a suffix that it does not know
             raise StudyError(f"cannot write the plot {str(path)!r}: {error}") from error
     return figure

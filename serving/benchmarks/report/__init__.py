@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from optformer.data.runtime.files import write_atomically
+from optformer.data.runtime.files import write_text
 from optformer.serving.benchmarks.report import batches, page, plots, text
 from optformer.serving.benchmarks.report.scores import score_runs
 
@@ -43,11 +43,6 @@ def write_report(out: Path) -> str:
         batches.draw(batch_score, out / picture, colours)
         sections += batches.section(batch_score, picture)
     markdown = "\n\n".join(sections) + "\n"
-    _replace(out / "report.md", markdown)
-    _replace(out / "report.html", page.page(markdown, "Benchmark report", out))
+    write_text(out / "report.md", markdown)
+    write_text(out / "report.html", page.page(markdown, "Benchmark report", out))
     return markdown
-
-
-def _replace(path: Path, content: str) -> None:
-    with write_atomically(path) as temporary:
-        temporary.write_text(content, encoding="utf-8")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from optformer.data.runtime.files import write_text
+from optformer.serving.benchmarks.report.plots import save
 from optformer.serving.benchmarks.report.text import table_of
 from optformer.training.evaluation.imitation import ImitationScore
 
@@ -25,9 +27,8 @@ def write_imitation(scores: Sequence[ImitationScore], out: Path) -> str:
     """
     out.mkdir(parents=True, exist_ok=True)
     _draw(scores, out / "imitation.png")
-    (out / "imitation.json").write_text(
-        json.dumps([asdict(score) for score in scores], indent=1) + "\n", encoding="utf-8"
-    )
+    described = json.dumps([asdict(score) for score in scores], indent=1)
+    write_text(out / "imitation.json", described + "\n")
     first = scores[0]
     head = (
         f"# Imitation\n\nRandom search, each teacher and the policy told its name on "
@@ -43,7 +44,7 @@ def write_imitation(scores: Sequence[ImitationScore], out: Path) -> str:
         "\n\n".join([head, table_of(imitation_rows(scores)), "![Regret and steps](imitation.png)"])
         + "\n"
     )
-    (out / "imitation.md").write_text(text, encoding="utf-8")
+    write_text(out / "imitation.md", text)
     return text
 
 
@@ -82,4 +83,4 @@ def _draw(scores: Sequence[ImitationScore], path: Path) -> None:
     panels[0, 0].set_ylabel("mean regret")
     panels[1, 0].set_ylabel("mean step from the incumbent")
     panels[0, 0].legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=110)
+    save(figure, path)

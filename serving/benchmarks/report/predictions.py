@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from optformer.data.runtime.files import write_text
+from optformer.serving.benchmarks.report.plots import save
 from optformer.serving.benchmarks.report.text import table_of
 from optformer.training.evaluation.predictions.scores import (
     LEVELS,
@@ -40,13 +42,12 @@ def write_predictions(scores: Sequence[PredictionScore], reference: str, out: Pa
     """
     out.mkdir(parents=True, exist_ok=True)
     _draw(scores, out / "reliability.png")
-    (out / "predictions.json").write_text(
-        json.dumps([asdict(score) for score in scores], indent=1) + "\n", encoding="utf-8"
-    )
+    described = json.dumps([asdict(score) for score in scores], indent=1)
+    write_text(out / "predictions.json", described + "\n")
     rows = prediction_rows(scores, reference)
     picture = "![Predicted levels and observed shares](reliability.png)"
     text = "\n\n".join([_HEAD, table_of(rows), picture]) + "\n"
-    (out / "predictions.md").write_text(text, encoding="utf-8")
+    write_text(out / "predictions.md", text)
     return text
 
 
@@ -105,4 +106,4 @@ def _draw(scores: Sequence[PredictionScore], path: Path) -> None:
     figure.legend(
         shown.values(), shown, loc="outside right center", frameon=False, fontsize="small"
     )
-    figure.savefig(path, dpi=110)
+    save(figure, path)
