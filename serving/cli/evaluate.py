@@ -77,7 +77,7 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_sizes(parser: argparse.ArgumentParser) -> None:
-    """Of what, and how much; `_USED` has the defaults."""
+    """Options that say what is sampled, and how much; `_USED` has the defaults."""
     samples = parser.add_argument_group("samples of a Gaussian process, and --histories")
     samples.add_argument(
         "--studies",

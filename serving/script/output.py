@@ -271,14 +271,14 @@ class _Match:
         return self.line[max(self.start - _CONTEXT, 0) : self.start]
 
     def after(self, earlier: _Match | None) -> _Match:
-        """The same, which knows about another one."""
+        """This match, with an earlier one to report beside it."""
         if earlier is None:
             return self
         alike = earlier.before == self.before or _shape(earlier.before) == _shape(self.before)
         return replace(self, other=earlier.other if alike else replace(earlier, other=None))
 
     def report(self) -> Report:
-        """The same as told to users."""
+        """This match as users are told of it."""
         text = self.line[max(self.start - _CONTEXT, 0) : self.end + _CONTEXT]
         other = None if self.other is None else self.other.report()
         return Report(self.value, self.number, _on_one_line(text), other)
