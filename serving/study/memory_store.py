@@ -50,6 +50,10 @@ class MemoryStore:
         """Nothing can be handed out; see `waiting`."""
         return False
 
+    def stale(self, older_than: float | None) -> list[Trial]:
+        """None, because their owner is this process."""
+        return []
+
     def all(self) -> list[Trial]:
         """All trials by number."""
         return list(self._trials)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -36,12 +37,15 @@ from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.study.optuna_access import address_of, retry_while_locked, study_names
+from optformer.serving.study.owners import Heartbeat, is_gone, this_process
 from optformer.serving.study.storage_locks import StudyLocks
 from optformer.serving.study.trial_store import StudyRecord, observed_before, unknown_trial
 
 _RECORD = "optformer"  # study user attribute
 _REASON = "optformer:reason"  # trial user attribute
 _LATE = "optformer:late"  # trial system attribute: the interrupted trial this is the outcome of
+_OWNER = "optformer:owner"  # trial system attribute: the process that runs it
+_HEARTBEAT = "optformer:heartbeat"  # the same: when that was last heard of, in seconds since 1970
 
 _Result = TypeVar("_Result")
 
@@ -82,6 +86,9 @@ class OptunaStore:
         )
         self._ids: dict[int, int] = {}  # number to the storage's own id
         self._finished: dict[int, Trial] = {}  # finished trials never change
+        self._heartbeat = Heartbeat(
+            lambda trial_id: storage.set_trial_system_attr(trial_id, _HEARTBEAT, time.time())
+        )
         self._uncertain: set[int] = set()  # trials whose last update may or may not be stored
 
     def suggest_lock(self) -> AbstractContextManager[None]:
@@ -90,12 +97,19 @@ class OptunaStore:
 
     def append(self, trial: Trial) -> Trial:
         """Store a new trial in a single write; see `TrialStore.append`."""
-        return self._append(self._template(trial), trial)
+        template = self._template(trial)
+        if trial.status is TrialStatus.PENDING:
+            template.system_attrs = {_OWNER: this_process()}
+        added = self._append(template, trial)
+        if trial.status is TrialStatus.PENDING:
+            self._heartbeat.add(self._ids[added.number])
+        return added
 
     def update(self, trial: Trial) -> Trial:
         """Write a trial's outcome; see `TrialStore.update`."""
         what = f"write trial {trial.number} of study {trial.study!r}"
         trial_id = self._trial_id(trial)
+        self._heartbeat.remove(trial_id)
         with self._locks.write():
             self._check_exists(what)
             frozen = self._ask(what, lambda: self._storage.get_trial(trial_id))
@@ -106,6 +120,7 @@ class OptunaStore:
                 self._ask(what, lambda: self._finish(trial_id, trial))
             except StorageError:
                 self._uncertain.add(trial.number)
+                self._heartbeat.add(trial_id)
                 raise
             except RuntimeError as error:  # mostly Optuna's word for a finished trial
                 stored = self.all()[trial.number]
@@ -198,12 +213,18 @@ class OptunaStore:
             if not _is_waiting(self._ask(what, lambda: self._storage.get_trial(trial_id))):
                 return False
             self._ask(what, lambda: self._run(trial_id, trial))
+        self._heartbeat.add(trial_id)
         return True
+
+    def stale(self, older_than: float | None) -> list[Trial]:
+        """Trials whose owner is gone; see `TrialStore.stale`."""
+        return [self._trial(f) for f in self._frozen() if _is_stale(f, older_than)]
 
     def _run(self, trial_id: int, trial: Trial) -> None:
         """Have an enqueued trial run, and write the parameters that it does not have yet."""
         frozen = self._storage.get_trial(trial_id)
         if _is_waiting(frozen):
+            self._storage.set_trial_system_attr(trial_id, _OWNER, this_process())
             self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         for name, value in trial.params.items():
             if name not in frozen.params:
@@ -264,6 +285,17 @@ class OptunaStore:
 
 def _is_waiting(frozen: FrozenTrial) -> bool:
     return frozen.state is TrialState.WAITING
+
+
+def _is_stale(frozen: FrozenTrial, older_than: float | None) -> bool:
+    if frozen.state is not TrialState.RUNNING:
+        return False
+    started = 0.0 if frozen.datetime_start is None else frozen.datetime_start.timestamp()
+    owner = frozen.system_attrs.get(_OWNER)
+    if owner is None:  # written by Optuna, or before owners were
+        return older_than is not None and time.time() - started > older_than
+    heard = frozen.system_attrs.get(_HEARTBEAT)
+    return is_gone(owner, max(started, heard) if isinstance(heard, float) else started)
 
 
 def _deleted(what: str) -> str:

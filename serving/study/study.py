@@ -11,6 +11,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, overload
@@ -26,7 +27,7 @@ from optformer.data.studies.parameters import Value, is_whole
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig, Weighted
 from optformer.data.studies.study_tables import trial_columns
-from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
 from optformer.planning.acquisition import STRATEGIES
 from optformer.serving.study.outcomes import decide_outcome
 from optformer.serving.study.storage import StorageLike, create_store, open_store
@@ -255,6 +256,34 @@ class Study:
         if warning:
             warnings.warn(f"trial {finished.number}: {warning}", OptFormerWarning, stacklevel=2)
         return finished
+
+    def fail_stale_trials(self, *, older_than: float | None = None) -> list[Trial]:
+        """Fail the pending trials whose process has ended, as interrupted.
+
+        The process that suggested a trial is its owner. One on this machine has ended when it does
+        not run any more; one on another machine when it was not heard of for five minutes, of its
+        own clock. Interrupted trials say nothing about their points, which may be suggested again.
+        What comes of one after all can still be observed and becomes a new trial.
+
+        Do not call this where one process suggests, ends, and another one observes.
+
+        Args:
+            older_than: Seconds since its start after which a pending trial without a known owner is
+                failed, too: those that Optuna has started; never when absent.
+
+        Returns:
+            The trials that were failed.
+
+        Raises:
+            StorageError: The storage cannot be read or written.
+        """
+        failed = []
+        with self._lock:
+            for trial in self._store.stale(older_than):
+                with suppress(TrialError):  # it was observed at this moment
+                    failed.append(self._store.update(trial.fail(INTERRUPTED)))
+                    self._pending.pop(trial.number, None)
+        return failed
 
     def predict(self, points: Sequence[Mapping[str, Value]]) -> list[Prediction]:
         """Predict the metric at points, from the trials so far.

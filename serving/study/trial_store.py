@@ -149,6 +149,17 @@ class TrialStore(Protocol):
             StorageError: The storage could not be written.
         """
 
+    def stale(self, older_than: float | None) -> list[Trial]:
+        """Pending trials whose owner has ended, by number.
+
+        Args:
+            older_than: Seconds after which a trial without a known owner is taken for one; None
+                for never.
+
+        Raises:
+            StorageError: The storage could not be read.
+        """
+
     def all(self) -> list[Trial]:
         """All trials by number, those of other processes on the same storage too.
 
