@@ -18,6 +18,8 @@ MAX_LISTED = 2048  # finite spaces with at most so many points are predicted who
 CLOSE = 1e-3  # a bin: a candidate nearer than this to a tried point, in every parameter, repeats it
 MUTATION_RATE = 0.4  # probability that a parameter is touched
 MUTATION_SCALES = (0.005, 0.3)  # steps on the unit interval, log-uniform: polishing to leaping
+END_RATE = 0.3  # probability that a parameter that is moved over its range goes to an end of it
+SECOND_RATE = 0.35  # probability that a second parameter is moved, too
 _MAX_ENUMERATED = 200_000  # finite spaces up to this size are listed when sampling repeats
 _START_POINTS = 6  # a start is a Sobol sequence of 2 to this power, then again
 
@@ -28,7 +30,8 @@ class Candidates:
 
     Attributes:
         values: Points, (N, P), as in `SpaceTransform`.
-        source: What proposed each point, (N,): "start", "space", "policy", "mutation" or "local".
+        source: What proposed each point, (N,): "start", "space", "policy", "mutation", "axis" or
+            "local".
     """
 
     values: Array
@@ -85,6 +88,35 @@ def mutations(
     parents = parents[np.arange(count) % max(len(parents), 1)]
     scale = np.exp(rng.uniform(np.log(scales[0]), np.log(scales[1]), (count, 1)))
     return _from(source, space.mutate(parents, scale, MUTATION_RATE, rng))
+
+
+def axis_moves(
+    space: SpaceTransform, parents: Array, count: int, rng: np.random.Generator
+) -> Candidates:
+    """Given points with one parameter, sometimes two, anywhere in its range.
+
+    With many parameters a mutation of several at once seldom helps, and a small step seldom reaches
+    the end of a range or another level, where the best value often lies.
+
+    Args:
+        space: The space.
+        parents: Points that are moved in turn, (M, P); M is 0 only if `count` is.
+        count: Number of moves N.
+        rng: Source of randomness.
+    """
+    parents = parents[np.arange(count) % max(len(parents), 1)]
+    shape = parents.shape
+    unit = rng.random(shape)
+    at_end = rng.random(shape) < END_RATE
+    fresh = space.from_uniform(np.where(at_end & ~space.is_choice, _last_below(unit), unit))
+    touched = np.zeros(shape, dtype=bool)
+    touched[np.arange(count), rng.integers(shape[1], size=count)] = True
+    second = rng.random(count) < SECOND_RATE
+    touched[np.flatnonzero(second), rng.integers(shape[1], size=int(second.sum()))] = True
+    moved = np.where(touched, fresh, parents)
+    # A child that a changed parent switches on starts anywhere.
+    switched_on = space.active(space.project(moved.copy())) & ~space.active(parents)
+    return _from("axis", space.project(np.where(switched_on, fresh, moved)))
 
 
 def untried(space: SpaceTransform, candidates: Candidates, tried: Array) -> Candidates:
@@ -154,6 +186,11 @@ def any_untried(space: SpaceTransform, tried: Array, rng: np.random.Generator) -
     fresh = untried(space, anywhere, tried)
     # Where trials are so dense that every point is close to one, close ones have to do.
     return fresh if len(fresh) else anywhere
+
+
+def _last_below(unit: Array) -> Array:
+    """Either end of the unit interval: 0, or the last number below 1."""
+    return np.where(unit < 0.5, 0.0, np.nextafter(1.0, 0.0))
 
 
 def _from(source: str, values: Array) -> Candidates:

@@ -15,8 +15,11 @@ from torch import Tensor
 from optformer.model.tensors import UNSET, points_batch
 from optformer.planning.space_transform import Array, SpaceTransform
 from optformer.planning.study_encoder import EncodedStudy
+from optformer.tokenization.binning import quantize
 from optformer.tokenization.history import Points, ValueKind
 from optformer.tokenization.symbols import NUM_BINS
+
+UNIFORM_SHARE = 0.1  # of each parameter's probability, in the prior of where the best lies
 
 
 @torch.no_grad()
@@ -49,6 +52,37 @@ def draw_trials(
         kind = ValueKind.CHOICE if space.is_choice[slot] else ValueKind.NUMBER
         kinds[:, slot] = np.where(active, kind, ValueKind.INACTIVE)
     return values
+
+
+@torch.no_grad()
+def log_prior(study: EncodedStudy, space: SpaceTransform, values: Array) -> Tensor:
+    """How much likelier points are under the policy than under uniform draws, (N,).
+
+    The logarithm of the ratio, a sum over the parameters that are active and not fixed. A share of
+    `UNIFORM_SHARE` of each parameter's probability is spread evenly, so that no value is ruled out.
+
+    Args:
+        study: The model, conditioned on the study's trials.
+        space: Space of the study, with what is fixed.
+        values: Points, (N, P), as in `SpaceTransform`.
+    """
+    kinds = space.kinds(values)
+    bins = torch.from_numpy(quantize(np.clip(values, 0.0, 1.0)))
+    tokens = torch.where(
+        torch.from_numpy(space.is_choice), NUM_BINS + torch.from_numpy(values).long(), bins
+    )
+    total = torch.zeros(len(values), dtype=torch.float64)
+    for slot in range(len(space.names)):
+        rows = np.flatnonzero(kinds[:, slot] != ValueKind.INACTIVE)
+        if slot in space.fixed or not len(rows):
+            continue
+        known = np.arange(len(space.names)) < slot
+        partial = np.where(known, values[rows], 0.0), np.where(known, kinds[rows], UNSET)
+        probabilities = _probabilities(study, *partial, slot)
+        legal = (probabilities > 0).sum(-1)
+        found = probabilities.gather(1, tokens[rows, slot][:, None])[:, 0] * legal
+        total[rows] += torch.log((1 - UNIFORM_SHARE) * found + UNIFORM_SHARE)
+    return total.float()
 
 
 def _probabilities(

@@ -14,32 +14,37 @@ from optformer.planning.space_transform import Array, SpaceTransform
 # Chosen by the regret after 3 to 20 trials on development tasks: 2 among 1, 2 and 4, .2 among .1
 # and .2.
 CENTER_PRIOR_WEIGHT = 2.0  # before any trial
-KNOWN_SIGNAL = 0.2  # metadata signal at which it is half as strong; .02 for nameless parameters
+KNOWN_SIGNAL = 0.2  # metadata signal that is trusted by half; .02 for nameless parameters
 # Powers of the feasibility beside the one in the acquisition. With 1, 2, 4 and 8 in all, .20, .17,
 # .11 and .05 of trials 21 to 30 failed on functions that fail in a third to half of their space.
 FAILURE_WEIGHT = 3.0
 _CLOSE = 1e-3  # distance below which a slope is round-off
 
 
-def center_prior(
-    space: SpaceTransform, values: Array, measured: int, metadata_signal: float
-) -> Tensor:
+def center_prior(space: SpaceTransform, values: Array, measured: int) -> Tensor:
     """Log-prior that favours the center of the space in the first trials, (N,).
 
     With few trials a prediction is least certain at the ends of the ranges, so acquisitions are
     high there; but whoever chose the ranges put them around good values. A prior of where the best
     lies is therefore added (Hvarfner et al. 2022, "piBO: Augmenting acquisition functions with user
-    beliefs for Bayesian optimization"). It fades as trials are measured, and is weaker if the
-    metadata tell where the best lies.
+    beliefs for Bayesian optimization"). It fades as trials are measured.
 
     Args:
         space: The space.
         values: Candidates, (N, P), as in `SpaceTransform`.
         measured: Number of trials with a value.
-        metadata_signal: How much the metadata tell, see `StudyEncoder.metadata_signal`.
     """
-    weight = CENTER_PRIOR_WEIGHT / (1 + measured) / (1 + (metadata_signal / KNOWN_SIGNAL) ** 4)
+    weight = CENTER_PRIOR_WEIGHT / (1 + measured)
     return torch.from_numpy(weight * space.centrality(values)).float()
+
+
+def metadata_trust(signal: float) -> float:
+    """How far the belief of where the best lies replaces the center prior, in [0, 1].
+
+    Args:
+        signal: How much the metadata tell, see `StudyEncoder.metadata_signal`.
+    """
+    return 1 - 1 / (1 + (signal / KNOWN_SIGNAL) ** 4)
 
 
 def failure_penalty(prediction: PredictiveDistribution) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from optformer.data.runtime.threads import one_torch_thread
 from optformer.data.studies.errors import ConfigError, SpaceExhaustedError, StudyError
@@ -26,6 +27,7 @@ from optformer.planning.candidates import (
     Candidates,
     all_untried,
     any_untried,
+    axis_moves,
     from_policy,
     from_space,
     join,
@@ -37,28 +39,30 @@ from optformer.planning.candidates import (
 from optformer.planning.distribution import BinnedDistribution
 from optformer.planning.prediction import Explanation, Prediction, predictions
 from optformer.planning.space_transform import SpaceTransform
-from optformer.planning.state import PlannerState, PredictedCandidates
+from optformer.planning.state import LEAST_TRUST, PlannerState, PredictedCandidates
 from optformer.planning.study_encoder import StudyEncoder
 
-ALGORITHM = "gp ei"  # named in the metadata: what the policy imitates, and how trials are chosen
+ALGORITHM = "optimum"  # told in the metadata: the policy writes where the metric is best
 BatchMode = Literal["placeholder", "mean", "sample"]
 
 
 class _Counts(NamedTuple):
-    """How many candidates come from the space, from mutations, and in the local round."""
+    """How many candidates of each kind: those of the last one come in a second round."""
 
     space: int
     mutations: int
+    axes: int
     local: int
 
 
 # Four times as many candidates were no better on average, and take twice as long.
-_PREDICTED = _Counts(32, 64, 48)  # when the model predicts all of them
-_PRESCREENED, _KEPT, _KEPT_LOCAL = _Counts(64, 192, 128), 32, 24  # when it predicts those kept
-_POLICY_CANDIDATES = 8  # as good as 32; a draw costs a query for each parameter
+_PREDICTED = _Counts(32, 64, 64, 48)  # when the model predicts all of them
+_PRESCREENED, _KEPT, _KEPT_LOCAL = _Counts(64, 192, 192, 128), 32, 24  # when it predicts those kept
+_POLICY_CANDIDATES = 32  # a draw costs a query for each parameter
 _PARENTS = 5  # best trials that are mutated
 _LOCAL_CENTERS = 8  # best candidates that are mutated in the local round
 _LOCAL_SCALES = (0.002, 0.1)  # steps of these mutations, finer than those of the first round
+_SHORTLIST, _SHORTLIST_LOCAL = 32, 16  # candidates weighted with where the best may lie
 _PLATEAU = 8  # ties with the best at which every second trial leaves the plateau
 _ESCAPE_CANDIDATES = 64
 _NEAREST = 3  # past trials named in an explanation
@@ -239,6 +243,7 @@ class Planner:
         counts = _PRESCREENED if _prescreens(state) else _PREDICTED
         parts = [from_space(space, counts.space, rng)]
         parts.append(mutations(space, parents, counts.mutations if len(parents) else 0, rng))
+        parts.append(axis_moves(space, parents, counts.axes if len(parents) else 0, rng))
         if state.early:
             parts.append(from_policy(state.policy, space, _POLICY_CANDIDATES, generator))
         return untried(space, join(*parts), state.tried)
@@ -258,9 +263,10 @@ class Planner:
             pool = state.prescreen(pool, _KEPT, acquisition, generator)
         predicted = state.predict(pool)
         slope = state.slope(pool, predicted.prediction)
-        score = state.score(predicted, acquisition, slope, generator)
+        predicted, score = self._weigh(state, predicted, slope, _SHORTLIST, generator)
         if not _listed(space):
-            centers = pool.values[score.topk(min(_LOCAL_CENTERS, len(pool))).indices.numpy()]
+            best = score.topk(min(_LOCAL_CENTERS, len(score))).indices.numpy()
+            centers = predicted.candidates.values[best]
             count = (_PRESCREENED if prescreens else _PREDICTED).local
             local = mutations(space, centers, count, rng, "local", _LOCAL_SCALES)
             local = untried(space, local, state.tried)
@@ -268,9 +274,34 @@ class Planner:
                 local = state.prescreen(local, _KEPT_LOCAL, acquisition, generator)
             if len(local):
                 nearby = state.predict(local)
+                nearby, nearby_score = self._weigh(
+                    state, nearby, slope, _SHORTLIST_LOCAL, generator
+                )
                 predicted = predicted.join(nearby)
-                score = torch.cat([score, state.score(nearby, acquisition, slope, generator)])
-        return predicted.select(int(score.argmax()))
+                score = torch.cat([score, nearby_score])
+        return predicted.take([int(score.argmax())])
+
+    def _weigh(
+        self,
+        state: PlannerState,
+        predicted: PredictedCandidates,
+        slope: float,
+        count: int,
+        generator: torch.Generator,
+    ) -> tuple[PredictedCandidates, Tensor]:
+        """Candidates with their scores: all, or early in a study a short list.
+
+        The belief of where the best lies costs a query a parameter. So it is asked about the
+        candidates with the highest scores, `count` of them, and about the policy's own.
+        """
+        score = state.score(predicted, ACQUISITIONS[self.strategy], slope, generator)
+        if not state.early or state.trust < LEAST_TRUST:
+            return predicted, score
+        kept = torch.from_numpy(predicted.candidates.source == "policy")
+        kept[score.topk(min(count, len(score))).indices] = True
+        index = kept.nonzero()[:, 0]
+        short = predicted.take(index.tolist())
+        return short, score[index] + state.optimum_prior(short.candidates)
 
     def _escape_plateau(
         self, state: PlannerState, rng: np.random.Generator, generator: torch.Generator
@@ -284,7 +315,7 @@ class Planner:
         anywhere = from_space(state.space, _ESCAPE_CANDIDATES, rng)
         predicted = state.predict(untried_or_any(state.space, anywhere, state.tried, rng))
         score = ACQUISITIONS["ts"].score(predicted.prediction, state.best, generator)
-        return predicted.select(int(score.argmax()))
+        return predicted.take([int(score.argmax())])
 
     def _assume(self, prediction: BinnedDistribution, generator: torch.Generator) -> float | None:
         """The y to assume for a pending trial, None for the placeholder."""

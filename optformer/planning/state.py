@@ -12,11 +12,13 @@ from torch import Tensor
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.planning.acquisition import Acquisition
 from optformer.planning.candidates import Candidates, join
+from optformer.planning.decoding import log_prior
 from optformer.planning.distribution import BinnedDistribution, PredictiveDistribution
 from optformer.planning.penalties import (
     center_prior,
     failure_penalty,
     local_penalty,
+    metadata_trust,
     steepest_slope,
 )
 from optformer.planning.space_transform import Array, SpaceTransform
@@ -25,6 +27,8 @@ from optformer.planning.study_encoder import EncodedStudy, StudyEncoder
 # Trials. After them the center prior has faded, the policy proposes nothing that mutations do not
 # find, and the Gaussian processes pre-screen as well as the model ranks.
 EARLY = 20
+OPTIMUM_WEIGHT = 1.0  # of that belief, before any trial
+LEAST_TRUST = 0.02  # below it the belief is not asked for: a query for each parameter
 _SLOPE_CANDIDATES = 256  # compared with each other for the steepest slope; the cost is quadratic
 
 
@@ -42,9 +46,9 @@ class PredictedCandidates:
             BinnedDistribution.join([self.prediction, later.prediction]),
         )
 
-    def select(self, index: int) -> PredictedCandidates:
-        """One of the candidates."""
-        return PredictedCandidates(self.candidates.select([index]), self.prediction.select([index]))
+    def take(self, index: list[int]) -> PredictedCandidates:
+        """Some of the candidates, by position."""
+        return PredictedCandidates(self.candidates.select(index), self.prediction.select(index))
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,23 @@ class PlannerState:
         score = score + self.preference(predicted.candidates, slope)
         return score + failure_penalty(predicted.prediction) if self.failed else score
 
+    @property
+    def trust(self) -> float:
+        """How far the model's belief of where the best lies is trusted, in [0, 1]."""
+        return metadata_trust(self.encoder.metadata_signal)
+
+    def optimum_prior(self, candidates: Candidates) -> Tensor:
+        """What the belief of where the best lies adds to scores, (N,).
+
+        It fades as trials are measured (Hvarfner et al. 2022, "piBO: Augmenting acquisition
+        functions with user beliefs for Bayesian optimization").
+
+        Args:
+            candidates: All candidates.
+        """
+        weight = self.trust * OPTIMUM_WEIGHT / (1 + len(self.measured))
+        return weight * log_prior(self.policy, self.space, candidates.values)
+
     def preference(self, candidates: Candidates, slope: float) -> Tensor | float:
         """What is added to scores whatever is predicted, (N,).
 
@@ -165,8 +186,8 @@ class PlannerState:
         total: Tensor | float = 0.0
         measured = len(self.measured)
         if measured < EARLY:
-            signal = self.encoder.metadata_signal
-            total = center_prior(self.space, candidates.values, measured, signal)
+            total = center_prior(self.space, candidates.values, measured)
+            total = total * (1 - self.trust)
         if self.avoided is not None:
             apart = self.space.distances(candidates.values, self.avoided.candidates.values)
             total = total + local_penalty(self.avoided.prediction, apart, self.best, slope)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from optformer.data.studies.parameters import Float, Int
+from optformer.data.studies.parameters import Categorical, Float, Int
 from optformer.data.studies.spaces import SearchSpace
 from optformer.planning.candidates import (
     CLOSE,
     Candidates,
     all_untried,
+    axis_moves,
     from_space,
     join,
     mutations,
@@ -34,6 +35,39 @@ def test_mutations__parents__are_mutated_in_turn() -> None:
     assert gap.max() < 0.12
     assert gap.min() > 0
     assert set(found.source) == {"mutation"}
+
+
+def test_axis_moves__parents__leave_one_or_two_parameters_for_anywhere() -> None:
+    space = SpaceTransform(SearchSpace({f"x{i}": Float(0, 1) for i in range(6)}), {})
+    parents = np.array([[0.4] * 6, [0.6] * 6])
+    found = axis_moves(space, parents, 600, np.random.default_rng(0))
+    changed = found.values != parents[np.arange(600) % 2]
+    assert set(changed.sum(-1)) == {1, 2}
+    assert 0.2 < (changed.sum(-1) == 2).mean() < 0.4
+    moved = found.values[changed]
+    for end in (0.0, 1.0):
+        assert 0.1 < (np.abs(moved - end) < 1e-9).mean() < 0.2
+    assert np.histogram(moved, bins=5, range=(0.01, 0.99))[0].min() > 60
+    assert set(found.source) == {"axis"}
+
+
+def test_axis_moves__conditions__are_kept() -> None:
+    space = SpaceTransform(
+        SearchSpace(
+            kind=Categorical(["a", "b"]),
+            depth=Int(1, 9, when={"kind": ["a"]}),
+            rate=Float(0, 1, when={"kind": ["b"]}),
+        ),
+        {},
+    )
+    parents = space.encode([{"kind": "a", "depth": 3}, {"kind": "b", "rate": 0.25}])
+    points = [
+        space.decode(v) for v in axis_moves(space, parents, 80, np.random.default_rng(0)).values
+    ]
+    for point in points:
+        assert space.space.validate(point) == point
+    switched = [point for point in points[1::2] if point["kind"] == "a"]
+    assert len({point["depth"] for point in switched}) > 3  # a child that is switched on
 
 
 def test_untried__repeats_and_near_repeats__are_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from optformer.data.studies.trials import Trial
 from optformer.model.checkpoint import Checkpoint
 from optformer.model.tensors import UNSET, points_batch
 from optformer.planning.candidates import from_policy
-from optformer.planning.decoding import draw_trials
+from optformer.planning.decoding import UNIFORM_SHARE, draw_trials, log_prior
 from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.study_encoder import EncodedStudy, StudyEncoder
 from optformer.tokenization.binning import quantize
@@ -40,10 +41,16 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def log_probability(study: EncodedStudy, space: SpaceTransform, point: dict[str, Any]) -> float:
-    """The slow twin: one parameter of one trial at a time, from the point as the user writes it."""
+def probabilities(
+    study: EncodedStudy, space: SpaceTransform, point: dict[str, Any]
+) -> list[tuple[float, int]]:
+    """The slow twin: one parameter of one trial at a time, from the point as the user writes it.
+
+    Returns:
+        For each active, free parameter the probability of its token, and how many are legal.
+    """
     encoded = encode_points(space.space, [point])
-    total = 0.0
+    found = []
     for slot, name in enumerate(space.names):
         if name not in point or slot in space.fixed:
             continue
@@ -58,8 +65,13 @@ def log_probability(study: EncodedStudy, space: SpaceTransform, point: dict[str,
             )[0, 0]
         value = encoded.values[0, slot]
         token = 1000 + int(value) if space.is_choice[slot] else int(quantize(value))
-        total += float(logits.double().log_softmax(-1)[token])
-    return total
+        chances = logits.double().softmax(-1)
+        found.append((float(chances[token]), int((chances > 0).sum())))
+    return found
+
+
+def log_probability(study: EncodedStudy, space: SpaceTransform, point: dict[str, Any]) -> float:
+    return sum(math.log(probability) for probability, _ in probabilities(study, space, point))
 
 
 def test_draw_trials__continuous_space__gives_legal_trials(
@@ -106,3 +118,28 @@ def test_draw_trials__everything_fixed__asks_nothing(
     study = StudyEncoder(tiny_checkpoint, finite_config).encode([])
     for values in draw_trials(study, space, 3, seeded()):
         assert space.decode(values) == {k: v for k, v in point.items() if k != "wide"}
+
+
+@pytest.mark.parametrize("kind", ["finite", "mixed"])
+def test_log_prior__slow_twin__agrees(kind: str, request: pytest.FixtureRequest) -> None:
+    study, space = request.getfixturevalue(kind)
+    drawn = draw_trials(study, space, 12, seeded(4))
+    anywhere = space.from_uniform(np.random.default_rng(0).random((12, len(space.names))))
+    points = [space.decode(values) for values in np.concatenate([drawn, anywhere])]
+    expected = [
+        sum(
+            math.log((1 - UNIFORM_SHARE) * probability * legal + UNIFORM_SHARE)
+            for probability, legal in probabilities(study, space, point)
+        )
+        for point in points
+    ]
+    found = log_prior(study, space, space.encode(points))
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-4, rtol=1e-4)
+
+
+def test_log_prior__whatever_is_asked__rules_nothing_out(
+    mixed: tuple[EncodedStudy, SpaceTransform],
+) -> None:
+    study, space = mixed
+    values = space.from_uniform(np.random.default_rng(1).random((200, len(space.names))))
+    assert float(log_prior(study, space, values).min()) >= len(space.names) * math.log(0.1)

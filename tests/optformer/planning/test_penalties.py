@@ -15,6 +15,7 @@ from optformer.planning.penalties import (
     center_prior,
     failure_penalty,
     local_penalty,
+    metadata_trust,
     steepest_slope,
 )
 from optformer.planning.space_transform import SpaceTransform
@@ -23,14 +24,20 @@ Gaussian = Callable[..., BinnedDistribution]
 BINS = 200
 
 
-def test_center_prior__more_trials_or_metadata__fades() -> None:
+def test_center_prior__more_trials__fades() -> None:
     space = SpaceTransform(SearchSpace(x=Float(0, 1), y=Float(-3, 5)), {})
     values = np.array([[0.5, 0.5], [0.5, 0.9], [0.02, 0.98]])
-    first = center_prior(space, values, 0, 0.0)
+    first = center_prior(space, values, 0)
     assert first[0] == 0
     assert first[0] > first[1] > first[2]
-    torch.testing.assert_close(center_prior(space, values, 3, 0.0), first / 4)
-    torch.testing.assert_close(center_prior(space, values, 0, KNOWN_SIGNAL), first / 2)
+    torch.testing.assert_close(center_prior(space, values, 3), first / 4)
+
+
+def test_metadata_trust__signal__goes_from_none_to_all() -> None:
+    assert metadata_trust(0.0) == 0
+    assert metadata_trust(0.03) < 0.01  # nameless parameters
+    assert metadata_trust(KNOWN_SIGNAL) == pytest.approx(0.5)
+    assert metadata_trust(0.4) > 0.9
 
 
 def test_failure_penalty__chance_to_fail__is_three_more_powers_of_the_feasibility(

@@ -29,7 +29,7 @@ from optformer.model.network import OptFormerModel
 from optformer.planning.acquisition import ACQUISITIONS, STRATEGIES
 from optformer.planning.candidates import Candidates, from_space
 from optformer.planning.distribution import BinnedDistribution
-from optformer.planning.planner import Planner, Suggestion, load_planner
+from optformer.planning.planner import ALGORITHM, Planner, Suggestion, load_planner
 from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.state import PlannerState, PredictedCandidates
 from optformer.planning.study_encoder import EncodedStudy, StudyEncoder
@@ -120,7 +120,7 @@ def test_suggest__every_space_and_strategy__gives_legal_new_points(
     if strategy != "policy" or name in ("one choice", "finite"):
         assert len({repr(p) for p in points}) == len(points)
     sources = {s.explanation.source for s in suggestions if s.explanation}
-    allowed = {"space", "mutation", "local", "policy"}
+    allowed = {"space", "mutation", "axis", "local", "policy"}
     assert sources <= ({"policy", "space"} if strategy == "policy" else allowed)
 
 
@@ -222,7 +222,8 @@ def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
             prediction = study.predict(encode_points(config.space, points))
             score = ACQUISITIONS[strategy].score(prediction, study.best, torch.Generator())
         values = state.space.encode(points)
-        score += state.preference(Candidates(values, np.full(len(values), "any")), 0.0)
+        candidates = Candidates(values, np.full(len(values), "any"))
+        score += state.preference(candidates, 0.0) + state.optimum_prior(candidates)
         better += int((score > score[0]).sum())
     assert better <= 0.05 * 5 * 60  # few: random weights make a rugged function
 
@@ -340,7 +341,7 @@ def test_state__pending_trials__are_told_the_way_of_the_batch_mode(
     planner = Planner(tiny_checkpoint, batch_mode=mode)
     state = planner._state(config, history, {}, torch.Generator().manual_seed(0))
     probe = state.space.points(np.array([[0.3]]))
-    settled = StudyEncoder(tiny_checkpoint, config, "gp ei").encode(history[:-2])
+    settled = StudyEncoder(tiny_checkpoint, config, ALGORITHM).encode(history[:-2])
     waiting = settled
     for trial in history[-2:]:
         waiting = waiting.condition_on(state.space.points(state.space.encode([trial.params])), None)
@@ -380,7 +381,7 @@ def test_suggest__placeholders__keep_a_ranking_away_from_pending_trials(
     assert closest(found) > 2 * closest(unaware)
 
 
-@pytest.mark.parametrize(("count", "failed", "predicted"), [(8, 0, 152), (30, 0, 56), (30, 1, 144)])
+@pytest.mark.parametrize(("count", "failed", "predicted"), [(8, 0, 240), (30, 0, 56), (30, 1, 208)])
 def test_suggest__many_trials_none_failed__predicts_prescreened_candidates(
     planner: Planner, monkeypatch: pytest.MonkeyPatch, count: int, failed: int, predicted: int
 ) -> None:
