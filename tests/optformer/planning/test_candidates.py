@@ -67,7 +67,7 @@ def test_axis_moves__conditions__are_kept() -> None:
     for point in points:
         assert space.space.validate(point) == point
     switched = [point for point in points[1::2] if point["kind"] == "a"]
-    assert len({point["depth"] for point in switched}) > 3  # a child that is switched on
+    assert len({point["depth"] for point in switched}) > 1  # a child that is switched on
 
 
 def test_untried__repeats_and_near_repeats__are_left_out() -> None:
