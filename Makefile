@@ -29,15 +29,15 @@ format: $(VENV)/.installed  ## Fix style and formatting where that is safe
 types: $(VENV)/.wheel  ## Check types
 	cd $(VENV) && MYPYPATH=wheel bin/mypy --config-file ../pyproject.toml -p optformer
 
-unit: $(VENV)/.installed  ## Run the tests but the slow ones
-	$(BIN)/pytest -q -m "not slow" -p no:cacheprovider --durations=10
+unit: $(VENV)/.installed  ## Run the tests but the slow ones, files side by side in two processes
+	$(BIN)/pytest -q -m "not slow" -p no:cacheprovider -n 2 --dist loadfile --durations=10
 
 # An editable install hides files that the wheel forgets: ask the wheel itself.
 wheel: $(VENV)/.wheel  ## Check that the built wheel stands on its own
 	cd $(VENV) && PYTHONPATH=wheel bin/python -P ../tests/wheel_check.py
 
 # The pages are read from the wheel, too, and nothing is fetched. A broken link ends it.
-docs: $(VENV)/.docs $(VENV)/.wheel  ## Build the pages into site/
+docs: $(VENV)/.wheel  ## Build the pages into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "open site/index.html"
 
@@ -54,11 +54,7 @@ clean:  ## Remove .venv and everything that was built
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,benchmark]'
-	@touch $@
-
-$(VENV)/.docs: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev,benchmark,docs]'
 	@touch $@
 
 $(VENV)/.wheel: $(VENV)/.installed $(SOURCES)
