@@ -48,7 +48,8 @@ def draw_curves(score: SuiteScore, path: Path, shown: Colours) -> None:
         for axes, level in zip((near, there), REGRET_LEVELS, strict=True):
             axes.step(trials, (method.runs <= level).mean(axis=0), where="post", **look)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    regret.set_yscale("log", nonpositive="clip")
+    if any((method.regret > 0).any() for method in score.methods):  # zero has no logarithm
+        regret.set_yscale("log", nonpositive="clip")
     regret.yaxis.set_major_formatter(LogFormatter())
     regret.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     rank.invert_yaxis()

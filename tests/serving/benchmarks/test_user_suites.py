@@ -14,7 +14,6 @@ from optformer.data.studies.space_files import save_space
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.serving.benchmarks import results, runner
-from optformer.serving.benchmarks.results import RunKey
 from optformer.serving.benchmarks.runner import BenchmarkConfig, run_benchmark
 from optformer.serving.benchmarks.suites import get_suite, load_task
 from optformer.serving.benchmarks.tasks import Task
@@ -105,24 +104,6 @@ def test_own_suite__no_such_file_or_module__is_refused(tmp_path: Path) -> None:
         get_suite(f"{tmp_path / 'gone.py'}:bowls")
     with pytest.raises(ConfigError, match=r"cannot import 'gone\.module'.*PYTHONPATH"):
         get_suite("gone.module:bowls")
-
-
-def test_own_suite__run_in_worker_processes__is_found_there_too(
-    module: Path, tmp_path: Path
-) -> None:
-    config = BenchmarkConfig(
-        suites=[f"{module}:bowls"],
-        methods=["random"],
-        out=tmp_path / "out",
-        trials=3,
-        seeds=1,
-        workers=2,
-    )
-    summary = run_benchmark(config)
-    assert (summary.finished, dict(summary.failed)) == (2, {})
-    run = results.read_run(tmp_path / "out", RunKey("own-start", "bowls", "deep", "random", 0))
-    assert [row.value for row in run.rows] == [row.params["x"] ** 2 for row in run.rows]
-    assert results.read_reference(tmp_path / "out", "bowls", "deep").optimum == 0.0
 
 
 def test_logs_suite__a_folder__gives_tasks_with_the_tables_optimum(logs: Path) -> None:
