@@ -57,16 +57,15 @@ def test_suggest_lock__in_another_folder_than_the_study_was_made_in__is_beside_i
 
 
 def test_observe__another_process_has_the_turn__waits_not(
-    address: str, make_study: Callable[..., Study]
+    address: str, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(storage_locks, "TURN_PATIENCE", 20.0)
     study, other = make_study(storage=address), make_study(storage=address, name="other")
     trial = study.suggest()
     with ThreadPoolExecutor(1) as pool, other._store.suggest_lock():
         waiting = pool.submit(study.suggest)
         time.sleep(0.1)
-        started = time.monotonic()
-        study.observe(trial, 0.5)
-        assert time.monotonic() - started < 1.0
+        study.observe(trial, 0.5)  # the turn is not given: waiting for it would be an error
         assert not waiting.done()
 
 
