@@ -57,7 +57,7 @@ class _Counts(NamedTuple):
 
 # Four times as many candidates were no better on average, and take twice as long.
 _PREDICTED = _Counts(32, 64, 64, 48)  # when the model predicts all of them
-_PRESCREENED, _KEPT, _KEPT_LOCAL = _Counts(64, 192, 192, 128), 32, 24  # when it predicts those kept
+_PRESCREENED, _KEPT, _KEPT_LOCAL = _Counts(64, 192, 0, 128), 32, 24  # when it predicts those kept
 _POLICY_CANDIDATES = 32  # a draw costs a query for each parameter
 _PARENTS = 5  # best trials that are mutated
 _LOCAL_CENTERS = 8  # best candidates that are mutated in the local round
