@@ -154,7 +154,8 @@ def test_tune__first_trials_all_fail__stops_with_the_reason(
     program = "import sys, time; time.sleep(int(sys.argv[3]) > 4 and 60); import no_such_module"
     assert tune(program, "--trials", "30", "--parallel", "2") == 2
     trials = load(tmp_path).trials
-    assert [trial.reason for trial in trials[5:]] == ["interrupted"]
+    # The fifth failure may come before the next script starts.
+    assert [trial.reason for trial in trials[5:]] in ([], ["interrupted"])
     error = capsys.readouterr().err
     assert re.search(
         r"^error: all of the first 5 trials failed; trial \d: exit status 1: "
