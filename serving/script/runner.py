@@ -254,6 +254,8 @@ class _Search:
         for trial in pending:
             folder = self._script.folder(trial.number)
             if folder.holds(trial):
+                with suppress(TrialError):  # somebody observed it at this moment
+                    self._study.adopt(trial)
                 self._running[trial.number] = (trial, ScriptProcess(folder))
             else:
                 others.append(trial.number)

@@ -50,7 +50,10 @@ class MemoryStore:
         """Nothing can be handed out; see `waiting`."""
         return False
 
-    def stale(self, older_than: float | None) -> list[Trial]:
+    def adopt(self, trial: Trial) -> None:
+        """Nothing: this process is the owner of all."""
+
+    def reclaim(self, *, grace: float, older_than: float | None = None) -> list[Trial]:
         """None, because their owner is this process."""
         return []
 

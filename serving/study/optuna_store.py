@@ -28,15 +28,20 @@ from optuna.distributions import (
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optformer.data.runtime.optuna_logging import quiet_optuna
 from optformer.data.studies.errors import SearchSpaceError, StorageError, StudyError, TrialError
 from optformer.data.studies.optuna_distributions import from_distributions, to_distributions
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig
-from optformer.data.studies.trials import Trial, TrialStatus
-from optformer.serving.study.optuna_access import address_of, retry_while_locked, study_names
+from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
+from optformer.serving.study.optuna_access import (
+    address_of,
+    file_of,
+    retry_while_locked,
+    study_names,
+)
 from optformer.serving.study.owners import Heartbeat, is_gone, this_process
 from optformer.serving.study.storage_locks import StudyLocks
 from optformer.serving.study.trial_store import StudyRecord, observed_before, unknown_trial
@@ -46,6 +51,8 @@ _REASON = "optformer:reason"  # trial user attribute
 _LATE = "optformer:late"  # trial system attribute: the interrupted trial this is the outcome of
 _OWNER = "optformer:owner"  # trial system attribute: the process that runs it
 _HEARTBEAT = "optformer:heartbeat"  # the same: when that was last heard of, in seconds since 1970
+_ENQUEUED = "fixed_params"  # Optuna's: the parameters of a trial that somebody has enqueued
+_AGAIN = "failed_trial"  # Optuna's: the interrupted trial that a new one repeats
 
 _Result = TypeVar("_Result")
 
@@ -87,7 +94,8 @@ class OptunaStore:
         self._ids: dict[int, int] = {}  # number to the storage's own id
         self._finished: dict[int, Trial] = {}  # finished trials never change
         self._heartbeat = Heartbeat(
-            lambda trial_id: storage.set_trial_system_attr(trial_id, _HEARTBEAT, time.time())
+            lambda trial_id: storage.set_trial_system_attr(trial_id, _HEARTBEAT, time.time()),
+            self._hand_over,
         )
         self._uncertain: set[int] = set()  # trials whose last update may or may not be stored
 
@@ -99,7 +107,7 @@ class OptunaStore:
         """Store a new trial in a single write; see `TrialStore.append`."""
         template = self._template(trial)
         if trial.status is TrialStatus.PENDING:
-            template.system_attrs = {_OWNER: this_process()}
+            template.system_attrs = {_OWNER: this_process(), _HEARTBEAT: time.time()}
         added = self._append(template, trial)
         if trial.status is TrialStatus.PENDING:
             self._heartbeat.add(self._ids[added.number])
@@ -216,15 +224,69 @@ class OptunaStore:
         self._heartbeat.add(trial_id)
         return True
 
-    def stale(self, older_than: float | None) -> list[Trial]:
-        """Trials whose owner is gone; see `TrialStore.stale`."""
-        return [self._trial(f) for f in self._frozen() if _is_stale(f, older_than)]
+    def adopt(self, trial: Trial) -> None:
+        """Make this process the owner of a pending trial; see `TrialStore.adopt`."""
+        trial_id = self._trial_id(trial)
+        what = f"take over trial {trial.number} of study {trial.study!r}"
+        with self._locks.write():
+            self._check_exists(what)
+            stored = self._trial(self._ask(what, lambda: self._storage.get_trial(trial_id)))
+            if stored.status is not TrialStatus.PENDING:
+                raise TrialError(observed_before(stored))
+            self._ask(what, lambda: self._own(trial_id))
+        self._heartbeat.add(trial_id)
+
+    def reclaim(self, *, grace: float, older_than: float | None = None) -> list[Trial]:
+        """Fail the trials whose owner is gone; see `TrialStore.reclaim`."""
+        found = [frozen for frozen in self._frozen() if _is_stale(frozen, grace, older_than)]
+        if not found:
+            return []
+        with self._locks.write():
+            given_up = [self._give_up(frozen, grace, older_than) for frozen in found]
+        return [trial for trial in given_up if trial is not None]
+
+    def _give_up(self, frozen: FrozenTrial, grace: float, older_than: float | None) -> Trial | None:
+        """Fail a trial, unless it is not stale any more."""
+        what = f"fail trial {frozen.number} of study {self._study.study_name!r}"
+        trial_id = frozen._trial_id
+        now = self._ask(what, lambda: self._storage.get_trial(trial_id))
+        if not _is_stale(now, grace, older_than):
+            return None
+        self._enqueue_again(now)
+        trial = self._trial(now).fail(INTERRUPTED)
+        self._ask(what, lambda: self._finish(trial_id, trial))
+        return trial
+
+    def _enqueue_again(self, frozen: FrozenTrial) -> None:
+        """Have a trial that somebody has enqueued run once more."""
+        given = frozen.system_attrs.get(_ENQUEUED)
+        if given is None or any(
+            other.system_attrs.get(_AGAIN) == frozen.number for other in self._frozen()
+        ):
+            return
+        attributes = {_ENQUEUED: given, _AGAIN: frozen.number}
+        again = create_trial(
+            state=TrialState.WAITING, system_attrs=attributes, user_attrs=frozen.user_attrs
+        )
+        what = f"enqueue trial {frozen.number} of study {self._study.study_name!r} again"
+        self._ask(
+            what, lambda: self._storage.create_new_trial(self._study_id, template_trial=again)
+        )
+
+    def _own(self, trial_id: int) -> None:
+        self._storage.set_trial_system_attr(trial_id, _HEARTBEAT, time.time())
+        self._storage.set_trial_system_attr(trial_id, _OWNER, this_process())
+
+    def _hand_over(self, trial_id: int) -> None:
+        file = file_of(self._storage)
+        if file is None or file.exists():  # a file that was removed is not made again
+            self._storage.set_trial_system_attr(trial_id, _OWNER, None)
 
     def _run(self, trial_id: int, trial: Trial) -> None:
         """Have an enqueued trial run, and write the parameters that it does not have yet."""
         frozen = self._storage.get_trial(trial_id)
         if _is_waiting(frozen):
-            self._storage.set_trial_system_attr(trial_id, _OWNER, this_process())
+            self._own(trial_id)
             self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         for name, value in trial.params.items():
             if name not in frozen.params:
@@ -287,15 +349,18 @@ def _is_waiting(frozen: FrozenTrial) -> bool:
     return frozen.state is TrialState.WAITING
 
 
-def _is_stale(frozen: FrozenTrial, older_than: float | None) -> bool:
+def _is_stale(frozen: FrozenTrial, grace: float, older_than: float | None) -> bool:
+    """Whether a trial is pending and its owner is gone, silent for `grace` seconds."""
     if frozen.state is not TrialState.RUNNING:
         return False
     started = 0.0 if frozen.datetime_start is None else frozen.datetime_start.timestamp()
     owner = frozen.system_attrs.get(_OWNER)
-    if owner is None:  # written by Optuna, or before owners were
+    if owner is None:  # written by Optuna, or its owner has ended in order
         return older_than is not None and time.time() - started > older_than
     heard = frozen.system_attrs.get(_HEARTBEAT)
-    return is_gone(owner, max(started, heard) if isinstance(heard, float) else started)
+    # Not the start where there is a sign: Optuna writes it without a time zone.
+    last_sign = heard if isinstance(heard, float) else started
+    return time.time() - last_sign >= grace and is_gone(owner, last_sign)
 
 
 def _deleted(what: str) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 HEARTBEAT_SECONDS = 60.0
 """How often the owner of pending trials says that it is there."""
@@ -20,7 +24,17 @@ LEASE_SECONDS = 300.0
 
 def this_process() -> dict[str, Any]:
     """What identifies this process: its machine, its number, and when it began."""
-    return {"host": socket.gethostname(), "process": os.getpid(), "began": _began(os.getpid())}
+    return {"host": _machine(), "process": os.getpid(), "began": _began(os.getpid())}
+
+
+@cache
+def _machine() -> str:
+    """Where the number of a process means the same: a machine since its start, or a container."""
+    parts = [socket.gethostname()]  # images and containers may share their names
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
 
 
 def is_gone(owner: object, last_sign: float) -> bool:
@@ -32,7 +46,7 @@ def is_gone(owner: object, last_sign: float) -> bool:
     """
     if not isinstance(owner, dict) or not isinstance(owner.get("process"), int):
         return False  # nothing is known
-    if owner.get("host") == socket.gethostname():
+    if owner.get("host") == _machine():
         began = _began(owner["process"])
         if began is not None or os.name == "posix":
             return not _runs(owner["process"]) or began != owner.get("began")
@@ -65,21 +79,33 @@ def _began(process: int) -> str | None:
 class Heartbeat:
     """Says in the background, now and then, that pending trials still have their owner.
 
+    A process that ends in order hands its pending trials over: whoever runs them may take longer.
+    One that is killed, or that ends by an exception, cannot.
+
     Args:
         beat: Says so for one trial, by its id; what it raises is ignored.
+        hand_over: Says of one trial that it has no owner any more; the same.
     """
 
-    def __init__(self, beat: Callable[[int], None]) -> None:
+    def __init__(self, beat: Callable[[int], None], hand_over: Callable[[int], None]) -> None:
         self._beat = beat
+        self._hand_over = hand_over
+        self._forget()
+
+    def _forget(self) -> None:
+        self._process = os.getpid()
         self._trials: set[int] = set()
         self._lock = threading.Lock()
         self._ended: threading.Event | None = None  # ends the thread; None when there is none
 
     def add(self, trial: int) -> None:
         """Begin with a trial."""
+        if self._process != os.getpid():  # a fork has neither the thread nor its trials
+            self._forget()
         with self._lock:
             self._trials.add(trial)
             if self._ended is None:
+                _at_end(self)
                 self._ended = threading.Event()
                 threading.Thread(
                     target=self._run, args=(self._ended,), name="optformer-heartbeat", daemon=True
@@ -87,11 +113,20 @@ class Heartbeat:
 
     def remove(self, trial: int) -> None:
         """End with a trial."""
+        if self._process != os.getpid():
+            return
         with self._lock:
             self._trials.discard(trial)
             if not self._trials and self._ended is not None:
                 self._ended.set()
                 self._ended = None
+
+    def hand_over(self) -> None:
+        """End with all trials, which somebody else may observe."""
+        for trial in sorted(self._trials):
+            with suppress(Exception):
+                self._hand_over(trial)
+            self.remove(trial)
 
     def _run(self, ended: threading.Event) -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
@@ -100,3 +135,25 @@ class Heartbeat:
             for trial in trials:
                 with suppress(Exception):  # the storage may be away for a while
                     self._beat(trial)
+
+
+_heartbeats: WeakSet[Heartbeat] = WeakSet()
+_finalized = -1  # the process whose end is prepared
+
+
+def _at_end(heartbeat: Heartbeat) -> None:
+    """Have the trials of a heartbeat handed over when this process ends in order."""
+    global _finalized
+    if _finalized != os.getpid():
+        _finalized = os.getpid()
+        _heartbeats.clear()
+        # Unlike atexit this is also called in the processes of multiprocessing.
+        multiprocessing.util.Finalize(None, _hand_over, exitpriority=100)
+    _heartbeats.add(heartbeat)
+
+
+def _hand_over() -> None:
+    error = sys.exc_info()[0] or getattr(sys, "last_type", None)
+    if error is None or issubclass(error, SystemExit):
+        for heartbeat in list(_heartbeats):
+            heartbeat.hand_over()

@@ -11,7 +11,6 @@ import threading
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, overload
@@ -27,9 +26,10 @@ from optformer.data.studies.parameters import Value, is_whole
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig, Weighted
 from optformer.data.studies.study_tables import trial_columns
-from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
+from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.planning.acquisition import STRATEGIES
 from optformer.serving.study.outcomes import decide_outcome
+from optformer.serving.study.owners import LEASE_SECONDS
 from optformer.serving.study.storage import StorageLike, create_store, open_store
 from optformer.serving.study.trial_store import StudyRecord, TrialStore, unknown_trial
 from optformer.tokenization.metadata import check_limits
@@ -173,6 +173,7 @@ class Study:
         """Propose what to try next; the trials are recorded as pending at once.
 
         Trials that were enqueued with Optuna come first, with the parameters they were given.
+        Pending trials of processes that were killed are given up first; see `fail_stale_trials`.
 
         Args:
             count: How many trials; without it, one that is not in a list. The trials of one call
@@ -197,6 +198,7 @@ class Study:
             self._loaded_planner()  # takes seconds, in which others may hold the lock
         # The turn comes first: whoever waits for it keeps no other thread from observing.
         with self._turn, self._store.suggest_lock(), self._lock:
+            self._reclaim(grace=LEASE_SECONDS)
             wanted = 1 if count is None else int(count)
             trials = self._hand_out(wanted, held)
             if len(trials) == wanted:
@@ -258,18 +260,21 @@ class Study:
         return finished
 
     def fail_stale_trials(self, *, older_than: float | None = None) -> list[Trial]:
-        """Fail the pending trials whose process has ended, as interrupted.
+        """Fail the pending trials whose process was killed, as interrupted.
 
         The process that suggested a trial is its owner. One on this machine has ended when it does
-        not run any more; one on another machine when it was not heard of for five minutes, of its
-        own clock. Interrupted trials say nothing about their points, which may be suggested again.
-        What comes of one after all can still be observed and becomes a new trial.
+        not run any more; one on another machine when it was not heard of for five minutes.
+        Interrupted trials say nothing about their points, which may be suggested again; enqueued
+        ones are enqueued again. What comes of one after all can still be observed and becomes a new
+        trial.
 
-        Do not call this where one process suggests, ends, and another one observes.
+        `suggest` does this by itself for owners that are gone and were not heard of for five
+        minutes. Trials of a process that ended in order are left to whoever observes them.
 
         Args:
             older_than: Seconds since its start after which a pending trial without a known owner is
-                failed, too: those that Optuna has started; never when absent.
+                failed, too: those that Optuna has started, and those whose process ended in order;
+                never when absent.
 
         Returns:
             The trials that were failed.
@@ -277,12 +282,25 @@ class Study:
         Raises:
             StorageError: The storage cannot be read or written.
         """
-        failed = []
         with self._lock:
-            for trial in self._store.stale(older_than):
-                with suppress(TrialError):  # it was observed at this moment
-                    failed.append(self._store.update(trial.fail(INTERRUPTED)))
-                    self._pending.pop(trial.number, None)
+            return self._reclaim(grace=0.0, older_than=older_than)
+
+    def adopt(self, trial: Trial) -> None:
+        """Make this process the owner of a pending trial that another one has suggested.
+
+        It is then left alone, by whatever calls `fail_stale_trials`, as long as this process runs.
+
+        Raises:
+            TrialError: The trial is not pending, or not one of this study.
+            StorageError: The storage cannot be read or written.
+        """
+        with self._lock:
+            self._store.adopt(self._own(trial))
+
+    def _reclaim(self, *, grace: float, older_than: float | None = None) -> list[Trial]:
+        failed = self._store.reclaim(grace=grace, older_than=older_than)
+        for trial in failed:
+            self._pending.pop(trial.number, None)
         return failed
 
     def predict(self, points: Sequence[Mapping[str, Value]]) -> list[Prediction]:

@@ -149,15 +149,29 @@ class TrialStore(Protocol):
             StorageError: The storage could not be written.
         """
 
-    def stale(self, older_than: float | None) -> list[Trial]:
-        """Pending trials whose owner has ended, by number.
-
-        Args:
-            older_than: Seconds after which a trial without a known owner is taken for one; None
-                for never.
+    def adopt(self, trial: Trial) -> None:
+        """Make this process the owner of a pending trial, whoever suggested it.
 
         Raises:
-            StorageError: The storage could not be read.
+            TrialError: No trial has this number, or it is not pending.
+            StorageError: The storage could not be written.
+        """
+
+    def reclaim(self, *, grace: float, older_than: float | None = None) -> list[Trial]:
+        """Fail the pending trials whose owner has ended, as interrupted.
+
+        Those that had been enqueued are enqueued again.
+
+        Args:
+            grace: Seconds since the last sign of an owner in which its trials are left alone.
+            older_than: Seconds since its start after which a trial without a known owner is failed,
+                too; None for never.
+
+        Returns:
+            The trials that were failed, by number.
+
+        Raises:
+            StorageError: The storage could not be read or written.
         """
 
     def all(self) -> list[Trial]:

@@ -53,6 +53,9 @@ class Flaky:
     def trials(self) -> list[Trial]:
         return self.study.trials
 
+    def adopt(self, trial: Trial) -> None:
+        self.study.adopt(trial)
+
     def suggest(self) -> Trial:
         self._check("suggest")
         return self.study.suggest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from typing import Any
 import optuna
 import pytest
 
+from optformer.data.studies.errors import TrialError
 from optformer.data.studies.trials import TrialStatus
 from optformer.serving.study import optuna_access, owners
 from optformer.serving.study.study import Study
@@ -30,7 +30,7 @@ def test_is_gone__this_process__is_there() -> None:
 
 
 def test_is_gone__process_that_ended__is_gone() -> None:
-    ended = {"host": socket.gethostname(), "process": _ended_process(), "began": "1"}
+    ended = {**owners.this_process(), "process": _ended_process()}
     assert owners.is_gone(ended, time.time())
 
 
@@ -40,7 +40,7 @@ def test_is_gone__number_used_again__is_gone() -> None:
 
 
 def test_is_gone__another_machine__is_gone_after_its_lease() -> None:
-    other = {"host": "elsewhere", "process": os.getpid(), "began": None}
+    other = {**owners.this_process(), "host": "elsewhere", "process": _ended_process()}
     assert not owners.is_gone(other, time.time() - owners.LEASE_SECONDS + 10)
     assert owners.is_gone(other, time.time() - owners.LEASE_SECONDS - 10)
 
@@ -77,6 +77,79 @@ def test_fail_stale_trials__trial_of_optuna__is_failed_by_its_age_if_wanted(
     assert study.fail_stale_trials(older_than=60) == []
     assert [trial.number for trial in study.fail_stale_trials(older_than=0)] == [0]
     assert study.trials[1].status is TrialStatus.PENDING
+
+
+def _suggest_in_a_process_that(ends: str, reopen: Callable[..., Study], address: str) -> None:
+    if (child := os.fork()) == 0:
+        reopen(address).suggest()
+        if ends == "in order":
+            owners._hand_over()  # what multiprocessing and the interpreter do at their end
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("ends", ["killed", "in order"])
+def test_suggest__owner_ended__gives_up_its_trials_after_the_lease_if_it_was_killed(
+    ends: str,
+    address: str,
+    make_study: Callable[..., Study],
+    reopen: Callable[..., Study],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = make_study(storage=address)
+    _suggest_in_a_process_that(ends, reopen, address)
+    study.suggest()
+    assert not study.trials[0].interrupted
+    later = time.time() + owners.LEASE_SECONDS + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    study.suggest()
+    assert [trial.interrupted for trial in study.trials] == [ends == "killed", False, False]
+
+
+def test_adopt__trial_of_a_killed_process__is_left_alone_from_then_on(
+    address: str, make_study: Callable[..., Study], reopen: Callable[..., Study]
+) -> None:
+    study = make_study(storage=address)
+    _suggest_in_a_process_that("killed", reopen, address)
+    study.adopt(study.trials[0])
+    assert reopen(address).fail_stale_trials() == []
+    study.observe(study.trials[0], 0.5)
+    with pytest.raises(TrialError, match="observed before"):
+        study.adopt(study.trials[0])
+
+
+def test_fail_stale_trials__enqueued_trial__is_enqueued_again_once(
+    address: str, make_study: Callable[..., Study], reopen: Callable[..., Study]
+) -> None:
+    study = make_study(storage=address)
+    theirs = optuna.load_study(study_name="s", storage=optuna_access.open_storage(address))
+    theirs.enqueue_trial({"x": 0.01})
+    for number in (0, 1):
+        _suggest_in_a_process_that("killed", reopen, address)
+        assert [trial.number for trial in study.fail_stale_trials()] == [number]
+    again = study.suggest()
+    assert (again.number, again.params["x"]) == (2, 0.01)
+
+
+def test_heartbeat__fork__has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+
+    def beat(trial: int) -> None:
+        os.write(writer, b"%d" % trial)
+
+    heartbeat = owners.Heartbeat(beat, print)
+    heartbeat.add(1)
+    monkeypatch.setattr(owners, "HEARTBEAT_SECONDS", 0.01)
+    if (child := os.fork()) == 0:
+        heartbeat.add(2)
+        time.sleep(10)
+        os._exit(1)
+    try:
+        assert os.read(reader, 1) == b"2"
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        heartbeat.remove(1)
 
 
 def test_heartbeat__pending_trial__is_told_until_it_is_observed(
