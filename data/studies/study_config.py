@@ -7,11 +7,14 @@ import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, cast
 
 from optformer.data.studies.errors import MetricError, StudyError
+from optformer.data.studies.limits import Limit
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.trials import Trial
 
 Goal = Literal["maximize", "minimize"]
 
@@ -48,16 +51,22 @@ class Weighted:
 class StudyConfig:
     """Everything about a study but its history.
 
+    A trial's `value` is the metric. With several goals or limits its `metrics` hold the value of
+    every metric by name.
+
     Attributes:
         space: What is searched.
-        metric: Name of the metric, or a weighted sum of several.
+        metric: Name of the metric, or a weighted sum of several; of several goals the first.
         goal: "maximize" or "minimize".
         metadata: Free text about the task (task, data set, model, anything).
         fixed: Parameters held at one value for the whole study.
+        further_goals: Goals of more metrics by name, where there are several.
+        limits: Limits by the name of the metric, a `Limit` or a text such as "<= 8". A metric may
+            have a goal and a limit.
 
     Raises:
-        StudyError: The goal is unknown, or metadata is not text.
-        MetricError: The metric's name is empty.
+        StudyError: A goal is unknown, or metadata is not text.
+        MetricError: A metric's name is empty, a metric has two goals, or a limit is not one.
         SearchSpaceError: A fixed value is not legal.
     """
 
@@ -66,19 +75,20 @@ class StudyConfig:
     goal: Goal
     metadata: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Value] = field(default_factory=dict)
+    further_goals: Mapping[str, Goal] = field(default_factory=dict)
+    limits: Mapping[str, Limit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.space, SearchSpace):
             raise StudyError(f"space must be a SearchSpace, got {type(self.space).__name__}")
-        if self.goal not in ("maximize", "minimize"):
-            raise StudyError(f"goal must be 'maximize' or 'minimize', got {self.goal!r}")
-        if isinstance(self.metric, str) and not self.metric.strip():
-            raise MetricError("metric must be a name, got an empty one")
+        _check_goal("goal", self.goal)
         if not isinstance(self.metric, str | Weighted):
             raise MetricError(
                 f"metric must be a name or a Weighted, got {type(self.metric).__name__}"
             )
-        for name in ("metadata", "fixed"):
+        if isinstance(self.metric, str):
+            _check_name(self.metric)
+        for name in ("metadata", "fixed", "further_goals", "limits"):
             if not isinstance(getattr(self, name), Mapping):
                 raise StudyError(f"{name} must be a mapping, got {getattr(self, name)!r}")
         for key, text in self.metadata.items():
@@ -87,6 +97,63 @@ class StudyConfig:
         object.__setattr__(self, "metadata", {k: str(v) for k, v in self.metadata.items()})
         fixed = {name: self.space.validate_value(name, v) for name, v in self.fixed.items()}
         object.__setattr__(self, "fixed", fixed)
+        for name, goal in self.further_goals.items():
+            _check_name(name)
+            _check_goal(f"the goal of {name!r}", goal)
+            if name == self.metric_name:
+                raise MetricError(f"metric {name!r} has two goals: {self.goal!r} and {goal!r}")
+        limits = {}
+        for name, limit in self.limits.items():
+            _check_name(name)
+            try:
+                limits[name] = Limit.parse(limit)
+            except MetricError as error:
+                raise MetricError(f"limit of {name!r}: {error}") from None
+        object.__setattr__(self, "further_goals", dict(self.further_goals))
+        object.__setattr__(self, "limits", limits)
+
+    @property
+    def goals(self) -> dict[str, Goal]:
+        """Every goal by its metric's name, the first one first."""
+        return {self.metric_name: self.goal, **self.further_goals}
+
+    @property
+    def several(self) -> bool:
+        """Whether a trial has several metrics: there are further goals, or limits."""
+        return bool(self.further_goals or self.limits)
+
+    @cached_property
+    def views(self) -> tuple[StudyConfig, ...]:
+        """This study as one of each metric: of each goal in order, then of what only has a limit.
+
+        A metric that only has a limit is minimized below it, or maximized above it.
+        """
+        if not self.several:
+            return (self,)
+        only_limited = {
+            name: ("maximize" if limit.sign > 0 else "minimize")
+            for name, limit in self.limits.items()
+            if name not in self.goals
+        }
+        rest = {**self.further_goals, **only_limited}
+        return tuple(
+            StudyConfig(self.space, metric, cast(Goal, goal), self.metadata, self.fixed)
+            for metric, goal in [(self.metric, self.goal), *rest.items()]
+        )
+
+    def metrics_of(self, trial: Trial) -> dict[str, float]:
+        """What is known of a trial's metrics, by the names of the views; empty if it failed."""
+        if trial.value is None:
+            return {}
+        return {**trial.metrics, self.metric_name: trial.value}
+
+    def keeps_limits(self, trial: Trial) -> bool:
+        """Whether a trial has the metrics that are limited, and all keep their limits."""
+        metrics = self.metrics_of(trial)
+        return all(
+            name in metrics and limit.violation(metrics[name]) <= 0
+            for name, limit in self.limits.items()
+        )
 
     @property
     def metric_name(self) -> str:
@@ -100,6 +167,12 @@ class StudyConfig:
         """1.0 when the metric is maximized, -1.0 when it is minimized."""
         return 1.0 if self.goal == "maximize" else -1.0
 
+    @property
+    def needed(self) -> list[str]:
+        """Names of the metrics that a trial must have."""
+        first = self.metric.weights if isinstance(self.metric, Weighted) else [self.metric]
+        return list(dict.fromkeys([*first, *self.further_goals, *self.limits]))
+
     def measure(self, value: float | Mapping[str, float]) -> tuple[float, dict[str, float]]:
         """Turn what was observed into the one searched value and all stored metrics.
 
@@ -112,16 +185,17 @@ class StudyConfig:
         Raises:
             MetricError: A needed metric is missing, or something is not a number.
         """
+        weights = self.metric.weights if isinstance(self.metric, Weighted) else {self.metric: 1.0}
         if not isinstance(value, Mapping):
-            if isinstance(self.metric, Weighted):
+            if isinstance(self.metric, Weighted) or self.several:
+                verb = "has" if self.several else "weighs"
                 raise MetricError(
-                    f"this study weighs {sorted(self.metric.weights)}; "
+                    f"this study {verb} {sorted(self.needed)}; "
                     f"observe a mapping with these metrics, got {value!r}"
                 )
             return _number(f"metric {self.metric!r}", value), {}
         metrics = {str(name): _number(f"metric {name!r}", v) for name, v in value.items()}
-        weights = self.metric.weights if isinstance(self.metric, Weighted) else {self.metric: 1.0}
-        for name in weights:
+        for name in self.needed:
             if name not in metrics:
                 raise MetricError(f"metric {name!r} is missing; got {sorted(metrics)}")
         return sum(weight * metrics[name] for name, weight in weights.items()), metrics
@@ -137,6 +211,8 @@ class StudyConfig:
             "goal": self.goal,
             "metadata": dict(self.metadata),
             "fixed": dict(self.fixed),
+            **({"further_goals": dict(self.further_goals)} if self.further_goals else {}),
+            **({"limits": {n: str(v) for n, v in self.limits.items()}} if self.limits else {}),
         }
 
     @classmethod
@@ -148,7 +224,8 @@ class StudyConfig:
         """
         fields = dict(described)
         missing = {"space", "metric", "goal"} - fields.keys()
-        unknown = fields.keys() - {"space", "metric", "goal", "metadata", "fixed"}
+        known = {"space", "metric", "goal", "metadata", "fixed", "further_goals", "limits"}
+        unknown = fields.keys() - known
         if missing or unknown:
             raise StudyError(
                 f"a study's description lacks {sorted(missing)} and has unknown {sorted(unknown)}"
@@ -162,7 +239,21 @@ class StudyConfig:
             goal=fields["goal"],
             metadata=fields.get("metadata", {}),
             fixed=fields.get("fixed", {}),
+            further_goals=fields.get("further_goals", {}),
+            limits=fields.get("limits", {}),
         )
+
+
+def _check_goal(what: str, goal: object) -> None:
+    if goal not in ("maximize", "minimize"):
+        raise StudyError(f"{what} must be 'maximize' or 'minimize', got {goal!r}")
+
+
+def _check_name(metric: object) -> None:
+    if not isinstance(metric, str):
+        raise MetricError(f"a metric's name must be text, got {metric!r}")
+    if not metric.strip():
+        raise MetricError("metric must be a name, got an empty one")
 
 
 def _number(what: str, value: Any) -> float:

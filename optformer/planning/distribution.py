@@ -59,6 +59,15 @@ class PredictiveDistribution(Protocol):
     def log_ucb(self, level: float) -> Tensor:
         """Logarithm of an upper confidence bound: the quantile at a level in [0, 1], (N,)."""
 
+    def excess(self, thresholds: Tensor) -> Tensor:
+        """Expected y above each of T thresholds if the trial does not fail, float64, (N, T)."""
+
+    def log_at_least(self, y: float) -> Tensor:
+        """Logarithm of the probability of this y or more if the trial does not fail, (N,)."""
+
+    def log_at_most(self, y: float) -> Tensor:
+        """Logarithm of the probability of this y or less if the trial does not fail, (N,)."""
+
 
 @dataclass(frozen=True, eq=False)
 class BinnedDistribution:
@@ -160,6 +169,21 @@ class BinnedDistribution:
         feasible = 1 - self.outcome_probabilities[..., -1]
         return torch.log(self.quantile(level) * feasible + _TINY)
 
+    def excess(self, thresholds: Tensor) -> Tensor:
+        """See `PredictiveDistribution`."""
+        above = (self.centers.double()[:, None] - thresholds.double()).clamp(min=0)
+        return self.probabilities.double() @ above
+
+    def log_at_least(self, y: float) -> Tensor:
+        """See `PredictiveDistribution`; the bin of y counts whole, and the last one always."""
+        first = min(max(math.floor(y * len(self.centers)), 0), len(self.centers) - 1)
+        return self.logits[..., :-1].double().log_softmax(-1)[..., first:].logsumexp(-1)
+
+    def log_at_most(self, y: float) -> Tensor:
+        """See `PredictiveDistribution`; the bin of y counts whole, and the first one always."""
+        last = min(max(math.floor(y * len(self.centers)), 0), len(self.centers) - 1)
+        return self.logits[..., :-1].double().log_softmax(-1)[..., : last + 1].logsumexp(-1)
+
 
 @dataclass(frozen=True, eq=False)
 class NormalDistribution:
@@ -202,3 +226,21 @@ class NormalDistribution:
     def log_ucb(self, level: float) -> Tensor:
         """See `PredictiveDistribution`."""
         return self.quantile(level).clamp(min=_TINY).log()
+
+    def excess(self, thresholds: Tensor) -> Tensor:
+        """See `PredictiveDistribution`."""
+        stddev = self.stddev.double()[:, None]
+        gap = (self.mean.double()[:, None] - thresholds.double()) / stddev
+        density = torch.exp(-0.5 * gap.square()) / math.sqrt(2 * math.pi)
+        above: Tensor = stddev * (gap * torch.special.ndtr(gap) + density)
+        return above.clamp(min=0)
+
+    def log_at_least(self, y: float) -> Tensor:
+        """See `PredictiveDistribution`."""
+        log_probability: Tensor = torch.special.log_ndtr((self.mean - y).double() / self.stddev)
+        return log_probability
+
+    def log_at_most(self, y: float) -> Tensor:
+        """See `PredictiveDistribution`."""
+        log_probability: Tensor = torch.special.log_ndtr((y - self.mean).double() / self.stddev)
+        return log_probability

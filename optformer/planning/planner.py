@@ -5,9 +5,11 @@ A suggestion is a pure function of the study's configuration, its history, the c
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -38,6 +40,7 @@ from optformer.planning.candidates import (
 )
 from optformer.planning.distribution import BinnedDistribution
 from optformer.planning.prediction import Explanation, Prediction, predictions
+from optformer.planning.several_goals import goals_state, predict_goals
 from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.state import LEAST_TRUST, PlannerState, PredictedCandidates
 from optformer.planning.study_encoder import StudyEncoder
@@ -111,7 +114,7 @@ class Planner:
                 f"unknown batch mode {batch_mode!r}; known are {list(get_args(BatchMode))}"
             )
         self.checkpoint, self.strategy, self.batch_mode = checkpoint, strategy, batch_mode
-        self._last_encoder: StudyEncoder | None = None
+        self._encoders: tuple[StudyEncoder, ...] = ()  # of the last study, one a metric
 
     def suggest(
         self,
@@ -125,7 +128,9 @@ class Planner:
         """Propose the next trials.
 
         Args:
-            config: The study.
+            config: The study. With several goals the expected hypervolume improvement ranks the
+                candidates, with limits it is weighted by the chance to keep them; see
+                `optformer.planning.several_goals`.
             history: All its trials, pending and failed ones too.
             count: How many trials; each sees the earlier ones of the call as pending.
             seed: Seed of the study; every length of the history has its own stream of it.
@@ -133,6 +138,8 @@ class Planner:
 
         Raises:
             SpaceExhaustedError: A finite space has fewer points left.
+            ConfigError: The study has several goals or limits, and the strategy or batch mode is
+                for one goal only.
         """
         rng = np.random.default_rng([seed, len(history)])
         history = [trial for trial in history if not trial.interrupted]
@@ -165,7 +172,7 @@ class Planner:
                     ) from None
                 chosen.append(_explain(state, picked, len(history)))
                 if member + 1 < count:
-                    state = state.with_pending(picked, self._assume(picked.prediction, generator))
+                    state = state.assume(picked, partial(self._assume, generator=generator))
         return chosen
 
     def predict(
@@ -191,15 +198,24 @@ class Planner:
         space = SpaceTransform(config.space, {})
         values = space.encode([config.space.validate(point) for point in points])
         with _TURN, one_torch_thread(), torch.inference_mode():
+            if config.several:
+                return predict_goals(config, self._studied(config), history, space, values)
             study = self._encoder(config).encode(history)
             predicted = study.predict(space.points(values))
             return predictions(predicted, study.scale, study.best, config.sign)
 
     def _encoder(self, config: StudyConfig) -> StudyEncoder:
-        """The encoder of a study; that of the last call when it is the same study."""
-        if self._last_encoder is None or self._last_encoder.config is not config:
-            self._last_encoder = StudyEncoder(self.checkpoint, config, ALGORITHM)
-        return self._last_encoder
+        """The encoder of a study of one metric; that of the last call when it is the same study."""
+        return self._studied(config)[0]
+
+    def _studied(self, config: StudyConfig) -> tuple[StudyEncoder, ...]:
+        """The encoders of a study, one a metric; those of the last call when it is the same one."""
+        known = tuple(encoder.config for encoder in self._encoders)
+        if len(known) != len(config.views) or any(map(operator.is_not, known, config.views)):
+            self._encoders = tuple(
+                StudyEncoder(self.checkpoint, view, ALGORITHM) for view in config.views
+            )
+        return self._encoders
 
     def _state(
         self,
@@ -212,14 +228,25 @@ class Planner:
         space = SpaceTransform(config.space, fixed)
         settled = [trial for trial in history if trial.status is not TrialStatus.PENDING]
         pending = [trial.params for trial in history if trial.status is TrialStatus.PENDING]
-        encoder = self._encoder(config)
-        study = encoder.encode(settled)
+        encoders = self._studied(config)
+        study = encoders[0].encode(settled)
         tried = space.encode([trial.params for trial in settled])
-        state = PlannerState(encoder, tuple(settled), space, tried, study, study)
+        state = PlannerState(encoders[0], tuple(settled), space, tried, study, study)
+        if config.several:
+            self._check_several()
+            state = goals_state(state, config, encoders[1:])
         for values in space.encode(pending):
             predicted = state.predict(Candidates(values[None], np.array(["pending"])))
-            state = state.with_pending(predicted, self._assume(predicted.prediction, generator))
+            state = state.assume(predicted, partial(self._assume, generator=generator))
         return state
+
+    def _check_several(self) -> None:
+        """Refuse what is for one goal only."""
+        if self.strategy != "ei" or self.batch_mode == "placeholder":
+            raise ConfigError(
+                "several goals and limits need the strategy 'ei' and the batch mode 'mean' or "
+                f"'sample', got {self.strategy!r} and {self.batch_mode!r}"
+            )
 
     def _imitate(self, state: PlannerState, generator: torch.Generator) -> Candidates:
         """One sample of the policy; in a finite space, one that was not tried."""
@@ -245,7 +272,8 @@ class Planner:
         parts.append(mutations(space, parents, counts.mutations if len(parents) else 0, rng))
         parts.append(axis_moves(space, parents, counts.axes if len(parents) else 0, rng))
         if state.early:
-            parts.append(from_policy(state.policy, space, _POLICY_CANDIDATES, generator))
+            share = _POLICY_CANDIDATES // len(state.policies)
+            parts += [from_policy(each, space, share, generator) for each in state.policies]
         return untried(space, join(*parts), state.tried)
 
     def _rank(
@@ -342,10 +370,7 @@ def _prescreens(state: PlannerState) -> bool:
 def _explain(state: PlannerState, picked: PredictedCandidates, past: int) -> Suggestion:
     """The suggestion of a picked candidate; only the first, past trials can be its neighbours."""
     values, source = picked.candidates.values, picked.candidates.source
-    prediction = None
-    if state.measured:
-        study, sign = state.ranking, state.encoder.config.sign
-        (prediction,) = predictions(picked.prediction, study.scale, study.best, sign)
+    prediction = state.describe(picked) if state.measured else None
     distances = state.space.distances(state.tried[:past], values)[:, 0]
     order = np.argsort(distances, kind="stable")
     nearest = tuple(state.history[i].number for i in order[:_NEAREST])

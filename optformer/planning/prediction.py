@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -15,15 +15,20 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model expects of one point.
+    """What the model expects of one point; of the first metric where a study has several.
 
     Attributes:
         mean: Expected metric if the trial does not fail, in the metric's units and sign.
         std: Standard deviation of the metric if the trial does not fail, in the metric's units.
         quantiles: Quantiles of the metric if the trial does not fail, by their levels 0.05, 0.25,
             0.5, 0.75 and 0.95.
-        probability_of_improvement: Probability of a value better than the best so far, in [0, 1].
+        probability_of_improvement: Probability of a value better than the best so far, in [0, 1];
+            with limits the best of the trials that keep them, once there is one.
         probability_of_failure: Probability that the trial fails, in [0, 1].
+        probability_of_keeping: Probability that the limits are kept if the trial does not fail, in
+            [0, 1]; 1 without limits.
+        metrics: The prediction of every metric by its name, where a study has several goals or
+            limits. There `probability_of_keeping` is of that metric's own limit.
     """
 
     mean: float
@@ -31,6 +36,8 @@ class Prediction:
     quantiles: Mapping[float, float]
     probability_of_improvement: float
     probability_of_failure: float
+    probability_of_keeping: float = 1.0
+    metrics: Mapping[str, Prediction] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

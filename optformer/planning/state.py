@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +14,11 @@ from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.planning.acquisition import Acquisition
 from optformer.planning.candidates import Candidates, join
 from optformer.planning.decoding import log_prior
-from optformer.planning.distribution import BinnedDistribution, PredictiveDistribution
+from optformer.planning.distribution import (
+    BinnedDistribution,
+    NormalDistribution,
+    PredictiveDistribution,
+)
 from optformer.planning.penalties import (
     center_prior,
     failure_penalty,
@@ -21,6 +26,7 @@ from optformer.planning.penalties import (
     metadata_trust,
     steepest_slope,
 )
+from optformer.planning.prediction import Prediction, predictions
 from optformer.planning.space_transform import Array, SpaceTransform
 from optformer.planning.study_encoder import EncodedStudy, StudyEncoder
 
@@ -34,21 +40,32 @@ _SLOPE_CANDIDATES = 256  # compared with each other for the steepest slope; the 
 
 @dataclass(frozen=True)
 class PredictedCandidates:
-    """Candidates with the model's prediction of each."""
+    """Candidates with the model's prediction of each.
+
+    Attributes:
+        candidates: The candidates.
+        prediction: What is predicted of the metric; of the first one where there are several.
+        further: What is predicted of each further metric.
+    """
 
     candidates: Candidates
     prediction: BinnedDistribution
+    further: tuple[BinnedDistribution, ...] = ()
 
     def join(self, later: PredictedCandidates) -> PredictedCandidates:
         """These candidates, then others."""
         return PredictedCandidates(
             join(self.candidates, later.candidates),
             BinnedDistribution.join([self.prediction, later.prediction]),
+            tuple(map(BinnedDistribution.join, zip(self.further, later.further, strict=True))),
         )
 
     def take(self, index: list[int]) -> PredictedCandidates:
         """Some of the candidates, by position."""
-        return PredictedCandidates(self.candidates.select(index), self.prediction.select(index))
+        further = tuple(prediction.select(index) for prediction in self.further)
+        return PredictedCandidates(
+            self.candidates.select(index), self.prediction.select(index), further
+        )
 
 
 @dataclass(frozen=True)
@@ -114,10 +131,20 @@ class PlannerState:
         best = np.argsort(-np.array(gains), kind="stable")[:count]
         return self.space.project(self.tried[measured][best])
 
+    @property
+    def policies(self) -> tuple[EncodedStudy, ...]:
+        """Conditioned studies that propose candidates."""
+        return (self.policy,)
+
     def predict(self, candidates: Candidates) -> PredictedCandidates:
         """Predict candidates with the model."""
         points = self.space.points(candidates.values)
         return PredictedCandidates(candidates, self.ranking.predict(points))
+
+    def describe(self, picked: PredictedCandidates) -> Prediction:
+        """The prediction of the first candidate in the user's units."""
+        study, sign = self.ranking, self.encoder.config.sign
+        return predictions(picked.prediction, study.scale, study.best, sign)[0]
 
     def prescreen(
         self,
@@ -134,11 +161,21 @@ class PlannerState:
             acquisition: Ranks them.
             generator: Source of the acquisition's randomness.
         """
-        prediction = self.ranking.predict_by_gp(self.space.points(candidates.values))
-        score = acquisition.score(prediction, self.best, generator)
-        score = score + self.preference(candidates, self.slope(candidates, prediction))
+        score = self.score_by_gp(candidates, acquisition, generator)
         kept = score.topk(min(count, len(candidates))).indices.sort().values
         return candidates.select(kept.numpy())
+
+    def score_by_gp(
+        self, candidates: Candidates, acquisition: Acquisition, generator: torch.Generator
+    ) -> Tensor:
+        """Score candidates by the Gaussian processes alone, larger is better, (N,)."""
+        prediction = self.predict_by_gp(candidates)
+        score = acquisition.score(prediction, self.best, generator)
+        return score + self.preference(candidates, self.slope(candidates, prediction))
+
+    def predict_by_gp(self, candidates: Candidates) -> NormalDistribution:
+        """Predict candidates with the Gaussian processes alone."""
+        return self.ranking.predict_by_gp(self.space.points(candidates.values))
 
     def score(
         self,
@@ -200,6 +237,19 @@ class PlannerState:
         some = slice(None, None, math.ceil(len(candidates) / _SLOPE_CANDIDATES))
         values = candidates.values[some]
         return steepest_slope(prediction.mean[some], self.space.distances(values, values))
+
+    def assume(
+        self,
+        pending: PredictedCandidates,
+        value: Callable[[BinnedDistribution], float | None],
+    ) -> PlannerState:
+        """The state with one more pending trial, whose y follows from its prediction.
+
+        Args:
+            pending: The trial.
+            value: A prediction of one point to the y to assume for it; None for a placeholder.
+        """
+        return self.with_pending(pending, value(pending.prediction))
 
     def with_pending(self, pending: PredictedCandidates, y: float | None) -> PlannerState:
         """The state with one more pending trial.
