@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from optformer.data.studies.errors import SearchSpaceError
@@ -38,10 +38,32 @@ def from_distributions(distributions: Mapping[str, BaseDistribution]) -> SearchS
     parameters: dict[str, Parameter] = {}
     for name, distribution in distributions.items():
         try:
-            parameters[name] = _from_distribution(distribution)
+            parameters[name] = from_distribution(distribution)
         except SearchSpaceError as error:
             raise SearchSpaceError(f"parameter {name!r}: {error}") from None
     return SearchSpace(parameters)
+
+
+def union_of_distributions(
+    trials: Iterable[Mapping[str, BaseDistribution]],
+) -> dict[str, BaseDistribution]:
+    """One distribution a parameter that holds the values of all trials.
+
+    Optuna lets a numeric range differ from trial to trial: the union spans them all, and keeps the
+    step when they agree on it.
+
+    Args:
+        trials: The distributions of each trial by parameter, in order.
+
+    Raises:
+        SearchSpaceError: A parameter changes its kind or choices between trials.
+    """
+    union: dict[str, BaseDistribution] = {}
+    for distributions in trials:
+        for name, new in distributions.items():
+            old = union.get(name, new)
+            union[name] = new if old == new else _widen(name, old, new)
+    return union
 
 
 def to_numeric_distribution(parameter: Float | Int) -> FloatDistribution | IntDistribution:
@@ -69,7 +91,12 @@ def _to_distribution(name: str, parameter: Parameter) -> BaseDistribution:
     return CategoricalDistribution(parameter.choices)
 
 
-def _from_distribution(distribution: BaseDistribution) -> Parameter:
+def from_distribution(distribution: BaseDistribution) -> Parameter:
+    """The parameter of one distribution; a float or int of a single value is an `Ordinal` of it.
+
+    Raises:
+        SearchSpaceError: It is of a kind unknown here, or holds what no parameter can.
+    """
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
@@ -90,3 +117,26 @@ def _from_distribution(distribution: BaseDistribution) -> Parameter:
             distribution.low, distribution.high, log=distribution.log, step=distribution.step
         )
     return Int(distribution.low, distribution.high, log=distribution.log, step=distribution.step)
+
+
+def _widen(name: str, old: BaseDistribution, new: BaseDistribution) -> BaseDistribution:
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if isinstance(old, FloatDistribution) and isinstance(new, FloatDistribution):
+        low, high = min(old.low, new.low), max(old.high, new.high)
+        grid = old.step == new.step and old.low == new.low
+        return FloatDistribution(
+            low, high, log=old.log and new.log, step=new.step if grid else None
+        )
+    if isinstance(old, IntDistribution) and isinstance(new, IntDistribution):
+        low, high = min(old.low, new.low), max(old.high, new.high)
+        grid = old.step == new.step and old.low == new.low
+        return IntDistribution(low, high, log=old.log and new.log, step=new.step if grid else 1)
+    if isinstance(old, CategoricalDistribution) and isinstance(new, CategoricalDistribution):
+        more = tuple(choice for choice in new.choices if choice not in old.choices)
+        return CategoricalDistribution(old.choices + more)
+    raise SearchSpaceError(f"parameter {name!r} is {old} in one trial and {new} in another")

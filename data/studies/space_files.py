@@ -1,13 +1,16 @@
-"""Read and write search spaces as YAML or JSON files."""
+"""Read search spaces from files and objects, and write them as YAML or JSON files."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from optformer.data.runtime.files import write_text
-from optformer.data.studies.errors import SearchSpaceError
+from optformer.data.studies.errors import OptFormerWarning, SearchSpaceError
+from optformer.data.studies.space_formats.reading import read_space
+from optformer.data.studies.space_formats.translated import TranslatedSpace
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.yaml_json import parse_json, parse_yaml, to_json, to_yaml
 
@@ -21,8 +24,8 @@ _YAML, _JSON = _Format(parse_yaml, to_yaml), _Format(parse_json, to_json)
 _FORMATS = {".yaml": _YAML, ".yml": _YAML, ".json": _JSON}
 
 
-def load_space(path: str | Path) -> SearchSpace:
-    """Read a search space from a file of one mapping, parameter name to parameter.
+def load_space(source: str | Path | Any) -> SearchSpace:
+    """Read a search space: ours, or that of another tool, told by its content.
 
     ```yaml
     lr: {type: float, low: 1e-6, high: 1e-1, log: true, description: learning rate}
@@ -30,16 +33,40 @@ def load_space(path: str | Path) -> SearchSpace:
     momentum: {type: float, low: 0, high: 0.99, when: {optimizer: [sgd]}}
     ```
 
+    Files of Optuna, ConfigSpace, W&B, NNI and Hydra's Optuna sweeper are read, too, and in Python
+    what Optuna, ConfigSpace, scikit-learn's random search and Ray Tune search. What cannot be read
+    exactly is told as a warning, what cannot be read at all is refused.
+
     YAML is read by the rules of YAML 1.2: `1e-6` is a number, and `on`, `yes` and dates are text.
 
     Args:
-        path: A file ending in `.yaml`, `.yml` or `.json`.
+        source: A file ending in `.yaml`, `.yml` or `.json`, or an object.
 
     Raises:
         SearchSpaceError: The file cannot be read or does not describe a space; the message names
             the file, the parameter and the field.
     """
-    path = Path(path)
+    translated = translate_space(source)
+    for name in translated.originals:
+        warnings.warn(
+            f"{name}: choices that are lists or objects are written as text",
+            OptFormerWarning,
+            stacklevel=2,
+        )
+    for note in translated.notes:
+        warnings.warn(note, OptFormerWarning, stacklevel=2)
+    return translated.space
+
+
+def translate_space(source: str | Path | Any) -> TranslatedSpace:
+    """Read a search space as `load_space` does, with what there is to say about it.
+
+    Raises:
+        SearchSpaceError: As `load_space`.
+    """
+    if not isinstance(source, str | Path):
+        return read_space(source)
+    path = Path(source)
     parse = _format(path).parse
     try:
         described = parse(path.read_text(encoding="utf-8"))
@@ -48,7 +75,7 @@ def load_space(path: str | Path) -> SearchSpace:
     except ValueError as error:
         raise SearchSpaceError(f"{path} is not a readable {path.suffix} file: {error}") from error
     try:
-        return SearchSpace.from_dict(described)
+        return read_space(described)
     except SearchSpaceError as error:
         raise SearchSpaceError(f"{path}: {error}") from None
 

@@ -12,7 +12,7 @@ import math
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -21,9 +21,6 @@ from typing import TypeVar
 import optuna
 from optuna.distributions import (
     BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
 )
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
@@ -31,8 +28,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optformer.data.runtime.optuna_logging import quiet_optuna
-from optformer.data.studies.errors import SearchSpaceError, StorageError, StudyError, TrialError
-from optformer.data.studies.optuna_distributions import from_distributions, to_distributions
+from optformer.data.studies.errors import StorageError, StudyError, TrialError
+from optformer.data.studies.optuna_distributions import (
+    from_distributions,
+    to_distributions,
+    union_of_distributions,
+)
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig
 from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
@@ -455,45 +456,6 @@ def _foreign_record(study: optuna.Study) -> tuple[StudyRecord, dict[str, BaseDis
         goal="maximize" if study.direction is StudyDirection.MAXIMIZE else "minimize",
     )
     return StudyRecord(config=config, seed=zlib.crc32(name.encode())), distributions
-
-
-def union_of_distributions(
-    trials: Iterable[Mapping[str, BaseDistribution]],
-) -> dict[str, BaseDistribution]:
-    """One distribution a parameter that holds the values of all trials.
-
-    Optuna lets a numeric range differ from trial to trial: the union spans them all, and keeps the
-    step when they agree on it.
-
-    Args:
-        trials: The distributions of each trial by parameter, in order.
-
-    Raises:
-        SearchSpaceError: A parameter changes its kind or choices between trials.
-    """
-    union: dict[str, BaseDistribution] = {}
-    for distributions in trials:
-        for name, new in distributions.items():
-            old = union.get(name, new)
-            union[name] = new if old == new else _widen(name, old, new)
-    return union
-
-
-def _widen(name: str, old: BaseDistribution, new: BaseDistribution) -> BaseDistribution:
-    if isinstance(old, FloatDistribution) and isinstance(new, FloatDistribution):
-        low, high = min(old.low, new.low), max(old.high, new.high)
-        grid = old.step == new.step and old.low == new.low
-        return FloatDistribution(
-            low, high, log=old.log and new.log, step=new.step if grid else None
-        )
-    if isinstance(old, IntDistribution) and isinstance(new, IntDistribution):
-        low, high = min(old.low, new.low), max(old.high, new.high)
-        grid = old.step == new.step and old.low == new.low
-        return IntDistribution(low, high, log=old.log and new.log, step=new.step if grid else 1)
-    if isinstance(old, CategoricalDistribution) and isinstance(new, CategoricalDistribution):
-        more = tuple(choice for choice in new.choices if choice not in old.choices)
-        return CategoricalDistribution(old.choices + more)
-    raise SearchSpaceError(f"parameter {name!r} is {old} in one trial and {new} in another")
 
 
 def _attributes(trial: Trial) -> dict[str, str | float]:

@@ -1,0 +1,1 @@
+"""Search spaces in the words of other tools, one module a tool."""
