@@ -1,0 +1,1 @@
+"""OptFormer inside other tools."""

@@ -1,0 +1,252 @@
+"""OptFormer as a search algorithm of Ray Tune."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optformer.data.studies.errors import (
+    OptFormerWarning,
+    SearchSpaceError,
+    SpaceExhaustedError,
+    StudyError,
+)
+from optformer.data.studies.extras import importing
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import Goal
+from optformer.data.studies.trials import INTERRUPTED, TrialStatus
+from optformer.serving.study.storage import StorageLike
+from optformer.serving.study.study import Study, create_study, load_study
+
+with importing("OptFormerSearcher", "ray[tune]", extra="ray"):
+    from ray.air.constants import TRAINING_ITERATION
+    from ray.tune.result import DEFAULT_METRIC
+    from ray.tune.search import Searcher
+    from ray.tune.utils.util import flatten_dict, unflatten_dict  # type: ignore[attr-defined]
+
+_GOALS: dict[str, Goal] = {"max": "maximize", "min": "minimize"}
+
+
+class OptFormerSearcher(Searcher):
+    """Suggests the trials of a Ray Tune experiment.
+
+        tune.TuneConfig(search_alg=optformer.OptFormerSearcher(), metric="loss", mode="min")
+
+    The trials form a study, in memory or in a storage, which plots and predicts as any other one.
+    A trial that a scheduler ends, and that is shorter than the longest one, is recorded as stopped
+    early. A trial that raises is recorded as failed.
+
+    Args:
+        space: What to search, ours or a dictionary of Ray's; the `param_space` of the tuner when
+            absent. A slash in a name stands for a nested dictionary.
+        metric: The reported metric to search on; that of `TuneConfig` when absent.
+        mode: "min" or "max"; that of `TuneConfig` when absent.
+        points_to_evaluate: Configurations to try first, nested or with slashes in their names. The
+            model fills in what one leaves open.
+        evaluated_rewards: The metric at each of these points where it is known already: they are
+            told to the model and not run again.
+        metadata: Free text about the task, which the model reads (task, data set, model, ...).
+        storage: Where to keep the study, as in `create_study`; in memory when absent, from where
+            Ray's checkpoints of the experiment take it.
+        name: Name of the study; drawn when absent.
+        model: Directory of a checkpoint; the shipped one when absent.
+        strategy: How suggestions are chosen, as in `create_study`.
+        seed: Seed of the suggestions; drawn when absent.
+
+    Raises:
+        MissingExtraError: Ray Tune is not installed.
+        SearchSpaceError: The space cannot be read, or a point is outside of it; the message names
+            the parameter.
+        StudyError: A setting is not understood.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace | Mapping[str, Any] | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        *,
+        points_to_evaluate: Sequence[Mapping[str, Any]] = (),
+        evaluated_rewards: Sequence[float] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        storage: StorageLike | None = None,
+        name: str | None = None,
+        model: str | Path | None = None,
+        strategy: str = "ei",
+        seed: int | None = None,
+    ) -> None:
+        if mode is not None and mode not in _GOALS:
+            raise StudyError(f"mode must be 'min' or 'max', got {mode!r}")
+        if evaluated_rewards is not None and len(evaluated_rewards) != len(points_to_evaluate):
+            raise StudyError(
+                f"evaluated_rewards must have a value for each of the {len(points_to_evaluate)} "
+                f"points_to_evaluate, got {len(evaluated_rewards)}"
+            )
+        super().__init__(metric=metric, mode=mode)
+        self._space = space if space is None else _as_space(space)
+        self._points = [dict(flatten_dict(dict(point))) for point in points_to_evaluate]
+        self._values = evaluated_rewards
+        self._settings: dict[str, Any] = {
+            "metadata": metadata,
+            "name": name,
+            "model": model,
+            "strategy": strategy,
+            "seed": seed,
+        }
+        self._storage = storage
+        self._criteria: Mapping[str, float] = {}
+        self._study: Study | None = None
+        self._numbers: dict[str, int] = {}  # of the trials, by Ray's ids
+        self._reported: dict[str, tuple[int, float | None]] = {}  # last iteration and value
+        self._longest = 0
+
+    @property
+    def study(self) -> Study:
+        """The study of the trials so far.
+
+        Raises:
+            StudyError: Space or metric are not known yet.
+        """
+        if self._study is None:
+            self._study = self._started()
+        return self._study
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
+    ) -> bool:
+        """Take metric, mode and space of a tuner; False when there was a space before."""
+        self._metric = self._metric or metric
+        self._mode = self._mode or mode
+        if isinstance(spec.get("stop"), Mapping):
+            self._criteria = dict(spec["stop"])
+        if self._space is not None:
+            return False
+        self._space = _as_space(config)
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        """The configuration of a new trial; `FINISHED` when every point has been tried."""
+        try:
+            trial = self.study.suggest(fixed=self._points.pop(0) if self._points else None)
+        except SpaceExhaustedError:
+            return Searcher.FINISHED
+        self._numbers[trial_id] = trial.number
+        return unflatten_dict(dict(trial.params))
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Follow a running trial."""
+        iteration = result[TRAINING_ITERATION]
+        self._reported[trial_id] = iteration, result.get(self.metric)
+        self._longest = max(self._longest, iteration)
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Record what became of a trial."""
+        if trial_id not in self._numbers:
+            warnings.warn(
+                f"trial {trial_id} is none of this searcher's; its result is left out",
+                OptFormerWarning,
+                stacklevel=2,
+            )
+            return
+        seen, last = self._reported.pop(trial_id, (0, None))
+        trial = self.study.trials[self._numbers[trial_id]]
+        # Ray can run a failed trial again; what then comes of it is a trial of its own.
+        tried = trial if trial.status is TrialStatus.PENDING else trial.params
+        value = result.get(self.metric) if result else last
+        if error:
+            self.study.observe(tried, failed="it raised in Ray Tune")
+        elif value is None:
+            reason = f"metric {self.metric!r} is missing" if result else INTERRUPTED
+            self.study.observe(tried, failed=reason)
+        else:
+            self.study.observe(tried, value, stopped=self._was_stopped(result, seen))
+
+    def add_evaluated_point(
+        self,
+        parameters: Mapping[str, Any],
+        value: float,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: Sequence[float] | None = None,
+    ) -> None:
+        """Tell of a configuration that was evaluated elsewhere.
+
+        Args:
+            parameters: The configuration; what is no parameter of the space is left out.
+            value: Its metric, unless it failed.
+            error: Whether it failed.
+            pruned: Whether it was stopped early.
+            intermediate_values: Not used.
+        """
+        flat = flatten_dict(dict(parameters))
+        point = {name: flat[name] for name in self.study.config.space if name in flat}
+        if error:
+            self.study.observe(point, failed="it raised in Ray Tune")
+        else:
+            self.study.observe(point, value, stopped=pruned)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write the state of the search to a file."""
+        Path(checkpoint_path).write_bytes(pickle.dumps(self.__getstate__()))
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Take the state of a search from a file that `save` wrote."""
+        self.__setstate__(pickle.loads(Path(checkpoint_path).read_bytes()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_study": None if self._study is None else self._study.name}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        if state["_study"] is not None:
+            self._study = load_study(storage=state["_storage"], name=state["_study"])
+
+    def _started(self) -> Study:
+        if self._space is None:
+            raise StudyError("give the tuner a param_space, or OptFormerSearcher a space")
+        if self._mode is None:
+            raise StudyError("give TuneConfig, or OptFormerSearcher, a metric and a mode")
+        self._metric = self._metric or DEFAULT_METRIC
+        if self._storage is None:
+            from optuna.storages import InMemoryStorage
+
+            self._storage = InMemoryStorage()  # unlike a study in memory, it can be pickled
+        study = create_study(
+            self._space,
+            metric=self._metric,
+            goal=_GOALS[self._mode],
+            storage=self._storage,
+            **self._settings,
+        )
+        if self._values is not None:
+            for point, value in zip(self._points, self._values, strict=True):
+                study.observe(point, value)
+            self._points = []
+        return study
+
+    def _was_stopped(self, result: Mapping[str, Any] | None, seen: int) -> bool:
+        """Whether a scheduler ended a trial before its time.
+
+        Ray tells of no reason. A trial that ends by itself has reported its last result before; one
+        that is ended from outside has not.
+        """
+        if not result:
+            return True  # it was paused and does not go on
+        iteration = result.get(TRAINING_ITERATION, seen)
+        if iteration == seen or any(
+            name in result and result[name] >= bound for name, bound in self._criteria.items()
+        ):
+            return False
+        return bool(iteration < self._longest)
+
+
+def _as_space(space: SearchSpace | Mapping[str, Value]) -> SearchSpace:
+    if not isinstance(space, SearchSpace):
+        raise SearchSpaceError(f"space must be a SearchSpace, got {type(space).__name__}")
+    return space

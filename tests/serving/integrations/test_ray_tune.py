@@ -1,0 +1,244 @@
+"""OptFormer as a search algorithm of Ray Tune, by its calls and in experiments on a local Ray."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import optformer as of
+from optformer.data.studies.errors import MissingExtraError, SearchSpaceError, StudyError
+from optformer.data.studies.trials import INTERRUPTED
+
+ray = pytest.importorskip("ray")
+from optformer.serving.integrations.ray_tune import OptFormerSearcher  # noqa: E402
+
+Make = Callable[..., OptFormerSearcher]
+
+
+@pytest.fixture
+def make() -> Make:
+    space = of.SearchSpace(
+        {"lr": of.Float(1e-5, 1e-1, log=True), "optimizer/kind": of.Categorical(["adam", "sgd"])}
+    )
+
+    def searcher(**settings: Any) -> OptFormerSearcher:
+        return OptFormerSearcher(**{"space": space, "metric": "loss", "mode": "min", **settings})
+
+    return searcher
+
+
+def report(searcher: OptFormerSearcher, trial: str, *losses: float) -> None:
+    """A trial that reports and ends by itself."""
+    for iteration, loss in enumerate(losses, 1):
+        result = {"loss": loss, "training_iteration": iteration}
+        searcher.on_trial_result(trial, result)
+    searcher.on_trial_complete(trial, result)
+
+
+def test_suggest__names_with_slashes__are_nested(make: Make) -> None:
+    config = make(seed=0).suggest("a")
+    assert isinstance(config, dict)
+    assert config.keys() == {"lr", "optimizer"}
+    assert config["optimizer"]["kind"] in ("adam", "sgd")
+
+
+def test_suggest__same_seed_and_results__suggests_the_same(make: Make) -> None:
+    one, two = make(seed=3), make(seed=3)
+    for trial, loss in [("a", 0.5), ("b", 0.4), ("c", 0.6)]:
+        assert one.suggest(trial) == two.suggest(trial)
+        for searcher in (one, two):
+            report(searcher, trial, loss)
+
+
+def test_suggest__points_to_evaluate__come_first_and_are_filled_in(make: Make) -> None:
+    searcher = make(points_to_evaluate=[{"lr": 1e-3}, {"lr": 1e-2, "optimizer": {"kind": "sgd"}}])
+    first, second = searcher.suggest("a"), searcher.suggest("b")
+    assert isinstance(first, dict)
+    assert first["lr"] == 1e-3
+    assert second == {"lr": 1e-2, "optimizer": {"kind": "sgd"}}
+
+
+def test_suggest__evaluated_rewards__are_told_and_not_run(make: Make) -> None:
+    point = {"lr": 1e-3, "optimizer/kind": "adam"}
+    searcher = make(points_to_evaluate=[point], evaluated_rewards=[0.25])
+    suggested = searcher.suggest("a")
+    told, pending = searcher.study.trials
+    assert (dict(told.params), told.value) == (point, 0.25)
+    assert suggested["lr"] == pending.params["lr"] != 1e-3
+
+
+def test_suggest__every_point_tried__is_finished() -> None:
+    searcher = OptFormerSearcher(of.SearchSpace(x=of.Categorical([1, 2])), "loss", "min")
+    assert [searcher.suggest(trial) for trial in "abc"][2] == OptFormerSearcher.FINISHED
+
+
+def test_complete__by_itself_or_ended_from_outside__is_completed_or_stopped(make: Make) -> None:
+    searcher = make()
+    searcher.set_search_properties(None, None, {}, stop={"accuracy": 0.9})
+    for trial in "abcdef":
+        searcher.suggest(trial)
+    report(searcher, "a", 0.9, 0.8, 0.7)
+    report(searcher, "b", 0.6)  # shorter than others, by itself
+    searcher.on_trial_result("c", {"loss": 0.9, "training_iteration": 1})
+    searcher.on_trial_complete("c", {"loss": 0.8, "training_iteration": 2})  # by a scheduler
+    searcher.on_trial_result("d", {"loss": 0.85, "training_iteration": 1})
+    searcher.on_trial_complete("d")  # paused, then ended
+    result = {"loss": 0.1, "training_iteration": 2, "accuracy": 0.95}
+    searcher.on_trial_complete("e", result)  # the user's criterion
+    searcher.on_trial_complete("f", {"loss": 0.65, "training_iteration": 3})  # at full length
+    found = [(trial.status.value, trial.value) for trial in searcher.study.trials]
+    assert found == [
+        ("completed", 0.7),
+        ("completed", 0.6),
+        ("stopped", 0.8),
+        ("stopped", 0.85),
+        ("completed", 0.1),
+        ("completed", 0.65),
+    ]
+
+
+def test_complete__no_value__is_failed_with_its_reason(make: Make) -> None:
+    searcher = make()
+    for trial in "abc":
+        searcher.suggest(trial)
+    searcher.on_trial_complete("a", error=True)
+    searcher.on_trial_complete("b", {"training_iteration": 1})
+    searcher.on_trial_complete("c")  # ended before it reported anything
+    reasons = [trial.reason for trial in searcher.study.trials]
+    assert reasons == ["it raised in Ray Tune", "metric 'loss' is missing", INTERRUPTED]
+
+
+def test_complete__failed_trial_that_is_run_again__becomes_a_new_one(make: Make) -> None:
+    searcher = make()
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", error=True)
+    report(searcher, "a", 0.5)
+    failed, again = searcher.study.trials
+    assert failed.params == again.params
+    assert (failed.status.value, again.value) == ("failed", 0.5)
+
+
+def test_complete__unknown_trial__is_left_out_with_a_warning(make: Make) -> None:
+    searcher = make()
+    with pytest.warns(of.OptFormerWarning, match="trial z is none of this searcher's"):
+        report(searcher, "z", 0.5)
+    assert searcher.study.trials == []
+
+
+def test_add_evaluated_point__a_nested_configuration__is_told(make: Make) -> None:
+    searcher = make()
+    config = {"lr": 1e-3, "optimizer": {"kind": "sgd"}, "epochs": 3}
+    searcher.add_evaluated_point(config, 0.5)
+    searcher.add_evaluated_point(config, 0.6, pruned=True)
+    searcher.add_evaluated_point(config, 0.0, error=True)
+    found = [(trial.status.value, trial.value) for trial in searcher.study.trials]
+    assert found == [("completed", 0.5), ("stopped", 0.6), ("failed", None)]
+
+
+@pytest.mark.parametrize("storage", [None, "sqlite:///ray.db"])
+def test_save__in_the_middle__another_searcher_goes_on_alike(
+    make: Make, storage: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    searcher = make(seed=1, storage=storage, points_to_evaluate=[{"lr": 1e-4}, {"lr": 1e-2}])
+    searcher.suggest("a")
+    report(searcher, "a", 0.5, 0.4)
+    searcher.suggest("b")
+    searcher.save(str(tmp_path / "state.pkl"))
+    restored, copied = make(), pickle.loads(pickle.dumps(searcher))
+    restored.restore(str(tmp_path / "state.pkl"))
+    for again in [restored, copied][: 1 if storage else 2]:  # one file is one study
+        assert again.study.trials == searcher.study.trials
+        report(again, "b", 0.3)
+        assert again.study.best_trial.number == 1
+    if storage is None:
+        report(searcher, "b", 0.3)
+        assert restored.suggest("c") == copied.suggest("c") == searcher.suggest("c")
+
+
+def test_searcher__bad_settings__are_named(make: Make) -> None:
+    with pytest.raises(StudyError, match="mode must be 'min' or 'max', got 'least'"):
+        make(mode="least")
+    with pytest.raises(StudyError, match="a value for each of the 1 points_to_evaluate, got 2"):
+        make(points_to_evaluate=[{"lr": 1e-3}], evaluated_rewards=[0.1, 0.2])
+    with pytest.raises(SearchSpaceError, match="unknown parameter 'rate'"):
+        make(points_to_evaluate=[{"rate": 1e-3}]).suggest("a")
+    with pytest.raises(StudyError, match="param_space"):
+        make(space=None).suggest("a")
+    with pytest.raises(StudyError, match="a metric and a mode"):
+        make(metric=None, mode=None).suggest("a")
+
+
+def test_searcher__without_ray__names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "optformer.serving.integrations.ray_tune"
+    monkeypatch.setitem(sys.modules, "ray.tune.search", None)
+    monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(MissingExtraError, match=r"pip install \"optformer\[ray\]\""):
+        import_module(module)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", "0")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_tuner__asha_on_a_local_ray__every_trial_is_recorded_once(tmp_path: Path) -> None:
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    def train(config: dict[str, Any]) -> None:
+        if config["optimizer"]["kind"] == "broken":
+            raise ArithmeticError("the loss is not a number")
+        for epoch in range(4):
+            tune.report({"loss": abs(config["lr"] - 0.01) + config["offset"] / (epoch + 1)})
+
+    space = of.SearchSpace(
+        {
+            "lr": of.Float(1e-4, 1e-1, log=True),
+            "optimizer/kind": of.Categorical(["adam", "sgd", "broken"]),
+        }
+    )
+    starts = [{"lr": 0.01, "optimizer/kind": "adam"}, {"lr": 0.1, "optimizer/kind": "broken"}]
+    searcher = OptFormerSearcher(space, points_to_evaluate=starts, seed=0)
+    tuner = tune.Tuner(
+        train,
+        param_space={"offset": 0.1},
+        tune_config=tune.TuneConfig(
+            metric="loss",
+            mode="min",
+            num_samples=6,
+            max_concurrent_trials=2,
+            search_alg=searcher,
+            scheduler=ASHAScheduler(max_t=4, grace_period=1, reduction_factor=2),
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), name="search", verbose=0),
+    )
+    results = tuner.fit()
+    trials = searcher.study.trials
+    finished = [trial for trial in trials if trial.has_value]
+    assert len(trials) == len(results) == 6
+    assert sorted(trial.value for trial in finished) == sorted(
+        result.metrics["loss"] for result in results if not result.error
+    )
+    failed = [trial.params["optimizer/kind"] for trial in trials if trial.reason is not None]
+    assert failed == ["broken"] * len(results.errors) != []
+    assert searcher.study.best_trial.value == results.get_best_result().metrics["loss"]
+    lengths = [result.metrics["training_iteration"] for result in results if not result.error]
+    stopped = [trial for trial in trials if trial.status is of.TrialStatus.STOPPED]
+    assert len(stopped) == sum(length < 4 for length in lengths)
+    restored = tune.Tuner.restore(str(tmp_path / "search"), train)
+    assert len(restored.get_results()) == 6
