@@ -25,6 +25,8 @@ class Prediction:
         probability_of_improvement: Probability of a value better than the best so far, in [0, 1];
             with limits the best of the trials that keep them, once there is one.
         probability_of_failure: Probability that the trial fails, in [0, 1].
+        expected_improvement: By how much the trial is expected to be better than the best so far,
+            at least 0, in the metric's units; a failure improves nothing.
         probability_of_keeping: Probability that the limits are kept if the trial does not fail, in
             [0, 1]; 1 without limits.
         metrics: The prediction of every metric by its name, where a study has several goals or
@@ -36,6 +38,7 @@ class Prediction:
     quantiles: Mapping[float, float]
     probability_of_improvement: float
     probability_of_failure: float
+    expected_improvement: float
     probability_of_keeping: float = 1.0
     metrics: Mapping[str, Prediction] = field(default_factory=dict)
 
@@ -76,6 +79,8 @@ def predictions(
     deviation = values - middle - shift[:, None]
     mean, std = middle + shift, (probabilities * deviation.square()).sum(-1).sqrt()
     improvement = distribution.pi(best)
+    gains = (scale.from_unit(distribution.centers) - scale.from_unit(best)).clamp(min=0)
+    gain = distribution.outcome_probabilities[..., :-1] @ gains
     failure = distribution.outcome_probabilities[:, -1]
     # The low quantiles of a minimized metric are the high ones of the scaled metric.
     quantiles = {
@@ -89,6 +94,7 @@ def predictions(
             quantiles={level: float(row[i]) for level, row in quantiles.items()},
             probability_of_improvement=float(improvement[i]),
             probability_of_failure=float(failure[i]),
+            expected_improvement=float(gain[i]),
         )
         for i in range(len(mean))
     ]

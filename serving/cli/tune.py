@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from optformer.data.studies.trials import Trial
     from optformer.serving.script.command import CommandTemplate
     from optformer.serving.script.process import StopRequest
-    from optformer.serving.script.runner import Script, ScriptOutcome
+    from optformer.serving.script.script import Script
     from optformer.serving.study.study import Study
 
 
@@ -169,7 +169,7 @@ def _script(args: argparse.Namespace) -> Script:
     from optformer.serving.cli.inputs import parse_fixed, parse_metric, parse_pairs
     from optformer.serving.script.command import CommandTemplate
     from optformer.serving.script.metric import create_reader
-    from optformer.serving.script.runner import Script
+    from optformer.serving.script.script import Script
 
     space = load_space(args.space)
     config = StudyConfig(

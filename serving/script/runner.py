@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import errno
-import json
-import math
-import os
-import signal
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from optformer.data.runtime.text import shorten, visible
 from optformer.data.studies.errors import (
@@ -24,14 +17,10 @@ from optformer.data.studies.errors import (
     StudyError,
     TrialError,
 )
-from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
-from optformer.serving.script.command import CommandTemplate
-from optformer.serving.script.files import read_file
-from optformer.serving.script.metric import MetricReader
-from optformer.serving.script.output import lines_of
-from optformer.serving.script.process import ScriptProcess, StopRequest, start_script
-from optformer.serving.script.trial_folder import STDERR, TrialFolder, trial_folders
+from optformer.serving.script.process import ScriptProcess, StopRequest
+from optformer.serving.script.script import Script, ScriptOutcome
+from optformer.serving.script.trial_folder import trial_folders
 
 if TYPE_CHECKING:
     from optformer.serving.study.study import Study
@@ -44,114 +33,19 @@ STORAGE_PATIENCE = 600.0
 
 _POLL_SECONDS = 0.05  # how soon the end of a script or a request to stop is seen
 _RETRY_SECONDS = 2.0  # between attempts to use a storage that fails
-_LAST_LINE_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
-class ScriptOutcome:
-    """What one run of the script gave.
+class Watcher(Protocol):
+    """Is told what happens in a search."""
 
-    Attributes:
-        metrics: Metrics by name, None when it failed.
-        reason: Why it failed, None when it did not.
-        seconds: Wall-clock time it took.
-        sources: Where each metric was read, in words.
-    """
+    def started(self, trial: Trial, since: float) -> None:
+        """The script of a trial runs, since a time in seconds since 1970."""
 
-    metrics: Mapping[str, float] | None
-    reason: str | None
-    seconds: float
-    sources: Mapping[str, str]
+    def observed(self, trial: Trial, outcome: ScriptOutcome) -> None:
+        """A trial was observed."""
 
-
-@dataclass(frozen=True)
-class Script:
-    """A script to tune.
-
-    A trial runs with the caller's working directory and environment, plus `OPTFORMER_PARAMS` (its
-    parameters as JSON), `OPTFORMER_TRIAL` (its number) and `OPTFORMER_OUT` (its directory, which
-    also receives `stdout.txt`, `stderr.txt` and the record `optformer.json`).
-
-    Attributes:
-        config: The study, which says what the metrics mean.
-        command: How to run it.
-        reader: How to read its metrics.
-        out: Absolute directory under which every trial gets its own.
-        timeout: Seconds a trial may take, None for no limit.
-    """
-
-    config: StudyConfig
-    command: CommandTemplate
-    reader: MetricReader
-    out: Path
-    timeout: float | None = None
-
-    def folder(self, number: int) -> TrialFolder:
-        """Where a trial's files are."""
-        return TrialFolder(self.out, number)
-
-    def start(self, trial: Trial) -> ScriptProcess:
-        """Start one trial, in a directory that is made for it.
-
-        Raises:
-            OSError: The directory cannot be made, or no process be started.
-        """
-        folder = self.folder(trial.number)
-        command = self.command.fill(trial.params, number=trial.number, out=folder.path)
-        record = {
-            "trial": trial.number,
-            "params": dict(trial.params),
-            "command": command,
-            "timeout": self.timeout,
-        }
-        folder.create(record)
-        return start_script(
-            command,
-            folder,
-            record=record,
-            environment={
-                **os.environ,
-                "OPTFORMER_PARAMS": json.dumps(dict(trial.params)),
-                "OPTFORMER_TRIAL": str(trial.number),
-                "OPTFORMER_OUT": str(folder.path),
-            },
-            timeout=self.timeout,
-        )
-
-    def outcome(self, trial: Trial) -> ScriptOutcome:
-        """What came of a trial whose script has ended; kept in its directory, too.
-
-        Whatever a script leaves behind that cannot be read is a failure of its trial.
-        """
-        folder = self.folder(trial.number)
-        record = folder.load()
-        try:
-            return ScriptOutcome(**record["outcome"])
-        except (KeyError, TypeError):
-            outcome = self._judge(record, folder, trial)
-        with suppress(OSError):  # it can be read again
-            folder.save({**record, "outcome": asdict(outcome)})
-        return outcome
-
-    def _judge(self, record: Mapping[str, Any], folder: TrialFolder, trial: Trial) -> ScriptOutcome:
-        try:
-            seconds = float(record["ending"]["seconds"])
-            reason = _failure(record, folder.path / STDERR)
-        except (KeyError, TypeError, ValueError):  # its supervisor was killed
-            return ScriptOutcome(None, INTERRUPTED, 0.0, {})
-        if reason is not None:
-            return ScriptOutcome(None, reason, seconds, {})
-        try:
-            readings = self.reader.read(folder.path, trial.number)
-            metrics = {name: reading.value for name, reading in readings.items()}
-            value, _ = self.config.measure(metrics)
-        except MetricError as error:
-            return ScriptOutcome(None, visible(str(error)), seconds, {})
-        if not math.isfinite(value):
-            shown = ", ".join(f"{name} is {number}" for name, number in metrics.items())
-            return ScriptOutcome(None, f"not a finite number: {shown}", seconds, {})
-        sources = {name: reading.source for name, reading in readings.items()}
-        return ScriptOutcome(metrics, None, seconds, sources)
+    def note(self, text: str) -> None:
+        """Something goes wrong that does not end the search."""
 
 
 def is_finished(trial: Trial) -> bool:
@@ -182,8 +76,7 @@ def tune_script(
     trials: int,
     parallel: int,
     stop: StopRequest,
-    report: Callable[[Trial, ScriptOutcome], None],
-    note: Callable[[str], None],
+    watcher: Watcher,
 ) -> None:
     """Run trials until the study holds enough finished ones, or a stop is requested.
 
@@ -198,15 +91,14 @@ def tune_script(
         trials: Finished trials wanted, those of earlier runs and of other searches included.
         parallel: How many scripts run at the same time.
         stop: Ends the search early. Trials ended by it fail with `INTERRUPTED` and do not count.
-        report: Called with each trial that was observed, and its outcome.
-        note: Called with remarks about what goes wrong and does not end the search.
+        watcher: Is told of it.
 
     Raises:
         ObjectiveError: The first `FIRST_FAILURES` trials all failed, or all of them did.
         SpaceExhaustedError: Every point of a finite space was tried before `trials` were finished.
         StorageError: The storage failed for too long; what came of each trial is in its folder.
     """
-    search = _Search(study, script, trials, parallel, stop, report, note)
+    search = _Search(study, script, trials, parallel, stop, watcher)
     try:
         search.take_over()
         search.run()
@@ -225,16 +117,14 @@ class _Search:
         trials: int,
         parallel: int,
         stop: StopRequest,
-        report: Callable[[Trial, ScriptOutcome], None],
-        note: Callable[[str], None],
+        watcher: Watcher,
     ) -> None:
         self._study = study
         self._script = script
         self._trials = trials
         self._parallel = parallel
         self._stop = stop
-        self._report = report
-        self._note = note
+        self._watcher = watcher
         self._suggested: Trial | None = None  # to be started
         self._running: dict[int, tuple[Trial, ScriptProcess]] = {}
         self._ended: deque[tuple[Trial, ScriptOutcome]] = deque()  # to be observed
@@ -257,11 +147,12 @@ class _Search:
                 with suppress(TrialError):  # somebody observed it at this moment
                     self._study.adopt(trial)
                 self._running[trial.number] = (trial, ScriptProcess(folder))
+                self._watcher.started(trial, folder.started)
             else:
                 others.append(trial.number)
         if others:
             numbers = shorten(", ".join(map(str, others)), 60)
-            self._note(f"note: pending trials that are run elsewhere are left alone: {numbers}")
+            self._watcher.note(f"note: pending trials that are run elsewhere are left alone: {numbers}")
 
     def run(self) -> None:
         """Start scripts, wait for them and observe their trials, until there is nothing to do."""
@@ -309,7 +200,7 @@ class _Search:
         now = time.monotonic()
         if self._failing_since is None:
             self._failing_since = now
-            self._note(f"{error}; trying again, scripts run on")
+            self._watcher.note(f"{error}; trying again, scripts run on")
         self._retry_at = now + _RETRY_SECONDS
         late = now - self._failing_since >= STORAGE_PATIENCE or self._stop.requested
         if late and not self._running:
@@ -338,9 +229,9 @@ class _Search:
             try:
                 trial = _observe(self._study, trial, outcome)
             except TrialError as error:  # somebody else has observed it
-                self._note(f"{error}; what it found here is in {folder.record}")
+                self._watcher.note(f"{error}; what it found here is in {folder.record}")
             else:
-                self._report(trial, outcome)
+                self._watcher.observed(trial, outcome)
                 self._succeeded |= trial.has_value
                 if is_finished(trial) and not trial.has_value:
                     self._failures.append(trial)
@@ -363,6 +254,7 @@ class _Search:
                     self._ended.append((trial, ScriptOutcome(None, INTERRUPTED, 0.0, {})))
                 else:
                     self._running[trial.number] = (trial, self._script.start(trial))
+                    self._watcher.started(trial, time.time())
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise StorageError(f"cannot start trial {trial.number}: {error}") from error
@@ -393,36 +285,3 @@ def _observe(study: Study, trial: Trial, outcome: ScriptOutcome) -> Trial:
         return study.observe(trial, outcome.metrics)
     except MetricError as error:
         return study.observe(trial, failed=visible(str(error)))
-
-
-def _failure(record: Mapping[str, Any], stderr: Path) -> str | None:
-    """Why a script that ended as its record says has failed, None when it has not."""
-    ending = record["ending"]
-    if ending["error"] is not None:
-        return f"cannot start: {visible(str(ending['error']))}"
-    if ending["stopped"]:
-        return INTERRUPTED
-    if ending["timed_out"]:
-        return f"timed out after {record['timeout']:g} s"
-    code = ending["code"]
-    if code == 0:
-        return None
-    if code is None:
-        return "could not be ended"
-    how = (
-        f"exit status {code}"
-        if code > 0
-        else f"ended by signal {-code} ({signal.strsignal(-code) or 'unknown'})"
-    )
-    last = _last_line(stderr)
-    return f"{how}: {last}" if last else how
-
-
-def _last_line(path: Path) -> str:
-    """The last line of a file that says something, shortened."""
-    try:
-        output = read_file(path, limit=_LAST_LINE_BYTES)
-    except OSError:
-        return ""
-    lines = [line.strip() for _, line in lines_of(output[-4096:].decode("utf-8", "replace"))]
-    return visible(next((line for line in reversed(lines) if line), "")[:200])

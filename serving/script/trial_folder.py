@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -100,6 +101,12 @@ class TrialFolder:
         except (OSError, ValueError, RecursionError):
             return {}
         return record if isinstance(record, dict) else {}
+
+    @property
+    def started(self) -> float:
+        """When its script was started, in seconds since 1970; now where the record does not say."""
+        started = self.load().get("started")
+        return started if isinstance(started, float) else time.time()
 
     def save(self, record: Mapping[str, Any]) -> None:
         """Write the record.

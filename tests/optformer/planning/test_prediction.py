@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 
 import pytest
 import torch
@@ -28,6 +29,11 @@ def test_predictions__gaussian__come_back_in_original_units(
         assert prediction.quantiles[level] == pytest.approx(sign * 4.0 + z * deviation, abs=0.01)
     assert prediction.probability_of_failure == pytest.approx(0.2, abs=1e-6)
     assert prediction.probability_of_improvement < 1e-3
+    assert prediction.expected_improvement < 1e-4
+    best = scale.to_unit(torch.tensor([3.9]))[0]
+    (prediction,) = predictions(distribution, scale, best, sign)
+    gain = 0.1 * NormalDist().cdf(0.1 / deviation) + deviation * NormalDist().pdf(0.1 / deviation)
+    assert prediction.expected_improvement == pytest.approx(0.8 * gain, rel=0.05)
 
 
 def test_predictions__huge_offset__keep_the_small_part(gaussian: Gaussian) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from optformer.serving.script import runner
 from optformer.serving.script.command import CommandTemplate
 from optformer.serving.script.metric import create_reader
 from optformer.serving.script.process import ScriptProcess, StopRequest
-from optformer.serving.script.runner import Script, ScriptOutcome, check_folder, tune_script
+from optformer.serving.script.runner import check_folder, tune_script
+from optformer.serving.script.script import Script, ScriptOutcome
 from optformer.serving.study.study import Study
 
 from .conftest import wait_until
@@ -72,6 +74,7 @@ class Searching:
         self.study = Flaky(study)
         self.out = out
         self.notes: list[str] = []
+        self.running: list[int] = []
         self.reported: list[tuple[Trial, ScriptOutcome]] = []
         self.stop = StopRequest()
 
@@ -90,9 +93,18 @@ class Searching:
             trials=trials,
             parallel=parallel,
             stop=self.stop,
-            report=lambda trial, outcome: self.reported.append((trial, outcome)),
-            note=self.notes.append,
+            watcher=self,
         )
+
+    def started(self, trial: Trial, since: float) -> None:
+        assert since <= time.time()
+        self.running.append(trial.number)
+
+    def observed(self, trial: Trial, outcome: ScriptOutcome) -> None:
+        self.reported.append((trial, outcome))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     @property
     def values(self) -> list[float | None]:
@@ -131,6 +143,7 @@ def test_tune_script__finished_trials__counted_reported_and_kept(search: Searchi
     search.run(PRINT, trials=3, parallel=2)
     params = [trial.params["x"] for trial in search.study.trials]
     assert search.values == params
+    assert search.running == [0, 1, 2]
     assert sorted(trial.number for trial, _ in search.reported) == [0, 1, 2]
     folder = search.script(PRINT).folder(2)
     assert folder.load()["outcome"]["metrics"] == {"m": params[2]}
