@@ -8,7 +8,6 @@ with `--resume` where its scripts have got to.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import signal
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optformer.data.runtime.files import write_atomically
-from optformer.data.runtime.text import hide_passwords, visible
+from optformer.data.runtime.text import hide_passwords
 from optformer.data.studies.errors import ConfigError, StudyError
 from optformer.planning.acquisition import STRATEGIES
 from optformer.serving.cli import console
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from optformer.data.studies.study_config import StudyConfig
-    from optformer.data.studies.trials import Trial
     from optformer.serving.script.command import CommandTemplate
     from optformer.serving.script.process import StopRequest
     from optformer.serving.script.script import Script
@@ -101,6 +99,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="go on with an existing study; scripts of a killed search that still run are waited "
         "for, and what others run is left alone",
     )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="tell what happens as JSON on standard output, one object a line, for machines",
+    )
     parser.set_defaults(run=run, command=[])
 
 
@@ -115,8 +118,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _tune(args: argparse.Namespace, script: Script, study: Study) -> int:
     from optformer.data.studies.errors import SpaceExhaustedError
-    from optformer.data.studies.trials import TrialStatus
-    from optformer.serving.cli.study_summary import write_summary
+    from optformer.serving.cli.search_display import create_display
     from optformer.serving.script.process import StopRequest
     from optformer.serving.script.runner import is_finished, tune_script
 
@@ -124,7 +126,8 @@ def _tune(args: argparse.Namespace, script: Script, study: Study) -> int:
     if done >= args.trials:
         console.note(f"study {study.name!r} has {done} finished trials; raise --trials for more")
     stop = StopRequest()
-    with _signals_request(stop) as received, _progress(study, args.trials, done) as report:
+    display = create_display(study, trials=args.trials, parallel=args.parallel, as_json=args.json)
+    with _signals_request(stop, display.ending) as received, display:
         try:
             tune_script(
                 study,
@@ -132,34 +135,33 @@ def _tune(args: argparse.Namespace, script: Script, study: Study) -> int:
                 trials=args.trials,
                 parallel=args.parallel,
                 stop=stop,
-                report=report,
-                note=console.note,
+                watcher=display,
             )
         except SpaceExhaustedError as error:
             console.note(str(error))
-    write_summary(study)
-    console.write(f"study: {hide_passwords(_storage(args, script))}")
-    console.write(f"logs: {script.out}")
-    if any(trial.status is not TrialStatus.PENDING for trial in study.trials):
-        _plot(study, script.out / "history.png")
+    places = {"study": hide_passwords(_storage(args, script)), "logs": str(script.out)}
+    display.finish(places | _plot(study, script.out / "history.png"))
     if received:
         console.note("run the same command with --resume to go on")
         return 128 + received[0]
     return 0
 
 
-def _plot(study: Study, file: Path) -> None:
-    """Plot the search; that there is no plot is no failure of it."""
+def _plot(study: Study, file: Path) -> dict[str, str]:
+    """Plot the search, and say where; that there is no plot is no failure of it."""
+    from optformer.data.studies.trials import TrialStatus
     from optformer.serving.study.plots import plot_history
 
+    if all(trial.status is TrialStatus.PENDING for trial in study.trials):
+        return {}
     try:
         figure = plot_history(study)
         with write_atomically(file) as path:
             figure.savefig(path, format="png")
     except (OSError, ValueError) as error:
         console.note(f"there is no plot: {error}")
-    else:
-        console.write(f"plot: {file}")
+        return {}
+    return {"plot": str(file)}
 
 
 def _script(args: argparse.Namespace) -> Script:
@@ -295,8 +297,12 @@ def _check_same(study: Study, config: StudyConfig, seed: int | None) -> None:
 
 
 @contextmanager
-def _signals_request(stop: StopRequest) -> Iterator[list[int]]:
+def _signals_request(stop: StopRequest, tell: Callable[[], None]) -> Iterator[list[int]]:
     """Turn the signals that end a program into requests to stop, so that nothing is cut short.
+
+    Args:
+        stop: Is asked to stop.
+        tell: Says so at the first signal.
 
     Yields:
         The signals received so far.
@@ -304,8 +310,8 @@ def _signals_request(stop: StopRequest) -> Iterator[list[int]]:
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if not received:  # os.write: the streams' locks may be held by what was interrupted
-            os.write(2, b"\nending the running scripts; once more kills them\n")
+        if not received:
+            tell()
         received.append(number)
         stop.request()
 
@@ -321,42 +327,6 @@ def _signals_request(stop: StopRequest) -> Iterator[list[int]]:
     finally:
         for number in watched:
             signal.signal(number, before[number])
-
-
-@contextmanager
-def _progress(
-    study: Study, trials: int, done: int
-) -> Iterator[Callable[[Trial, ScriptOutcome], None]]:
-    """A progress bar on a terminal, a line a trial, and once where the metrics are read.
-
-    Yields:
-        What to call with each trial that was observed, and its outcome.
-    """
-    from tqdm import tqdm
-
-    from optformer.serving.script.runner import is_finished
-
-    metric = study.config.metric_name
-    told_sources: set[str] = set()
-    with tqdm(total=trials, initial=done, unit="trial", disable=None) as bar:
-
-        def report(trial: Trial, outcome: ScriptOutcome) -> None:
-            result = (
-                f"{metric} {console.format_value(trial.value)}"
-                if trial.has_value
-                else f"failed: {trial.reason}"
-            )
-            params = console.format_params(trial.params)
-            line = f"trial {trial.number}  {result}  ({outcome.seconds:.1f} s)  {params}"
-            bar.write(visible(line))
-            for name, source in outcome.sources.items():
-                if name not in told_sources:
-                    told_sources.add(name)
-                    bar.write(visible(f"  {name} was read from {source}"))
-            sys.stdout.flush()
-            bar.update(is_finished(trial))
-
-        yield report
 
 
 def _positive_int(text: str) -> int:

@@ -152,7 +152,9 @@ class _Search:
                 others.append(trial.number)
         if others:
             numbers = shorten(", ".join(map(str, others)), 60)
-            self._watcher.note(f"note: pending trials that are run elsewhere are left alone: {numbers}")
+            self._watcher.note(
+                f"note: pending trials that are run elsewhere are left alone: {numbers}"
+            )
 
     def run(self) -> None:
         """Start scripts, wait for them and observe their trials, until there is nothing to do."""

@@ -35,12 +35,12 @@ def random_planner(monkeypatch: pytest.MonkeyPatch) -> type:
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """Starts the command line, with a random planner, in a process of its own."""
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
+    def start(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, str(LAUNCHER), *arguments],
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm"},
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             # A shell's background job ignores Ctrl-C and its children inherit that.

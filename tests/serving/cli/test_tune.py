@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,41 @@ def test_tune__script_prints_metric__observes_it(
     assert str(study.best_trial.params["lr"]) in out
     assert "score:" in (tmp_path / "out" / "trial-0003" / "stdout.txt").read_text()
     assert (tmp_path / "out" / "history.png").stat().st_size > 1000
+
+
+def test_tune__json__is_all_that_standard_output_holds(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune(GOOD, "--trials", "2", "--json") == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    kinds = ["search", "start", "trial", "start", "trial", "end"]
+    assert [event["event"] for event in events] == kinds
+    assert events[4]["value"] == load(tmp_path).trials[1].value
+    assert events[-1]["plot"] == str(tmp_path / "out" / "history.png")
+    assert events[-1]["study"] == f"sqlite:///{tmp_path / 'out' / 'study.db'}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal of Linux")
+def test_tune__in_a_terminal__lines_stay_and_the_table_goes(tmp_path: Path, start: Start) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    (tmp_path / "train.py").write_text("import time; time.sleep(0.6); print('score: 1')")
+    ours, theirs = os.openpty()
+    command = ["--", sys.executable, "train.py", "{lr}", "{layers}"]
+    process = start(*base_options(), "--trials", "2", *command, stdout=theirs)
+    os.close(theirs)
+    output = b""
+    with suppress(OSError):  # how Linux tells that nobody is at the other end
+        while piece := os.read(ours, 4096):
+            output += piece
+    os.close(ours)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    shown = output.decode()
+    assert re.search(r"1 of 2 trials.*trial 1 .*study tune: 2 completed", shown, re.DOTALL)
+    assert shown.count("trial 0  score 1  (") == 1
+    last = shown[shown.index("study tune: 2") :]
+    assert "\x1b" not in last
+    assert "of 2 trials" not in last
 
 
 def test_tune__environment__holds_parameters_number_and_directory(
