@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optformer.data.studies.errors import (
-    OptFormerWarning,
-    SearchSpaceError,
-    SpaceExhaustedError,
-    StudyError,
-)
+from optformer.data.studies.errors import OptFormerWarning, SpaceExhaustedError, StudyError
 from optformer.data.studies.extras import importing
-from optformer.data.studies.parameters import Value
+from optformer.data.studies.space_files import translate_space
+from optformer.data.studies.space_formats import ray_tune
+from optformer.data.studies.space_formats.translated import TranslatedSpace
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal
 from optformer.data.studies.trials import INTERRUPTED, TrialStatus
@@ -23,10 +19,11 @@ from optformer.serving.study.storage import StorageLike
 from optformer.serving.study.study import Study, create_study, load_study
 
 with importing("OptFormerSearcher", "ray[tune]", extra="ray"):
+    from ray import cloudpickle
     from ray.air.constants import TRAINING_ITERATION
     from ray.tune.result import DEFAULT_METRIC
     from ray.tune.search import Searcher
-    from ray.tune.utils.util import flatten_dict, unflatten_dict  # type: ignore[attr-defined]
+    from ray.tune.utils.util import unflatten_dict  # type: ignore[attr-defined]
 
 _GOALS: dict[str, Goal] = {"max": "maximize", "min": "minimize"}
 
@@ -41,8 +38,9 @@ class OptFormerSearcher(Searcher):
     early. A trial that raises is recorded as failed.
 
     Args:
-        space: What to search, ours or a dictionary of Ray's; the `param_space` of the tuner when
-            absent. A slash in a name stands for a nested dictionary.
+        space: What to search: our space, or that of any tool that `load_space` reads; the
+            `param_space` of the tuner when absent. Our names have a slash for each level of
+            nesting.
         metric: The reported metric to search on; that of `TuneConfig` when absent.
         mode: "min" or "max"; that of `TuneConfig` when absent.
         points_to_evaluate: Configurations to try first, nested or with slashes in their names. The
@@ -66,7 +64,7 @@ class OptFormerSearcher(Searcher):
 
     def __init__(
         self,
-        space: SearchSpace | Mapping[str, Any] | None = None,
+        space: Any = None,
         metric: str | None = None,
         mode: str | None = None,
         *,
@@ -87,8 +85,8 @@ class OptFormerSearcher(Searcher):
                 f"points_to_evaluate, got {len(evaluated_rewards)}"
             )
         super().__init__(metric=metric, mode=mode)
-        self._space = space if space is None else _as_space(space)
-        self._points = [dict(flatten_dict(dict(point))) for point in points_to_evaluate]
+        self._space = None if space is None else _told_of_notes(translate_space(space))
+        self._points = [dict(point) for point in points_to_evaluate]
         self._values = evaluated_rewards
         self._settings: dict[str, Any] = {
             "metadata": metadata,
@@ -125,17 +123,18 @@ class OptFormerSearcher(Searcher):
             self._criteria = dict(spec["stop"])
         if self._space is not None:
             return False
-        self._space = _as_space(config)
+        self._space = _told_of_notes(ray_tune.read(config))
         return True
 
     def suggest(self, trial_id: str) -> Any:
         """The configuration of a new trial; `FINISHED` when every point has been tried."""
+        study = self.study
         try:
-            trial = self.study.suggest(fixed=self._points.pop(0) if self._points else None)
+            trial = study.suggest(fixed=self._points.pop(0) if self._points else None)
         except SpaceExhaustedError:
             return Searcher.FINISHED
         self._numbers[trial_id] = trial.number
-        return unflatten_dict(dict(trial.params))
+        return unflatten_dict(self._translated.decode(trial.params))
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Follow a running trial."""
@@ -184,8 +183,8 @@ class OptFormerSearcher(Searcher):
             pruned: Whether it was stopped early.
             intermediate_values: Not used.
         """
-        flat = flatten_dict(dict(parameters))
-        point = {name: flat[name] for name in self.study.config.space if name in flat}
+        space = self.study.config.space
+        point = {k: v for k, v in self._flat_point(parameters).items() if k in space}
         if error:
             self.study.observe(point, failed="it raised in Ray Tune")
         else:
@@ -193,11 +192,11 @@ class OptFormerSearcher(Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         """Write the state of the search to a file."""
-        Path(checkpoint_path).write_bytes(pickle.dumps(self.__getstate__()))
+        Path(checkpoint_path).write_bytes(cloudpickle.dumps(self.__getstate__()))
 
     def restore(self, checkpoint_path: str) -> None:
         """Take the state of a search from a file that `save` wrote."""
-        self.__setstate__(pickle.loads(Path(checkpoint_path).read_bytes()))
+        self.__setstate__(cloudpickle.loads(Path(checkpoint_path).read_bytes()))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_study": None if self._study is None else self._study.name}
@@ -207,9 +206,14 @@ class OptFormerSearcher(Searcher):
         if state["_study"] is not None:
             self._study = load_study(storage=state["_storage"], name=state["_study"])
 
-    def _started(self) -> Study:
+    @property
+    def _translated(self) -> TranslatedSpace:
         if self._space is None:
             raise StudyError("give the tuner a param_space, or OptFormerSearcher a space")
+        return self._space
+
+    def _started(self) -> Study:
+        space = self._translated.space
         if self._mode is None:
             raise StudyError("give TuneConfig, or OptFormerSearcher, a metric and a mode")
         self._metric = self._metric or DEFAULT_METRIC
@@ -218,17 +222,25 @@ class OptFormerSearcher(Searcher):
 
             self._storage = InMemoryStorage()  # unlike a study in memory, it can be pickled
         study = create_study(
-            self._space,
+            space,
             metric=self._metric,
             goal=_GOALS[self._mode],
             storage=self._storage,
             **self._settings,
         )
-        if self._values is not None:
+        self._points = [self._flat_point(point) for point in self._points]
+        if self._values is None:
+            for point in self._points:
+                for name, value in point.items():
+                    space.validate_value(name, value)
+        else:
             for point, value in zip(self._points, self._values, strict=True):
                 study.observe(point, value)
             self._points = []
         return study
+
+    def _flat_point(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return self._translated.encode(dict(_flattened(config, self._translated.space)))
 
     def _was_stopped(self, result: Mapping[str, Any] | None, seen: int) -> bool:
         """Whether a scheduler ended a trial before its time.
@@ -246,7 +258,19 @@ class OptFormerSearcher(Searcher):
         return bool(iteration < self._longest)
 
 
-def _as_space(space: SearchSpace | Mapping[str, Value]) -> SearchSpace:
-    if not isinstance(space, SearchSpace):
-        raise SearchSpaceError(f"space must be a SearchSpace, got {type(space).__name__}")
-    return space
+def _told_of_notes(translated: TranslatedSpace) -> TranslatedSpace:
+    for note in translated.notes:
+        warnings.warn(note, OptFormerWarning, stacklevel=3)
+    return translated
+
+
+def _flattened(
+    config: Mapping[str, Any], space: SearchSpace, prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """The entries of a nested configuration by their paths; a parameter's value stays whole."""
+    for name, value in config.items():
+        path = f"{prefix}{name}"
+        if path in space or not isinstance(value, Mapping):
+            yield path, value
+        else:
+            yield from _flattened(value, space, f"{path}/")

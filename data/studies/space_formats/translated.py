@@ -44,6 +44,20 @@ class TranslatedSpace:
             for name, value in params.items()
         }
 
+    def encode(self, params: Mapping[str, Any]) -> dict[str, Value]:
+        """A point of `space` from one with original choices; others are left as they are."""
+        return {
+            name: next(
+                (
+                    label
+                    for label, original in self.originals.get(name, {}).items()
+                    if _equal(original, value)
+                ),
+                value,
+            )
+            for name, value in params.items()
+        }
+
 
 class _LocatedError(SearchSpaceError):
     """An error that names its path."""

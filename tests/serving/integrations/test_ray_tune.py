@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -16,6 +17,8 @@ from optformer.data.studies.errors import MissingExtraError, SearchSpaceError, S
 from optformer.data.studies.trials import INTERRUPTED
 
 ray = pytest.importorskip("ray")
+from ray import tune  # noqa: E402
+
 from optformer.serving.integrations.ray_tune import OptFormerSearcher  # noqa: E402
 
 Make = Callable[..., OptFormerSearcher]
@@ -131,6 +134,13 @@ def test_complete__unknown_trial__is_left_out_with_a_warning(make: Make) -> None
     assert searcher.study.trials == []
 
 
+def test_suggest__choices_that_are_lists__come_back_as_lists(make: Make) -> None:
+    searcher = make(space={"layers": tune.choice([[64], [64, 64]]), "lr": tune.uniform(0, 1)})
+    searcher.add_evaluated_point({"layers": [64, 64], "lr": 0.5}, 0.5)
+    assert searcher.suggest("a")["layers"] in ([64], [64, 64])
+    assert dict(searcher.study.trials[0].params) == {"layers": "[64, 64]", "lr": 0.5}
+
+
 def test_add_evaluated_point__a_nested_configuration__is_told(make: Make) -> None:
     searcher = make()
     config = {"lr": 1e-3, "optimizer": {"kind": "sgd"}, "epochs": 3}
@@ -169,6 +179,10 @@ def test_searcher__bad_settings__are_named(make: Make) -> None:
         make(points_to_evaluate=[{"lr": 1e-3}], evaluated_rewards=[0.1, 0.2])
     with pytest.raises(SearchSpaceError, match="unknown parameter 'rate'"):
         make(points_to_evaluate=[{"rate": 1e-3}]).suggest("a")
+    with pytest.raises(SearchSpaceError, match=r"optimizer/lr: .*sample_from"):
+        make(space=None).set_search_properties(
+            "loss", "min", {"optimizer": {"lr": tune.sample_from(lambda _: 1)}}
+        )
     with pytest.raises(StudyError, match="param_space"):
         make(space=None).suggest("a")
     with pytest.raises(StudyError, match="a metric and a mode"):
@@ -195,50 +209,26 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_tuner__asha_on_a_local_ray__every_trial_is_recorded_once(tmp_path: Path) -> None:
-    from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
-
-    def train(config: dict[str, Any]) -> None:
-        if config["optimizer"]["kind"] == "broken":
-            raise ArithmeticError("the loss is not a number")
-        for epoch in range(4):
-            tune.report({"loss": abs(config["lr"] - 0.01) + config["offset"] / (epoch + 1)})
-
-    space = of.SearchSpace(
-        {
-            "lr": of.Float(1e-4, 1e-1, log=True),
-            "optimizer/kind": of.Categorical(["adam", "sgd", "broken"]),
-        }
-    )
-    starts = [{"lr": 0.01, "optimizer/kind": "adam"}, {"lr": 0.1, "optimizer/kind": "broken"}]
-    searcher = OptFormerSearcher(space, points_to_evaluate=starts, seed=0)
-    tuner = tune.Tuner(
-        train,
-        param_space={"offset": 0.1},
-        tune_config=tune.TuneConfig(
-            metric="loss",
-            mode="min",
-            num_samples=6,
-            max_concurrent_trials=2,
-            search_alg=searcher,
-            scheduler=ASHAScheduler(max_t=4, grace_period=1, reduction_factor=2),
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(storage_path=str(tmp_path), name="search", verbose=0),
-    )
-    results = tuner.fit()
-    trials = searcher.study.trials
-    finished = [trial for trial in trials if trial.has_value]
-    assert len(trials) == len(results) == 6
+def test_guide__on_a_local_ray__every_trial_is_recorded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.train.constants.DEFAULT_STORAGE_PATH", str(tmp_path))
+    guide = Path(__file__).parents[3] / "docs" / "how-to" / "use-with-ray-tune.md"
+    search, own_space = re.findall(r"```python\n(.*?)```", guide.read_text("utf-8"), re.DOTALL)
+    names: dict[str, Any] = {"__name__": "guide"}
+    exec(compile(search, str(guide), "exec"), names)
+    study, results = names["searcher"].study, names["results"]
+    finished = [trial for trial in study.trials if trial.has_value]
+    assert len(study.trials) == len(results) == 6
     assert sorted(trial.value for trial in finished) == sorted(
         result.metrics["loss"] for result in results if not result.error
     )
-    failed = [trial.params["optimizer/kind"] for trial in trials if trial.reason is not None]
-    assert failed == ["broken"] * len(results.errors) != []
-    assert searcher.study.best_trial.value == results.get_best_result().metrics["loss"]
+    failed = [trial.params["optimizer/name"] for trial in study.trials if trial.reason]
+    assert failed == ["lbfgs"] * len(results.errors)
     lengths = [result.metrics["training_iteration"] for result in results if not result.error]
-    stopped = [trial for trial in trials if trial.status is of.TrialStatus.STOPPED]
+    stopped = [trial for trial in study.trials if trial.status is of.TrialStatus.STOPPED]
     assert len(stopped) == sum(length < 4 for length in lengths)
-    restored = tune.Tuner.restore(str(tmp_path / "search"), train)
+    assert study.config.space["width"] == of.Int(8, 64, step=8)
+    restored = names["tune"].Tuner.restore(results.experiment_path, names["train"])
     assert len(restored.get_results()) == 6
+    exec(compile(own_space, str(guide), "exec"), names)
