@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # the same names as in _NAMES, for whoever reads types
     from optformer.serving.study.plots import plot_comparison as plot_comparison
     from optformer.serving.study.plots import plot_history as plot_history
     from optformer.serving.study.plots import plot_response as plot_response
+    from optformer.serving.study.pruning import TrialPruned as TrialPruned
     from optformer.serving.study.study import Study as Study
     from optformer.serving.study.study import create_study as create_study
     from optformer.serving.study.study import load_study as load_study
@@ -48,6 +49,7 @@ _NAMES = {
     "optformer.data.studies.trials": ["Trial", "TrialStatus"],
     "optformer.serving.integrations.ray_tune": ["OptFormerSearcher"],
     "optformer.serving.study.plots": ["plot_comparison", "plot_history", "plot_response"],
+    "optformer.serving.study.pruning": ["TrialPruned"],
     "optformer.serving.study.study": ["Study", "create_study", "load_study"],
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}

@@ -6,7 +6,8 @@ import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from yaml.representer import SafeRepresenter
 
@@ -55,9 +56,27 @@ class TrialStatus(enum.Enum):
     STOPPED = "stopped"
 
 
+class TrialReporter(Protocol):
+    """What a running trial tells its study, and asks it."""
+
+    def report(self, trial: Trial, value: float | Mapping[str, float], step: int) -> None:
+        """Store what was measured at a step."""
+
+    def should_prune(self, trial: Trial) -> bool:
+        """Whether a trial is to stop early."""
+
+    def was_told_to_stop(self, trial: Trial) -> bool:
+        """Whether `should_prune` said so since the trial's last report."""
+
+    def set_user_attr(self, trial: Trial, key: str, value: Any) -> None:
+        """Store something else about a trial."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """One point of a search space and its outcome.
+
+    `trial["lr"]` is a parameter's value, `"lr" in trial` says whether the parameter is active.
 
     Attributes:
         number: Position in its study, from 0.
@@ -68,6 +87,11 @@ class Trial:
         metrics: Other measured metrics, stored and not searched on.
         study: Name of the study it belongs to.
         explanation: Why it was suggested, when the model suggested it.
+        intermediate_values: What it reported, by step.
+        user_attrs: What else is stored about it, its metrics among them.
+        datetime_start: When it began, in local time; None before that, or when it is not known.
+        datetime_complete: When it ended, in local time.
+        reporter: Its way to its study while it is pending.
 
     Raises:
         TrialError: Status, value and reason contradict each other.
@@ -82,6 +106,13 @@ class Trial:
     metrics: Mapping[str, float] = field(default_factory=dict)
     study: str = ""
     explanation: Any = field(default=None, compare=False, repr=False)
+    intermediate_values: Mapping[int, float] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    user_attrs: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    datetime_start: datetime | None = field(default=None, compare=False, repr=False)
+    datetime_complete: datetime | None = field(default=None, compare=False, repr=False)
+    reporter: TrialReporter | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.value is not None) != self.has_value:
@@ -91,8 +122,18 @@ class Trial:
         if self.reason is not None and self.status is not TrialStatus.FAILED:
             raise TrialError(f"a {self.status.value} trial cannot have reason={self.reason!r}")
         # Read-only copies: nothing that a caller does later may rewrite history.
-        object.__setattr__(self, "params", ReadOnly(self.params))
-        object.__setattr__(self, "metrics", ReadOnly(self.metrics))
+        for name in ("params", "metrics", "intermediate_values", "user_attrs"):
+            object.__setattr__(self, name, ReadOnly(getattr(self, name)))
+
+    def __getitem__(self, parameter: str) -> Value:
+        if parameter not in self.params:
+            raise TrialError(
+                f"trial {self.number} has no parameter {parameter!r}; it has {list(self.params)}"
+            )
+        return self.params[parameter]
+
+    def __contains__(self, parameter: object) -> bool:
+        return parameter in self.params
 
     @property
     def has_value(self) -> bool:
@@ -103,6 +144,65 @@ class Trial:
     def interrupted(self) -> bool:
         """Whether it was cut short from outside, so that its point still counts as untried."""
         return self.status is TrialStatus.FAILED and self.reason == INTERRUPTED
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long it took, None when that is not known."""
+        if self.datetime_start is None or self.datetime_complete is None:
+            return None
+        return self.datetime_complete - self.datetime_start
+
+    def report(self, value: float | Mapping[str, float], step: int) -> None:
+        """Tell the study what the metric is at a step of this trial, such as an epoch.
+
+        The steps may come in any order. A step that was reported before keeps its value, with a
+        warning when the new one differs. NaN and infinity are stored as they are.
+
+        Args:
+            value: The metric in its own units and sign, as `Study.observe` takes it.
+            step: A whole number of at least 0; the same step of all trials is compared.
+
+        Raises:
+            TrialError: The step is no such number, or the trial is not pending, or has no study.
+            MetricError: The value is not a number, or the metric is missing.
+            StorageError: It could not be stored; the call can be repeated.
+        """
+        self._running().report(self, value, step)
+
+    def should_prune(self) -> bool:
+        """Whether the study's pruner would stop this trial at the latest step that it reported.
+
+        Always False without a pruner. A trial that is told to stop ends with
+        `raise optformer.TrialPruned`.
+
+        Raises:
+            TrialError: The trial is not pending, or has no study.
+            StorageError: The storage cannot be read.
+        """
+        return self._running().should_prune(self)
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Store something else about this trial, which Optuna's tools show.
+
+        Args:
+            key: Its name.
+            value: Anything that JSON can hold; a number counts as one of the trial's metrics.
+
+        Raises:
+            TrialError: JSON cannot hold it, or the trial is not pending, or has no study.
+            StorageError: It could not be stored; the call can be repeated.
+        """
+        self._running().set_user_attr(self, key, value)
+
+    def _running(self) -> TrialReporter:
+        if self.status is not TrialStatus.PENDING:
+            raise TrialError(f"trial {self.number} is {self.status.value}: it has ended")
+        if self.reporter is None:
+            raise TrialError(
+                f"trial {self.number} has no study to report to; "
+                "take it from study.suggest() or study.trials"
+            )
+        return self.reporter
 
     def finish(
         self,

@@ -9,20 +9,20 @@ leaves the trial pending.
 from __future__ import annotations
 
 import math
-import sys
 import time
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import (
     BaseDistribution,
 )
 from optuna.exceptions import DuplicatedStudyError
+from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -34,6 +34,7 @@ from optformer.data.studies.optuna_distributions import (
     to_distributions,
     union_of_distributions,
 )
+from optformer.data.studies.parameters import Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig
 from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
@@ -45,7 +46,14 @@ from optformer.serving.study.optuna_access import (
 )
 from optformer.serving.study.owners import Heartbeat, is_gone, this_process
 from optformer.serving.study.storage_locks import StudyLocks
-from optformer.serving.study.trial_store import StudyRecord, observed_before, unknown_trial
+from optformer.serving.study.trial_store import (
+    StudyRecord,
+    has_ended,
+    numbers_of,
+    observed_before,
+    settled,
+    unknown_trial,
+)
 
 _RECORD = "optformer"  # study user attribute
 _REASON = "optformer:reason"  # trial user attribute
@@ -125,6 +133,7 @@ class OptunaStore:
             stored = self._trial(frozen)
             if stored.status is not TrialStatus.PENDING:
                 return self._observe_finished(stored, trial)
+            trial = settled(stored, trial, datetime.now())
             try:
                 self._ask(what, lambda: self._finish(trial_id, trial))
             except StorageError:
@@ -141,7 +150,8 @@ class OptunaStore:
 
     def _observe_finished(self, stored: Trial, trial: Trial) -> Trial:
         """Accept what was stored already, and what comes of an interrupted trial after all."""
-        if trial.number in self._uncertain and stored == trial:
+        again = settled(stored, trial, datetime.now())
+        if trial.number in self._uncertain and stored == again:
             return trial  # the write reported as failed had reached the storage
         if not stored.interrupted:
             raise TrialError(observed_before(stored))
@@ -208,6 +218,56 @@ class OptunaStore:
             except KeyError:
                 raise TrialError(unknown_trial(trial, len(self.all()))) from None
         return self._ids[trial.number]
+
+    def report(self, trial: Trial, step: int, value: float) -> float:
+        """Store what a trial measured at a step; see `TrialStore.report`."""
+        what = f"report step {step} of trial {trial.number} of study {trial.study!r}"
+        trial_id, frozen = self._running(what, trial)
+        if step in frozen.intermediate_values:
+            return frozen.intermediate_values[step]
+        self._tell(
+            what, trial, lambda: self._storage.set_trial_intermediate_value(trial_id, step, value)
+        )
+        return value
+
+    def should_prune(self, trial: Trial, pruner: BasePruner) -> bool:
+        """Whether a pruner would stop a trial; see `TrialStore.should_prune`."""
+        what = f"compare trial {trial.number} of study {trial.study!r}"
+        _, frozen = self._running(what, trial)
+        # Some pruners also write, to the trial, how far it has come.
+        return self._tell(what, trial, lambda: pruner.prune(self._study, frozen))
+
+    def set_user_attr(self, trial: Trial, key: str, value: Any) -> None:
+        """Store something else about a trial; see `TrialStore.set_user_attr`."""
+        what = f"write to trial {trial.number} of study {trial.study!r}"
+        trial_id, _ = self._running(what, trial)
+        self._tell(what, trial, lambda: self._storage.set_trial_user_attr(trial_id, key, value))
+
+    def _running(self, what: str, trial: Trial) -> tuple[int, FrozenTrial]:
+        """Id and state of a pending trial."""
+        trial_id = self._trial_id(trial)
+        self._check_exists(what)
+        frozen = self._ask(what, lambda: self._storage.get_trial(trial_id))
+        if frozen.state.is_finished():
+            raise TrialError(has_ended(self._trial(frozen)))
+        return trial_id, frozen
+
+    def _tell(self, what: str, trial: Trial, call: Callable[[], _Result]) -> _Result:
+        """Write to a pending trial, which somebody may end meanwhile."""
+        try:
+            return self._ask(what, call)
+        except StorageError:
+            raise
+        except RuntimeError:  # Optuna's word for a finished trial
+            stored = self.all()[trial.number]
+            if stored.status is TrialStatus.PENDING:
+                raise
+            raise TrialError(has_ended(stored)) from None
+
+    def enqueue(self, params: Mapping[str, Value]) -> Trial:
+        """Store a trial to be handed out; see `TrialStore.enqueue`."""
+        template = create_trial(state=TrialState.WAITING, system_attrs={_ENQUEUED: dict(params)})
+        return self._append(template, Trial(number=-1, params=params, study=self._study.study_name))
 
     def waiting(self) -> list[Trial]:
         """Trials that somebody has enqueued in Optuna; see `TrialStore.waiting`."""
@@ -297,13 +357,16 @@ class OptunaStore:
 
     def _finish(self, trial_id: int, trial: Trial) -> None:
         self._run(trial_id, trial)
+        known = self._storage.get_trial(trial_id).user_attrs
         for key, value in _attributes(trial).items():
-            self._storage.set_trial_user_attr(trial_id, key, value)
+            if known.get(key) != value:
+                self._storage.set_trial_user_attr(trial_id, key, value)
         values = None if trial.value is None else [trial.value]
         if trial.status is TrialStatus.STOPPED and trial.value is not None:
             reported = self._storage.get_trial(trial_id).intermediate_values
-            step = max(reported, default=-1) + 1
-            self._storage.set_trial_intermediate_value(trial_id, step, trial.value)
+            last = max(reported, default=-1)
+            if reported.get(last) != trial.value:
+                self._storage.set_trial_intermediate_value(trial_id, last + 1, trial.value)
         self._storage.set_trial_state_values(trial_id, _STATES[trial.status], values)
 
     def _template(self, trial: Trial) -> FrozenTrial:
@@ -330,7 +393,7 @@ class OptunaStore:
         if known is not None:
             return known
         # What was enqueued in Optuna is there before it is written as parameters.
-        given = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
+        given = {**frozen.system_attrs.get(_ENQUEUED, {}), **frozen.params}
         status, value, reason = _outcome(frozen)
         trial = Trial(
             number=frozen.number,
@@ -338,8 +401,12 @@ class OptunaStore:
             status=status,
             value=value,
             reason=reason,
-            metrics={} if status is TrialStatus.PENDING else _metrics(frozen.user_attrs),
+            metrics={} if status is TrialStatus.PENDING else numbers_of(frozen.user_attrs),
             study=self._study.study_name,
+            intermediate_values=frozen.intermediate_values,
+            user_attrs={k: v for k, v in frozen.user_attrs.items() if k != _REASON},
+            datetime_start=frozen.datetime_start,
+            datetime_complete=frozen.datetime_complete,
         )
         if status is not TrialStatus.PENDING:
             self._finished[trial.number] = trial
@@ -462,17 +529,6 @@ def _attributes(trial: Trial) -> dict[str, str | float]:
     """A trial's user attributes: its metrics by name, and the reason of its failure."""
     reason = {} if trial.reason is None else {_REASON: trial.reason}
     return {**trial.metrics, **reason}
-
-
-def _metrics(attributes: Mapping[str, object]) -> dict[str, float]:
-    """The user attributes that are finite numbers, as metrics."""
-    return {
-        name: float(value)
-        for name, value in attributes.items()
-        if isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) <= sys.float_info.max  # False of NaN; an int may have more digits
-    }
 
 
 def _outcome(frozen: FrozenTrial) -> tuple[TrialStatus, float | None, str | None]:

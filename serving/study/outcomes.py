@@ -49,11 +49,15 @@ def decide_outcome(
         if not isinstance(failed, str) or not failed.strip():
             raise TrialError(f"failed must say why, got {failed!r}")
         return trial.fail(failed), None
-    if value is None:
+    if value is None and not (stopped and trial.intermediate_values):
         raise TrialError(
             f"observe needs a value of {config.metric_name!r} or failed='reason', got neither"
         )
-    measured, metrics = config.measure(value)
+    metrics: dict[str, float] = {}
+    if value is None:
+        measured = trial.intermediate_values[max(trial.intermediate_values)]
+    else:
+        measured, metrics = config.measure(value)
     kept = {name: number for name, number in metrics.items() if math.isfinite(number)}
     odd = [f"{name!r} is {number}" for name, number in metrics.items() if name not in kept]
     if not math.isfinite(measured):

@@ -15,7 +15,9 @@ StorageLike: TypeAlias = "str | BaseStorage"
 """An address as in `create_store`, or an open Optuna storage."""
 
 
-def create_store(storage: StorageLike | None, name: str, record: StudyRecord) -> TrialStore:
+def create_store(
+    storage: StorageLike | None, name: str, record: StudyRecord, *, prunes: bool = False
+) -> TrialStore:
     """Create a study in a storage and return the store of its trials.
 
     Args:
@@ -23,16 +25,20 @@ def create_store(storage: StorageLike | None, name: str, record: StudyRecord) ->
             `journal:///studies.journal` or a path ending in .journal or .log; or an Optuna storage.
         name: Name of the new study, unique in its storage.
         record: What to store about the study.
+        prunes: Whether a pruner will look at the trials.
 
     Raises:
         StudyError: The storage holds a study of this name.
         StorageError: The storage cannot be opened or written.
     """
-    if storage is None:
-        return MemoryStore()
+    if storage is None and not prunes:
+        return MemoryStore(name)
+    from optuna.storages import InMemoryStorage
+
     from optformer.serving.study import optuna_access, optuna_store
 
-    return optuna_store.create(optuna_access.open_storage(storage), name, record)
+    opened = InMemoryStorage() if storage is None else optuna_access.open_storage(storage)
+    return optuna_store.create(opened, name, record)
 
 
 def open_store(storage: StorageLike, name: str | None) -> tuple[TrialStore, str, StudyRecord]:

@@ -28,8 +28,10 @@ from optformer.data.studies.study_config import Goal, StudyConfig, Weighted
 from optformer.data.studies.study_tables import trial_columns
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.planning.acquisition import STRATEGIES
+from optformer.serving.study.optimization import Callback, Objective, optimize
 from optformer.serving.study.outcomes import decide_outcome
 from optformer.serving.study.owners import LEASE_SECONDS
+from optformer.serving.study.reporting import Reporter
 from optformer.serving.study.storage import StorageLike, create_store, open_store
 from optformer.serving.study.trial_store import StudyRecord, TrialStore, unknown_trial
 from optformer.tokenization.metadata import check_limits
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from optformer.planning.planner import Suggestion
     from optformer.planning.prediction import Prediction
+    from optformer.serving.study.pruning import PrunerLike
 
 _FRESH_ATTEMPTS = 3  # plans made at most when other processes keep changing the history meanwhile
 
@@ -77,6 +80,7 @@ class Study:
         store: Where the trials are kept.
         name: The study's name.
         planner: Who suggests; None loads the record's model at the first suggestion.
+        pruner: Which trials stop early; None takes the record's.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Study:
         *,
         name: str,
         planner: StudyPlanner | None = None,
+        pruner: PrunerLike | None = None,
     ) -> None:
         self._record = record
         self._store = store
@@ -96,6 +101,9 @@ class Study:
         self._inside: set[int] = set()  # trials known to lie in the space
         self._outside: set[int] = set()  # trials that were warned of
         self._lock = threading.RLock()
+        pruner = record.pruner if pruner is None else pruner
+        self._reporter = Reporter(record.config, store, name, pruner, self._lock)
+        self._stopping = threading.Event()  # ends `optimize`
         self._turn = threading.Lock()  # of the threads that suggest
 
     def __repr__(self) -> str:
@@ -114,6 +122,7 @@ class Study:
             self.name,
             self._record.model,
             self._record.strategy,
+            self._reporter.pruner,
         )
 
     @property
@@ -144,12 +153,7 @@ class Study:
             StorageError: The storage cannot be read.
         """
         with self._lock:
-            return [
-                replace(trial, explanation=self._explanations[trial.number])
-                if trial.number in self._explanations
-                else trial
-                for trial in self._store.all()
-            ]
+            return [self._bound(trial) for trial in self._store.all()]
 
     @property
     def best_trial(self) -> Trial:
@@ -162,6 +166,26 @@ class Study:
         if not completed:
             raise StudyError(f"study {self.name!r} has no completed trial yet; observe one first")
         return max(completed, key=lambda trial: self.config.sign * (trial.value or 0.0))
+
+    @property
+    def best_value(self) -> float:
+        """The value of `best_trial`.
+
+        Raises:
+            StudyError: No trial is completed yet.
+        """
+        value = self.best_trial.value
+        assert value is not None  # noqa: S101 - it is completed
+        return value
+
+    @property
+    def best_params(self) -> dict[str, Value]:
+        """A copy of the parameters of `best_trial`.
+
+        Raises:
+            StudyError: No trial is completed yet.
+        """
+        return dict(self.best_trial.params)
 
     @overload
     def suggest(self, count: None = None, *, fixed: Mapping[str, Value] | None = None) -> Trial: ...
@@ -201,11 +225,11 @@ class Study:
             self._reclaim(grace=LEASE_SECONDS)
             wanted = 1 if count is None else int(count)
             trials = self._hand_out(wanted, held)
-            if len(trials) == wanted:
-                return trials[0] if count is None else trials
-            for suggestion in self._plan(wanted - len(trials), held):
+            missing = wanted - len(trials)
+            for suggestion in self._plan(missing, held) if missing else []:
                 point = self.config.space.validate(suggestion.params)
                 trials.append(self._append(point, suggestion.explanation, trials))
+            trials = [self._bound(trial) for trial in trials]
         return trials[0] if count is None else trials
 
     def observe(
@@ -226,7 +250,8 @@ class Study:
             value: The metric in its own units and sign, or several metrics by name. Numbers of
                 NumPy and torch will do, also in an array or tensor of one element, and decimals.
             failed: Why there is no value, when it failed: a text, or the exception that ended it.
-            stopped: Whether it was stopped early and `value` is its last one.
+            stopped: Whether it was stopped early and `value` is its last one; without a value it
+                is the one that the trial reported at its latest step.
 
         Returns:
             The trial as recorded.
@@ -241,6 +266,8 @@ class Study:
         with self._lock:
             if isinstance(trial, Trial):
                 pending = self._own(trial)
+                if stopped is True and value is None:
+                    pending = self._store.all()[pending.number]  # with what it has reported
             elif isinstance(trial, Mapping):
                 point = self.config.space.validate(trial)
                 pending = Trial(number=-1, params=point, study=self.name)
@@ -258,6 +285,89 @@ class Study:
         if warning:
             warnings.warn(f"trial {finished.number}: {warning}", OptFormerWarning, stacklevel=2)
         return finished
+
+    def enqueue(self, params: Mapping[str, Value]) -> Trial:
+        """Have a trial handed out before any suggestion, such as one with today's settings.
+
+        `suggest` hands enqueued trials out in order and lets the model choose what they leave
+        open. Optuna sees them as its own enqueued trials.
+
+        Args:
+            params: Values of some or all parameters.
+
+        Returns:
+            The trial, pending.
+
+        Raises:
+            SearchSpaceError: A parameter is unknown, its value is not legal, or contradicts a value
+                fixed for the whole study.
+            StorageError: It could not be stored.
+        """
+        if not isinstance(params, Mapping):
+            raise TrialError(f"enqueue needs a mapping of parameters, got {params!r}")
+        held = self._held(params)
+        with self._lock:
+            return self._bound(self._store.enqueue(held))
+
+    def optimize(
+        self,
+        objective: Objective,
+        trials: int | None = 50,
+        *,
+        workers: int = 1,
+        processes: bool = False,
+        timeout: float | None = None,
+        callbacks: Sequence[Callback] = (),
+        catch: type[BaseException] | Sequence[type[BaseException]] = (Exception,),
+        progress: bool = True,
+    ) -> None:
+        """Search: suggest, evaluate and observe, until there is no more to do.
+
+        The search ends after `trials` trials, after `timeout` seconds, when every point of a finite
+        space was tried, or when `stop` is called. All it learns is in the study: another call goes
+        on from there. Ctrl-C ends it as well, with a `KeyboardInterrupt`: finished trials stay,
+        running ones are failed as interrupted, and their points may be suggested again.
+
+        Args:
+            objective: Takes a trial, whose parameters are `trial["name"]`, and returns the metric's
+                value, or several metrics by name. What it raises is the reason of a failed trial.
+                `raise optformer.TrialPruned` (or `optuna.TrialPruned`) ends a trial early with the
+                value that it reported last. So does returning, with the returned value if there is
+                one, after `trial.should_prune()` said so.
+            trials: How many trials to run in this call; None for no limit.
+            workers: How many trials to run at a time. One worker runs them in the calling thread,
+                several run them in threads, and see each other's trials as pending.
+            processes: Whether the workers are processes, for objectives that keep Python busy. Each
+                has one thread for its linear algebra. The study must be in a storage, the objective
+                a function of a module, and a script needs `if __name__ == "__main__":`.
+            timeout: Seconds after which no trial begins; running ones end.
+            callbacks: Called with the study and each finished trial, in the calling thread.
+            catch: Exceptions of the objective that fail their trial alone. Others end the search:
+                their trial is failed, those that run are still observed, and the exception comes
+                out.
+            progress: Whether to show a bar, where the output is a terminal.
+
+        Raises:
+            StudyError: A setting is not understood; or with processes, study or objective cannot
+                be copied.
+            StorageError: An outcome could not be stored; a note of the error says which.
+        """
+        optimize(
+            self,
+            objective,
+            trials=trials,
+            workers=workers,
+            processes=processes,
+            timeout=timeout,
+            callbacks=callbacks,
+            catch=(catch,) if isinstance(catch, type) else tuple(catch),
+            progress=progress,
+            stopping=self._stopping,
+        )
+
+    def stop(self) -> None:
+        """Have `optimize` begin no further trial; for its objective and callbacks."""
+        self._stopping.set()
 
     def fail_stale_trials(self, *, older_than: float | None = None) -> list[Trial]:
         """Fail the pending trials whose process was killed, as interrupted.
@@ -441,6 +551,14 @@ class Study:
             self._explanations[trial.number] = explanation
         return trial
 
+    def _bound(self, trial: Trial) -> Trial:
+        """A trial as it is given away: with its explanation, and able to report while pending."""
+        reporter = self._reporter if trial.status is TrialStatus.PENDING else None
+        explanation = self._explanations.get(trial.number)
+        if reporter is None and explanation is None:
+            return trial
+        return replace(trial, explanation=explanation, reporter=reporter)
+
     def _own(self, trial: Trial) -> Trial:
         """The stored twin of a trial, after checking that it is one of this study."""
         if trial.study != self.name:
@@ -473,6 +591,7 @@ def create_study(
     name: str | None = None,
     model: str | Path | None = None,
     strategy: str = "ei",
+    pruner: PrunerLike | None = None,
     seed: int | None = None,
 ) -> Study:
     """Start a study.
@@ -489,6 +608,10 @@ def create_study(
         name: Name of the study, unique in its storage; drawn when absent.
         model: Directory of a checkpoint; the shipped one when absent.
         strategy: How suggestions are chosen: "ei", "pi", "ucb", "ts" or "policy".
+        pruner: Which trials stop early: a name of `PRUNERS`, with settings if need be, as in
+            "median" or "percentile(percentile=10, n_warmup_steps=5)"; or a pruner of Optuna. A name
+            is stored with the study, so that all its processes stop alike; an object belongs to
+            this one alone. None stops no trial.
         seed: Seed of the suggestions, at least 0; drawn and recorded when absent.
 
     Raises:
@@ -499,6 +622,7 @@ def create_study(
         StorageError: The storage cannot be opened or written.
     """
     check_limits(space)
+    _check_pruner(pruner)
     record = StudyRecord(
         config=StudyConfig(
             space=space, metric=metric, goal=goal, metadata=metadata or {}, fixed=fixed or {}
@@ -506,11 +630,13 @@ def create_study(
         seed=secrets.randbelow(2**32) if seed is None else _checked_seed(seed),
         strategy=_checked_strategy(strategy),
         model=_recorded_model(model),
+        pruner=pruner if isinstance(pruner, str) else None,
     )
     name = f"study-{uuid.uuid4().hex[:8]}" if name is None else name
     if not isinstance(name, str) or not name.strip():
         raise StudyError(f"name must be text, got {name!r}")
-    return Study(record, create_store(storage, name, record), name=name)
+    store = create_store(storage, name, record, prunes=pruner is not None)
+    return Study(record, store, name=name, pruner=pruner)
 
 
 def load_study(
@@ -519,6 +645,7 @@ def load_study(
     name: str | None = None,
     model: str | Path | None = None,
     strategy: str | None = None,
+    pruner: PrunerLike | None = None,
 ) -> Study:
     """Open a stored study, where it was left; or a study that Optuna wrote.
 
@@ -530,21 +657,32 @@ def load_study(
         name: Its name; may be left out when the storage holds one study.
         model: Directory of another checkpoint, for this object only.
         strategy: Another way to choose suggestions, for this object only.
+        pruner: Another pruner, for this object only; as in `create_study`.
 
     Raises:
         StudyError: There is no such study, or it has several objectives or no known space.
         StorageError: The storage cannot be opened or read.
     """
+    _check_pruner(pruner)
     store, name, record = open_store(storage, name)
     if model is not None:
         record = replace(record, model=_recorded_model(model))
     if strategy is not None:
         record = replace(record, strategy=_checked_strategy(strategy))
-    return Study(record, store, name=name)
+    return Study(record, store, name=name, pruner=pruner)
 
 
-def _reopened(storage: str, name: str, model: str | None, strategy: str) -> Study:
-    return load_study(storage=storage, name=name, model=model, strategy=strategy)
+def _reopened(
+    storage: str, name: str, model: str | None, strategy: str, pruner: PrunerLike | None
+) -> Study:
+    return load_study(storage=storage, name=name, model=model, strategy=strategy, pruner=pruner)
+
+
+def _check_pruner(pruner: PrunerLike | None) -> None:
+    if pruner is not None:
+        from optformer.serving.study.pruning import make_pruner
+
+        make_pruner(pruner)
 
 
 def _checked_strategy(strategy: str) -> str:

@@ -6,15 +6,20 @@ pending, and read all of them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
 
 from optformer.data.studies.errors import OptFormerError, StorageError
-from optformer.data.studies.parameters import is_whole
+from optformer.data.studies.parameters import Value, is_whole
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
 
 FORMAT_VERSION = 1
 """Version of `StudyRecord.to_dict`; a reader refuses versions it does not know."""
@@ -29,12 +34,14 @@ class StudyRecord:
         seed: Seed of its suggestions.
         strategy: How suggestions are chosen.
         model: Checkpoint that suggests; None is the shipped one.
+        pruner: Which trials stop early, as `make_pruner` reads it; None stops none.
     """
 
     config: StudyConfig
     seed: int
     strategy: str = "ei"
     model: str | None = None
+    pruner: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON-ready values; `from_dict` reads them back."""
@@ -44,6 +51,7 @@ class StudyRecord:
             "seed": self.seed,
             "strategy": self.strategy,
             "model": self.model,
+            "pruner": self.pruner,
         }
 
     @classmethod
@@ -69,6 +77,7 @@ class StudyRecord:
                 seed=described["seed"],
                 strategy=described["strategy"],
                 model=described["model"],
+                pruner=described.get("pruner"),  # there are studies from before pruners
             )
         except (
             OptFormerError,
@@ -90,7 +99,8 @@ class StudyRecord:
             for name, value, right in (
                 ("seed", self.seed, is_whole(self.seed) and self.seed >= 0),
                 ("strategy", self.strategy, isinstance(self.strategy, str)),
-                ("model", self.model, self.model is None or isinstance(self.model, str)),
+                ("model", self.model, isinstance(self.model, str | None)),
+                ("pruner", self.pruner, isinstance(self.pruner, str | None)),
             )
             if not right
         ]
@@ -131,6 +141,40 @@ class TrialStore(Protocol):
             TrialError: No trial has this number, or it is not pending any more.
             StorageError: The storage could not be written; the stored trial stays pending and the
                 call can be repeated.
+        """
+
+    def report(self, trial: Trial, step: int, value: float) -> float:
+        """Store what a pending trial measured at a step, unless that step has a value.
+
+        Returns:
+            The value that the step has now.
+
+        Raises:
+            TrialError: No trial has this number, or it is not pending any more.
+            StorageError: The storage could not be written.
+        """
+
+    def should_prune(self, trial: Trial, pruner: BasePruner) -> bool:
+        """Whether a pruner would stop a pending trial at its latest step.
+
+        Raises:
+            TrialError: No trial has this number, or it is not pending any more.
+            StorageError: The storage could not be read.
+        """
+
+    def set_user_attr(self, trial: Trial, key: str, value: Any) -> None:
+        """Store something else about a pending trial.
+
+        Raises:
+            TrialError: No trial has this number, or it is not pending any more.
+            StorageError: The storage could not be written.
+        """
+
+    def enqueue(self, params: Mapping[str, Value]) -> Trial:
+        """Store a trial to be handed out, with values for some or all parameters.
+
+        Raises:
+            StorageError: The storage could not be written.
         """
 
     def waiting(self) -> list[Trial]:
@@ -180,6 +224,40 @@ class TrialStore(Protocol):
         Raises:
             StorageError: The storage could not be read.
         """
+
+
+def settled(stored: Trial, outcome: Trial, now: datetime) -> Trial:
+    """A finished trial with what was recorded of it while it was pending.
+
+    Args:
+        stored: The pending trial as stored.
+        outcome: What became of it.
+        now: When it ended.
+    """
+    return replace(
+        outcome,
+        metrics={**numbers_of(stored.user_attrs), **outcome.metrics},
+        intermediate_values=stored.intermediate_values,
+        user_attrs={**stored.user_attrs, **outcome.metrics},
+        datetime_start=stored.datetime_start,
+        datetime_complete=now,
+    )
+
+
+def numbers_of(attributes: Mapping[str, object]) -> dict[str, float]:
+    """The user attributes of a trial that are its metrics: those that are finite numbers."""
+    return {
+        name: float(value)
+        for name, value in attributes.items()
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max  # False of NaN; an int may have more digits
+    }
+
+
+def has_ended(trial: Trial) -> str:
+    """The message about a trial that cannot be told anything any more."""
+    return f"trial {trial.number} of study {trial.study!r} is {trial.status.value}: it has ended"
 
 
 def unknown_trial(trial: Trial, count: int) -> str:

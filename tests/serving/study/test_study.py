@@ -391,7 +391,7 @@ def test_study__one_trial_observed_by_many_threads__counts_once(
 
 def test_study__planner_without_planning__is_not_loaded(point: dict[str, Value]) -> None:
     config = replace(CONFIG, metadata={"task": "digits"})
-    study = Study(StudyRecord(config=config, seed=0), MemoryStore(), name="s")
+    study = Study(StudyRecord(config=config, seed=0), MemoryStore("s"), name="s")
     assert study.observe({"x": 0.5}, 1.0).number == 0
     assert study.best_trial.value == 1.0
 
