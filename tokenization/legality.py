@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -119,7 +118,7 @@ def _level_units(parameter: Float | Int | Ordinal) -> NDArray[np.float64] | None
     if parameter.step is None:
         return None
     low, high, step = float(parameter.low), float(parameter.high), float(parameter.step)
-    top = math.floor((high - low) / step * (1 + 1e-9))
+    top = parameter.top_level
     if top <= 4 * sym.NUM_BINS:
         level = np.arange(top + 1)
     else:

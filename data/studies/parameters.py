@@ -57,7 +57,8 @@ class Float:
             if self.log:
                 raise SearchSpaceError("step and log cannot be combined; leave one out")
             step = _number("step", self.step)
-            if not 0 < step <= high - low:
+            # A step that binary fractions miss may be the width: 0.1 to 0.3 by 0.2.
+            if _levels_above(low, high, step) < 1:
                 raise SearchSpaceError(
                     f"step must be above 0 and at most high - low = {high - low}, got {step}"
                 )
@@ -69,8 +70,19 @@ class Float:
         """Number of legal values, None when there is a continuum of them."""
         if self.step is None:
             return None
-        levels = self._top_level(self.step) + 1
+        levels = self.top_level + 1
         return levels if levels <= _GRID_LIMIT else None
+
+    @property
+    def top_level(self) -> int:
+        """Number of the highest level, counted from 0 at `low`; only with a step.
+
+        Raises:
+            SearchSpaceError: There is no step.
+        """
+        if self.step is None:
+            raise SearchSpaceError("a continuous parameter has no levels; give it a step")
+        return _levels_above(self.low, self.high, self.step)
 
     def validate(self, value: Value) -> float:
         """Return the value as a float, on the step grid when there is one.
@@ -79,12 +91,14 @@ class Float:
             SearchSpaceError: The value is not a number, out of bounds or off the step grid.
         """
         number = _number("value", value)
-        slack = _REL_TOLERANCE * max(abs(self.low), abs(self.high))
-        if not self.low - slack <= number <= self.high + slack:
+        # Relative to each bound, which is absolute on the logarithm. None at zero.
+        low = self.low - _REL_TOLERANCE * abs(self.low)
+        high = self.high + _REL_TOLERANCE * abs(self.high)
+        if not low <= number <= high:
             raise SearchSpaceError(f"expected a float in [{self.low}, {self.high}], got {value!r}")
         if self.step is not None:
             offset = (number - self.low) / self.step
-            if abs(offset - round(offset)) > 1e-6 or round(offset) > self._top_level(self.step):
+            if abs(offset - round(offset)) > 1e-6 or round(offset) > self.top_level:
                 raise SearchSpaceError(
                     f"expected {self.low} plus a multiple of {self.step}, got {value!r}"
                 )
@@ -99,15 +113,14 @@ class Float:
         """Map [0, 1] to the nearest legal value."""
         value = _from_unit(unit, self.low, self.high, self.log)
         if self.step is not None:
-            level = min(round((value - self.low) / self.step), self._top_level(self.step))
+            level = min(round((value - self.low) / self.step), self.top_level)
             return self._level(level, self.step)
         return min(max(value, self.low), self.high)
 
     def sample(self, rng: np.random.Generator) -> float:
         """Draw uniformly (on the logarithm when `log`) among the legal values."""
         if self.step is not None:
-            level = int(rng.integers(self._top_level(self.step) + 1))
-            return self._level(level, self.step)
+            return self._level(int(rng.integers(self.top_level + 1)), self.step)
         return self.from_unit(rng.random())
 
     def grid(self) -> tuple[float, ...]:
@@ -120,9 +133,6 @@ class Float:
         if self.step is None or levels is None:
             raise SearchSpaceError("a continuous parameter has no grid; give it a coarser step")
         return tuple(self._level(level, self.step) for level in range(levels))
-
-    def _top_level(self, step: float) -> int:
-        return math.floor((self.high - self.low) / step * (1 + _REL_TOLERANCE))
 
     def _level(self, level: int, step: float) -> float:
         """The one spelling of a legal value: 0.3, never 0.30000000000000004."""
@@ -172,8 +182,13 @@ class Int:
     @property
     def num_levels(self) -> int | None:
         """Number of legal values, None when there are too many to list."""
-        levels = (self.high - self.low) // self.step + 1
+        levels = self.top_level + 1
         return levels if levels <= _GRID_LIMIT else None
+
+    @property
+    def top_level(self) -> int:
+        """Number of the highest level, counted from 0 at `low`."""
+        return (self.high - self.low) // self.step
 
     def validate(self, value: Value) -> int:
         """Return the value as an int; raises `SearchSpaceError` when it is not legal."""
@@ -193,8 +208,8 @@ class Int:
     def from_unit(self, unit: float) -> int:
         """Map [0, 1] to the nearest legal value."""
         value = _from_unit(unit, self.low, self.high, self.log)
-        top = (self.high - self.low) // self.step
-        return self.low + min(max(round((value - self.low) / self.step), 0), top) * self.step
+        level = min(max(round((value - self.low) / self.step), 0), self.top_level)
+        return self.low + level * self.step
 
     def sample(self, rng: np.random.Generator) -> int:
         """Draw among the legal values, uniformly, or uniformly on the logarithm when `log`."""
@@ -202,8 +217,7 @@ class Int:
             low, high = math.log(self.low - 0.5), math.log(self.high + 0.5)
             value = round(math.exp(low + (high - low) * rng.random()))
             return min(max(value, self.low), self.high)
-        top = (self.high - self.low) // self.step
-        return self.low + int(rng.integers(0, top + 1)) * self.step
+        return self.low + int(rng.integers(self.top_level + 1)) * self.step
 
     def grid(self) -> tuple[int, ...]:
         """All legal values in order; only for parameters with `num_levels`.
@@ -355,6 +369,14 @@ def _from_unit(unit: float, low: float, high: float, log: bool) -> float:
     if log:
         return math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
     return low + unit * (high - low)
+
+
+def _levels_above(low: float, high: float, step: float) -> int:
+    """How many steps fit above `low`, up to round-off of less than a thousandth of a step."""
+    steps = (high - low) / step if step > 0 else 0.0
+    if not math.isfinite(steps):  # a step that vanishes beside the width is none
+        return 0
+    return math.floor(steps + min(_REL_TOLERANCE * steps, 1e-3))
 
 
 def _check_bounds(low: float, high: float, log: bool) -> None:

@@ -62,7 +62,7 @@ class TokenSpace:
         parameters = len(config.space)
         centers = bin_center(np.arange(sym.NUM_BINS))
         self.values = np.stack(
-            [centers if grid is None else _nearest(grid, centers) for grid in self._space.grids]
+            [centers if own is None else own.nearest(centers) for own in self._space.levels]
         ).astype(np.float32)
         self.forced = np.full(parameters, NOT_FORCED)
         for slot, value in SpaceTransform(config.space, config.fixed).fixed.items():
@@ -170,8 +170,3 @@ def read_metadata(
             )
         )
     return groups
-
-
-def _nearest(levels: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    nearest: NDArray[np.float64] = levels[np.abs(levels[:, None] - numbers).argmin(0)]
-    return nearest

@@ -9,13 +9,15 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from optformer.data.studies.errors import SpaceExhaustedError
+from optformer.data.studies.errors import SearchSpaceError, SpaceExhaustedError
 from optformer.planning.decoding import draw_trials
-from optformer.planning.space_transform import Array, SpaceTransform
+from optformer.planning.levels import Array
+from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.study_encoder import EncodedStudy
 
 MAX_LISTED = 2048  # finite spaces with at most so many points are predicted whole
 CLOSE = 1e-3  # a bin: a candidate nearer than this to a tried point, in every parameter, repeats it
+_FINER = 4  # where trials have gathered, a candidate nearer than this part of their distance does
 MUTATION_RATE = 0.4  # probability that a parameter is touched
 MUTATION_SCALES = (0.005, 0.3)  # steps on the unit interval, log-uniform: polishing to leaping
 END_RATE = 0.3  # probability that a parameter that is moved over its range goes to an end of it
@@ -113,27 +115,60 @@ def axis_moves(
     touched[np.arange(count), rng.integers(shape[1], size=count)] = True
     second = rng.random(count) < SECOND_RATE
     touched[np.flatnonzero(second), rng.integers(shape[1], size=int(second.sum()))] = True
-    moved = np.where(touched, fresh, parents)
+    moved = np.where(touched | np.isnan(parents), fresh, parents)
     # A child that a changed parent switches on starts anywhere.
     switched_on = space.active(space.project(moved.copy())) & ~space.active(parents)
     return _from("axis", space.project(np.where(switched_on, fresh, moved)))
 
 
 def untried(space: SpaceTransform, candidates: Candidates, tried: Array) -> Candidates:
-    """Candidates that repeat neither a tried point, (T, P), nor an earlier candidate."""
+    """Candidates that repeat neither a tried point, (T, P), nor an earlier candidate.
+
+    Where levels lie close together, or a continuum, a candidate repeats a tried point that is
+    nearer than `CLOSE` to it in every parameter. Where trials have gathered, it has to be nearer
+    than a part of their distances: so a search refines, and no faster than it learns.
+    """
     fresh = space.unseen(candidates.values, tried)
-    if len(tried) and not space.finite:
-        close = np.ones((len(candidates), len(tried)), dtype=bool)
+    if len(tried) and space.dense:
+        gap = np.zeros((len(candidates), len(tried)))
         for column, past in zip(candidates.values.T, tried.T, strict=True):
-            close &= np.abs(column[:, None] - past) <= CLOSE
-        fresh &= ~close.any(-1)
+            gap = np.maximum(gap, np.abs(column[:, None] - past))  # NaN stays: near nothing
+        near = np.flatnonzero((gap <= CLOSE).any(0))
+        closeness = np.minimum(reach(space, tried, near) / _FINER, CLOSE)
+        fresh &= ~(gap[:, near] <= closeness).any(-1)
     return candidates.select(fresh)
 
 
+def reach(space: SpaceTransform, tried: Array, index: NDArray[np.intp]) -> Array:
+    """How close trials have gathered around some of them, (M,).
+
+    The distance, in the parameter that differs most, within which one trial more than there are
+    free parameters lies beside each; infinite with fewer trials.
+
+    Args:
+        space: The space.
+        tried: Points of the trials, (T, P).
+        index: Positions of M of them.
+    """
+    others = len(space.names) - len(space.fixed) + 1
+    if len(tried) <= others:
+        return np.full(len(index), np.inf)
+    gap = np.abs(tried[index, None] - tried).max(-1)  # (M, T)
+    distances: Array = np.sort(np.nan_to_num(gap, nan=np.inf), axis=-1)[:, others]
+    return distances
+
+
 def all_untried(space: SpaceTransform, tried: Array) -> Candidates:
-    """Every point of a finite space that was not tried."""
-    points = _from("space", space.all_points())
-    return untried(space, points, tried)
+    """Every point of a finite space that was not tried.
+
+    Raises:
+        SearchSpaceError: The points are too many to list, or a continuum.
+    """
+    points = space.listed(_MAX_ENUMERATED)
+    if points is None:
+        raise SearchSpaceError("only a small finite space can be listed; this one is larger")
+    listed = _from("space", points)
+    return listed.select(space.unseen(points, tried))
 
 
 def space_filling(
@@ -174,18 +209,32 @@ def any_untried(space: SpaceTransform, tried: Array, rng: np.random.Generator) -
     Raises:
         SpaceExhaustedError: There is no untried point.
     """
-    if space.size is not None and space.size <= _MAX_ENUMERATED:
+    if space.listed(_MAX_ENUMERATED) is not None:
         fresh = all_untried(space, tried)
         if not len(fresh):
-            raise SpaceExhaustedError(
-                f"all {len(space.all_points())} points of this space have been tried; "
-                "widen the space, fix less of it, or stop here"
-            )
+            raise _exhausted(space, tried)
         return fresh.select(rng.permutation(len(fresh))[:MAX_LISTED])
     anywhere = from_space(space, MAX_LISTED, rng)
     fresh = untried(space, anywhere, tried)
-    # Where trials are so dense that every point is close to one, close ones have to do.
-    return fresh if len(fresh) else anywhere
+    if not len(fresh):  # where trials are so dense that every point is close to one
+        fresh = anywhere.select(space.unseen(anywhere.values, tried))
+    if not len(fresh):  # where few conditions lead to what is left
+        seen = set(space.keys(tried))
+        left = (point for point in space.walk(rng) if space.keys(point[None])[0] not in seen)
+        if (point := next(left, None)) is None:
+            raise _exhausted(space, tried)
+        fresh = _from("space", point[None])
+    return fresh
+
+
+def _exhausted(space: SpaceTransform, tried: Array) -> SpaceExhaustedError:
+    """The error of a finite space whose points have all been tried."""
+    points = space.listed(_MAX_ENUMERATED)
+    count = len(set(space.keys(tried))) if points is None else len(points)
+    return SpaceExhaustedError(
+        f"all {count} points of this space have been tried; "
+        "widen the space, fix less of it, or stop here"
+    )
 
 
 def _last_below(unit: Array) -> Array:

@@ -249,11 +249,9 @@ class Planner:
             )
 
     def _imitate(self, state: PlannerState, generator: torch.Generator) -> Candidates:
-        """One sample of the policy; in a finite space, one that was not tried."""
-        if not state.space.finite:
-            return from_policy(state.policy, state.space, 1, generator)
-        fresh = from_policy(state.policy, state.space, 16, generator)
-        fresh = untried(state.space, fresh, state.tried)
+        """One sample of the policy that was not tried."""
+        fresh = from_policy(state.policy, state.space, 16 if state.space.finite else 1, generator)
+        fresh = fresh.select(state.space.unseen(fresh.values, state.tried))
         if not len(fresh):
             rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
             fresh = any_untried(state.space, state.tried, rng)
@@ -296,7 +294,8 @@ class Planner:
             best = score.topk(min(_LOCAL_CENTERS, len(score))).indices.numpy()
             centers = predicted.candidates.values[best]
             count = (_PRESCREENED if prescreens else _PREDICTED).local
-            local = mutations(space, centers, count, rng, "local", _LOCAL_SCALES)
+            finest = min(_LOCAL_SCALES[0], state.reach_of_best)
+            local = mutations(space, centers, count, rng, "local", (finest, _LOCAL_SCALES[1]))
             local = untried(space, local, state.tried)
             if prescreens:
                 local = state.prescreen(local, _KEPT_LOCAL, acquisition, generator)
@@ -356,7 +355,7 @@ class Planner:
 
 def _listed(space: SpaceTransform) -> bool:
     """Whether every point of the space is a candidate."""
-    return space.size is not None and space.size <= MAX_LISTED
+    return space.listed(MAX_LISTED) is not None
 
 
 def _prescreens(state: PlannerState) -> bool:

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optformer.data.studies.encoding import encode_value
-from optformer.data.studies.errors import SearchSpaceError
-from optformer.data.studies.parameters import Categorical, Int, Parameter, Value
+from optformer.data.studies.parameters import Categorical, Parameter, Value
 from optformer.data.studies.spaces import SearchSpace
+from optformer.planning.levels import Array, ComputedLevels, levels_of, near
 from optformer.tokenization.history import Points, ValueKind, decode_point, encode_points
 
-Array = NDArray[np.float64]
-
-_MAX_GRID = 4096  # numeric parameters with more levels are searched as continuous, then rounded
 _LOCAL_LEVELS = 0.75  # smallest step of a mutation, in levels: half of all steps reach another one
 _END = 0.01  # from an end, inside which centrality is that of this far: its logarithm stays finite
 _MEAN_CENTRALITY = float(np.log(4) - 2)  # of uniform numbers
-_SAME = 1e-7  # values of conditions are equal within single precision
 
 
 class SpaceTransform:
     """Points of one space as arrays, (N, P), and back.
 
     A number is on the unit interval, as it is scaled for the model. A choice is its index. What is
-    inactive is 0.
+    inactive is 0. What a trial lacks, because its script did not know the parameter yet, is NaN:
+    it equals nothing, and moves of the trial put it anywhere.
 
     Args:
         space: The space.
         fixed: Parameters held at one value.
+
+    Attributes:
+        levels: Levels of each parameter, None for a continuum.
 
     Raises:
         SearchSpaceError: A fixed parameter is unknown or its value is not legal.
@@ -42,39 +41,90 @@ class SpaceTransform:
         self.names = space.names
         parameters = [space[name] for name in self.names]
         self.is_choice = np.array([isinstance(p, Categorical) for p in parameters])
-        self.grids = [_grid(parameter) for parameter in parameters]
-        self._shares = [_shares(p, g) for p, g in zip(parameters, self.grids, strict=True)]
+        self.levels = [levels_of(parameter) for parameter in parameters]
         self.fixed_values = {n: space.validate_value(n, value) for n, value in fixed.items()}
         self.fixed = {
             self.names.index(name): encode_value(space[name], value)
             for name, value in self.fixed_values.items()
         }
         self._conditions = [self._condition(parameter) for parameter in parameters]
+        self._named = self._named_values()
+        self._listed: dict[int, Array | None] = {}
 
     @property
     def finite(self) -> bool:
-        """Whether the number of points is finite and every parameter is searched on its levels."""
-        return all(grid is not None or slot in self.fixed for slot, grid in enumerate(self.grids))
+        """Whether every parameter that is not fixed has levels."""
+        return all(own is not None or slot in self.fixed for slot, own in enumerate(self.levels))
 
     @property
-    def size(self) -> int | None:
-        """Upper bound of the number of points, None when not finite."""
-        if not self.finite:
-            return None
-        total = 1
-        for slot, grid in enumerate(self.grids):
-            total *= 1 if slot in self.fixed or grid is None else len(grid)
-        return total
+    def dense(self) -> bool:
+        """Whether some parameter that is not fixed has a continuum, or levels close together."""
+        return any(
+            slot not in self.fixed and (own is None or isinstance(own, ComputedLevels))
+            for slot, own in enumerate(self.levels)
+        )
 
-    def all_points(self) -> Array:
-        """Every distinct point of a finite space, (N, P)."""
-        axes = [
-            np.array([self.fixed[slot]]) if slot in self.fixed else _required(grid)
-            for slot, grid in enumerate(self.grids)
-        ]
-        mesh = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
-        points = self.project(mesh)
-        return points[self.unseen(points, points[:0])]
+    def listed(self, limit: int) -> Array | None:
+        """Every point of the space once, (N, P), in the order of the levels.
+
+        Points are counted along the conditions: what is inactive has one value.
+
+        Args:
+            limit: Most points to list.
+
+        Returns:
+            The points; None when there are more, or a continuum of them.
+        """
+        if limit not in self._listed:
+            self._listed[limit] = self._list(limit)
+        return self._listed[limit]
+
+    def _list(self, limit: int) -> Array | None:
+        points = np.zeros((1, len(self.names)))
+        for slot, own in enumerate(self.levels):
+            active = self.active(points)[:, slot]
+            if not active.any():
+                continue
+            if slot in self.fixed:
+                values = np.array([self.fixed[slot]])
+            elif own is None or own.count * active.sum() > limit:
+                return None
+            else:
+                values = own.listed()
+            points = np.repeat(points, np.where(active, len(values), 1), axis=0)
+            if len(points) > limit:
+                return None
+            points[np.repeat(active, np.where(active, len(values), 1)), slot] = np.tile(
+                values, int(active.sum())
+            )
+        return self._snap(points)
+
+    def walk(self, rng: np.random.Generator) -> Iterator[Array]:
+        """Points, (P,), one after the other, none twice; all of them when the space is finite.
+
+        Args:
+            rng: Source of the level that each parameter starts at, and of continuous values.
+        """
+        yield from self._walk(np.zeros(len(self.names)), 0, rng)
+
+    def _walk(self, point: Array, slot: int, rng: np.random.Generator) -> Iterator[Array]:
+        if slot == len(self.names):
+            yield self._snap(point[None])[0]
+            return
+        own = self.levels[slot]
+        if not self.active(point[None])[0, slot]:
+            values: Iterator[float] = iter([0.0])
+        elif slot in self.fixed:
+            values = iter([self.fixed[slot]])
+        elif own is None:
+            values = iter(rng.random, None)
+        else:
+            start = int(rng.integers(own.count))
+            values = (own.at((start + i) % own.count) for i in range(own.count))
+        for value in values:
+            changed = point.copy()
+            changed[slot] = value
+            yield from self._walk(changed, slot + 1, rng)
 
     def from_uniform(self, unit: Array) -> Array:
         """Legal points from uniform numbers.
@@ -86,9 +136,9 @@ class SpaceTransform:
             unit: Numbers in [0, 1), (N, P).
         """
         values = unit.copy()
-        for slot, (grid, shares) in enumerate(zip(self.grids, self._shares, strict=True)):
-            if grid is not None and shares is not None:
-                values[:, slot] = grid[np.searchsorted(shares[:-1], unit[:, slot], side="right")]
+        for slot, own in enumerate(self.levels):
+            if own is not None:
+                values[:, slot] = own.draw(unit[:, slot])
         return self.project(values)
 
     def project(self, values: Array) -> Array:
@@ -102,12 +152,17 @@ class SpaceTransform:
             values[:, slot] = value
         return self._snap(values)
 
+    def with_fixed(self, values: Array) -> Array:
+        """Trials, (N, P), at the fixed values; what these switch on is missing."""
+        held = self.project(values)
+        return np.where(self.active(held) & ~self.active(values), np.nan, held)
+
     def _snap(self, values: Array) -> Array:
         """The nearest levels and bounds, and nothing where a condition is not met."""
         snapped = values.copy()
-        for slot, grid in enumerate(self.grids):
+        for slot, own in enumerate(self.levels):
             column = values[:, slot]
-            snapped[:, slot] = np.minimum(column, 1.0) if grid is None else _nearest(grid, column)
+            snapped[:, slot] = np.minimum(column, 1.0) if own is None else own.nearest(column)
         return np.where(self.active(snapped), snapped, 0.0)
 
     def active(self, values: Array) -> NDArray[np.bool_]:
@@ -115,7 +170,8 @@ class SpaceTransform:
         on = np.ones(values.shape, dtype=bool)
         for slot, condition in enumerate(self._conditions):
             for parent, allowed in condition:
-                met = np.isclose(values[:, parent, None], allowed, rtol=0, atol=_SAME).any(-1)
+                own, column = self.levels[parent], values[:, parent]
+                met = near(column, allowed) if own is None else own.among(column, allowed)
                 on[:, slot] &= on[:, parent] & met
         return on
 
@@ -130,16 +186,17 @@ class SpaceTransform:
         """
         count, parameters = values.shape
         fresh = self.from_uniform(rng.random((count, parameters)))
+        was_active = self.active(values)
+        values = np.where(np.isnan(values), fresh, values)
         touched = rng.random((count, parameters)) < rate
         touched[np.arange(count), rng.integers(parameters, size=count)] = True
         step = rng.standard_normal((count, parameters))
         moved = values.copy()
-        was_active = self.active(values)
-        for slot, grid in enumerate(self.grids):
+        for slot, own in enumerate(self.levels):
             if self.is_choice[slot]:
                 moved[:, slot] = np.where(touched[:, slot], fresh[:, slot], values[:, slot])
                 continue
-            least = 0.0 if grid is None or len(grid) < 2 else _LOCAL_LEVELS / (len(grid) - 1)
+            least = 0.0 if own is None or own.count < 2 else _LOCAL_LEVELS / (own.count - 1)
             size = np.maximum(scale[:, 0], least) * step[:, slot]
             moved[:, slot] += np.where(touched[:, slot], size, 0.0)
             # Reflected at the bounds, so that the ends are not favoured.
@@ -151,28 +208,42 @@ class SpaceTransform:
     def kinds(self, values: Array) -> NDArray[np.int64]:
         """`ValueKind` of every value, (N, P)."""
         kinds = np.where(self.is_choice, int(ValueKind.CHOICE), int(ValueKind.NUMBER))
+        kinds = np.where(np.isnan(values), int(ValueKind.MISSING), kinds)
         return np.where(self.active(values), kinds, int(ValueKind.INACTIVE)).astype(np.int64)
 
     def points(self, values: Array) -> Points:
         """Points as the tokenizer encodes them, N of them."""
-        return Points(values.astype(np.float32), self.kinds(values))
+        return Points(np.nan_to_num(values).astype(np.float32), self.kinds(values))
 
     def encode(self, points: Sequence[Mapping[str, Value]]) -> Array:
         """Points that a user wrote, (N, P), exactly on the levels.
 
         What is fixed does not change them: trials may have other values.
         """
-        return self._snap(encode_points(self.space, points).values.astype(np.float64))
+        encoded = encode_points(self.space, points)
+        values = encoded.values.astype(np.float64)
+        for slot, (name, own) in enumerate(zip(self.names, self.levels, strict=True)):
+            if isinstance(own, ComputedLevels):  # closer together than single precision tells
+                rows = np.flatnonzero(encoded.kinds[:, slot] == ValueKind.NUMBER)
+                values[rows, slot] = own.encode([points[row][name] for row in rows])
+        values[encoded.kinds == ValueKind.MISSING] = np.nan
+        return self._snap(values)
 
     def decode(self, values: Array) -> dict[str, Value]:
         """One point, (P,), as the user writes it; fixed values exactly as given."""
         point = decode_point(self.space, values, self.kinds(values[None])[0])
+        for slot, place, value in self._named:
+            if self.names[slot] in point and near(values[None, slot], np.array([place]))[0]:
+                point[self.names[slot]] = value
         return {name: self.fixed_values.get(name, value) for name, value in point.items()}
 
     def distances(self, values: Array, others: Array) -> Array:
-        """Euclidean distances between points, (N, M); choices that differ are 1 apart."""
+        """Euclidean distances between points, (N, M); choices that differ are 1 apart.
+
+        What a point lacks is no distance.
+        """
         gap = np.abs(values[:, None, :] - others[None, :, :])
-        gap = np.where(self.is_choice, gap > 0, gap)
+        gap = np.nan_to_num(np.where(self.is_choice, gap > 0, gap))
         distances: Array = np.sqrt(np.square(gap).sum(-1))
         return distances
 
@@ -184,7 +255,7 @@ class SpaceTransform:
         number. So it is a log-density, that of Beta(2, 2) but for a constant, flatter the more
         parameters there are. For an inactive number, the mean over the range stands in.
         """
-        shrunk = np.array([1.0 if grid is None else 1 - 1 / len(grid) for grid in self.grids])
+        shrunk = np.array([1.0 if own is None else 1 - 1 / own.count for own in self.levels])
         u = np.clip(0.5 + (values - 0.5) * shrunk, _END, 1 - _END)
         central = np.where(self.active(values), np.log(4 * u * (1 - u)), _MEAN_CENTRALITY)
         numbers = ~self.is_choice
@@ -201,10 +272,12 @@ class SpaceTransform:
         return fresh
 
     def keys(self, values: Array) -> list[bytes]:
-        """A key for each of N points, equal for equal points."""
-        return [row.tobytes() for row in np.round(values, 6) + 0.0]
+        """A key for each of N points, equal for points that are written alike."""
+        computed = [isinstance(own, ComputedLevels) for own in self.levels]
+        return [row.tobytes() for row in np.where(computed, values, np.round(values, 6)) + 0.0]
 
     def _condition(self, parameter: Parameter) -> list[tuple[int, Array]]:
+        """Slots of the parents, with the values of each under which the parameter is active."""
         return [
             (
                 self.names.index(parent),
@@ -213,45 +286,12 @@ class SpaceTransform:
             for parent, values in (parameter.when or {}).items()
         ]
 
-
-@lru_cache
-def _grid(parameter: Parameter) -> Array | None:
-    """Scaled levels of a parameter in order, None when it is searched as continuous.
-
-    Cached, because a study's space is transformed at every call, and a long grid takes
-    milliseconds.
-    """
-    if isinstance(parameter, Categorical):
-        return np.arange(len(parameter.choices), dtype=float)
-    if parameter.num_levels is None or parameter.num_levels > _MAX_GRID:
-        return None
-    return np.array([parameter.to_unit(value) for value in parameter.grid()])
-
-
-def _shares(parameter: Parameter, grid: Array | None) -> Array | None:
-    """Upper ends of the levels' shares of the unit interval, None without levels."""
-    if grid is None:
-        return None
-    if isinstance(parameter, Int) and parameter.log:
-        # As `Int.sample` draws: a whole number gets the share that is rounded to it.
-        ends = np.log(np.arange(parameter.low, parameter.high + 1) + 0.5)
-        start = np.log(parameter.low - 0.5)
-        shares: Array = (ends - start) / (ends[-1] - start)
-        return shares
-    return np.arange(1, len(grid) + 1) / len(grid)
-
-
-def _nearest(grid: Array, values: Array) -> Array:
-    if len(grid) == 1:
-        return np.full_like(values, grid[0])
-    right = np.clip(np.searchsorted(grid, values), 1, len(grid) - 1)
-    left = right - 1
-    closer_left = values - grid[left] <= grid[right] - values
-    nearest: Array = np.where(closer_left, grid[left], grid[right])
-    return nearest
-
-
-def _required(grid: Array | None) -> Array:
-    if grid is None:
-        raise SearchSpaceError("only a finite space can be listed; this one has a continuum")
-    return grid
+    def _named_values(self) -> list[tuple[int, float, Value]]:
+        """Values of a continuum that conditions name: slot, place, and how they are written."""
+        return [
+            (self.names.index(parent), encode_value(self.space[parent], value), value)
+            for parameter in self.space.values()
+            for parent, values in (parameter.when or {}).items()
+            if levels_of(self.space[parent]) is None
+            for value in values
+        ]

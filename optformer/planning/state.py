@@ -12,7 +12,7 @@ from torch import Tensor
 
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.planning.acquisition import Acquisition
-from optformer.planning.candidates import Candidates, join
+from optformer.planning.candidates import Candidates, join, reach
 from optformer.planning.decoding import log_prior
 from optformer.planning.distribution import (
     BinnedDistribution,
@@ -129,7 +129,17 @@ class PlannerState:
         sign = self.encoder.config.sign
         gains = [sign * (self.history[i].value or 0.0) for i in measured]
         best = np.argsort(-np.array(gains), kind="stable")[:count]
-        return self.space.project(self.tried[measured][best])
+        return self.space.with_fixed(self.tried[measured][best])
+
+    @property
+    def reach_of_best(self) -> float:
+        """How close trials have gathered around the best one, see `reach`; infinite without one."""
+        measured = self.measured
+        if not measured:
+            return math.inf
+        sign = self.encoder.config.sign
+        best = max(measured, key=lambda i: sign * (self.history[i].value or 0.0))
+        return float(reach(self.space, self.tried, np.array([best]))[0])
 
     @property
     def policies(self) -> tuple[EncodedStudy, ...]:

@@ -306,3 +306,57 @@ class TestIdentity:
         for parameter in (Float(0, 1, step=0.1, when={"k": [1]}), Categorical(["a", None])):
             parameter.validate(parameter.grid()[0])
             assert copier(parameter) == parameter
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        (Float(1e-12, 1e12, log=True), -5.0),
+        (Float(1e-12, 1e12, log=True), 0.0),
+        (Float(1e-12, 1e12, log=True), 0.9e-12),
+        (Float(1e-12, 1e12), 0.0),
+        (Float(0.0, 1e12), -5.0),
+        (Float(-1e12, 0.0), 5.0),
+        (Float(-1e12, 1e-3), 2e-3),
+        (Float(0.0, 1e9, step=1e9), -0.5),
+    ],
+)
+def test_float_validate__outside_one_bound__is_refused_whatever_the_other_is(
+    parameter: Float, value: float
+) -> None:
+    with pytest.raises(SearchSpaceError):
+        parameter.validate(value)
+
+
+@given(
+    bounds=st.lists(
+        st.floats(-1e12, 1e12, allow_subnormal=False), min_size=2, max_size=2, unique=True
+    ).map(sorted),
+)
+def test_float_validate__round_off_of_a_bound__is_that_bound(bounds: list[float]) -> None:
+    parameter = Float(*bounds)
+    for bound in bounds:
+        for factor in (1 - 1e-12, 1.0, 1 + 1e-12):
+            assert parameter.validate(bound * factor) == pytest.approx(bound, rel=1e-11, abs=0)
+        outside = bound - 1e-6 * abs(bound) if bound == bounds[0] else bound + 1e-6 * abs(bound)
+        if outside != bound:
+            with pytest.raises(SearchSpaceError):
+                parameter.validate(outside)
+
+
+@given(low=st.integers(-50, 50), step=st.integers(1, 30), levels=st.integers(1, 40))
+def test_float__step_grid_in_tenths__has_all_its_levels(low: int, step: int, levels: int) -> None:
+    parameter = Float(low / 10, (low + step * levels) / 10, step=step / 10)
+    assert parameter.grid() == tuple((low + step * i) / 10 for i in range(levels + 1))
+
+
+@pytest.mark.parametrize("step", [0.0, -0.1, 2.0, 5e-324, float("nan")])
+def test_float__impossible_step__is_refused(step: float) -> None:
+    with pytest.raises(SearchSpaceError, match="step"):
+        Float(0.0, 1.0, step=step)
+
+
+def test_float__very_fine_step__keeps_its_highest_level() -> None:
+    parameter = Float(0.0, 1.0, step=1e-12)
+    assert parameter.top_level == 10**12
+    assert parameter.validate(1.0) == 1.0

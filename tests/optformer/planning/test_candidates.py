@@ -1,17 +1,23 @@
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from optformer.data.studies.parameters import Categorical, Float, Int
+import numpy as np
+import pytest
+
+from optformer.data.studies.errors import SpaceExhaustedError
+from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
 from optformer.data.studies.spaces import SearchSpace
 from optformer.planning.candidates import (
     CLOSE,
     Candidates,
     all_untried,
+    any_untried,
     axis_moves,
     from_space,
     join,
     mutations,
+    reach,
     untried,
 )
 from optformer.planning.space_transform import SpaceTransform
@@ -94,6 +100,63 @@ def test_untried__finite_space__compares_exactly() -> None:
     first, second = space.encode([{"n": 7, "m": 7}, {"n": 8, "m": 7}])
     found = untried(space, Candidates(np.stack([first, second]), np.array(["a", "b"])), first[None])
     assert found.source.tolist() == ["b"]  # neighbours nearer than CLOSE are other points
+
+
+def test_untried__trials_that_have_gathered__let_candidates_come_closer() -> None:
+    space = SpaceTransform(SearchSpace(x=Float(0, 1)), {})
+    tried = np.array([[0.5], [0.5008], [0.4993], [0.1], [0.9]])
+    values = np.array([[0.5001], [0.5004], [0.1004], [0.4997]])
+    found = untried(space, Candidates(values, np.array(list("abcd"))), tried)
+    assert found.source.tolist() == ["b", "d"]  # .1 stands alone
+    assert reach(space, tried, np.array([0, 3])).tolist() == pytest.approx([0.0008, 0.4])
+
+
+_FINITE: list[tuple[dict[str, Any], int]] = [
+    ({"n": Int(1, 5000)}, 5000),
+    ({"a": Categorical(["p", "q"]), "n": Int(1, 4500, when={"a": ["q"]})}, 4501),
+    ({"n": Int(1, 4400, log=True), "m": Int(1, 3, when={"n": [4400]})}, 4402),
+    ({"a": Ordinal(list(range(40))), "b": Ordinal(list(range(30)), when={"a": [1, 2]})}, 98),
+]
+
+
+@pytest.mark.parametrize(("parameters", "count"), _FINITE)
+def test_any_untried__finite_space__gives_what_is_left_and_then_says_so(
+    parameters: dict[str, Any], count: int
+) -> None:
+    space = SpaceTransform(SearchSpace(parameters), {})
+    points = space.listed(count)
+    assert points is not None
+    rng = np.random.default_rng(0)
+    left = rng.permutation(count)[:3]
+    tried = np.delete(points, left, axis=0)
+    for _ in range(3):
+        found = any_untried(space, tried, rng)
+        assert set(space.keys(found.values)) <= set(space.keys(points[left]))
+        tried = np.concatenate([tried, found.values[:1]])
+    with pytest.raises(SpaceExhaustedError, match=f"all {count} points"):
+        any_untried(space, tried, rng)
+
+
+def test_any_untried__few_conditions_lead_to_what_is_left__finds_it() -> None:
+    words = [f"v{i}" for i in range(250)]
+    space = SpaceTransform(
+        SearchSpace(
+            a=Categorical(words),
+            b=Categorical(words, when={"a": ["v7"]}),
+            c=Categorical(words, when={"b": ["v9"]}),
+            n=Int(1, 10**6, when={"c": ["v3"]}),
+        ),
+        {},
+    )
+    tried = space.encode(
+        [{"a": a} for a in words if a != "v7"]
+        + [{"a": "v7", "b": b} for b in words if b != "v9"]
+        + [{"a": "v7", "b": "v9", "c": c} for c in words if c != "v3"]
+        + [{"a": "v7", "b": "v9", "c": "v3", "n": 5}]
+    )
+    (point,) = map(space.decode, any_untried(space, tried, np.random.default_rng(0)).values[:1])
+    assert point["c"] == "v3"
+    assert point["n"] != 5
 
 
 def test_all_untried__some_tried__gives_the_rest() -> None:
