@@ -31,8 +31,8 @@ if TYPE_CHECKING:  # the same names as in _NAMES, for whoever reads types
     from optformer.data.studies.study_config import Weighted as Weighted
     from optformer.data.studies.trials import Trial as Trial
     from optformer.data.studies.trials import TrialStatus as TrialStatus
-    from optformer.serving.integrations.optuna_sampler import OptFormerSampler as OptFormerSampler
     from optformer.serving.integrations.ray_tune import OptFormerSearcher as OptFormerSearcher
+    from optformer.serving.integrations.sklearn_search import OptFormerSearchCV as OptFormerSearchCV
     from optformer.serving.study.plots import plot_comparison as plot_comparison
     from optformer.serving.study.plots import plot_history as plot_history
     from optformer.serving.study.plots import plot_response as plot_response
@@ -49,7 +49,7 @@ _NAMES = {
     "optformer.data.studies.study_config": ["StudyConfig", "Weighted"],
     "optformer.data.studies.trials": ["Trial", "TrialStatus"],
     "optformer.serving.integrations.ray_tune": ["OptFormerSearcher"],
-    "optformer.serving.integrations.optuna_sampler": ["OptFormerSampler"],
+    "optformer.serving.integrations.sklearn_search": ["OptFormerSearchCV"],
     "optformer.serving.study.plots": ["plot_comparison", "plot_history", "plot_response"],
     "optformer.serving.study.pruning": ["TrialPruned"],
     "optformer.serving.study.study": ["Study", "create_study", "load_study"],

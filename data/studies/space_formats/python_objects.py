@@ -20,9 +20,8 @@ TOOL = "Python"
 
 
 def matches(described: Mapping[Any, Any]) -> bool:
-    """Whether a mapping holds something to search, and no descriptions of it."""
-    values = described.values()
-    return any(map(_is_readable, values)) and not any(isinstance(v, Mapping) for v in values)
+    """Whether a mapping holds objects and lists, and no descriptions of parameters."""
+    return bool(described) and not any(isinstance(v, Mapping) for v in described.values())
 
 
 def read(described: Mapping[str, Any]) -> TranslatedSpace:
@@ -58,15 +57,6 @@ def add(builder: SpaceBuilder, name: str, value: Any) -> None:
             "expected a list of values, a distribution of scipy.stats or Optuna, or a Float, Int, "
             f"Categorical or Ordinal, got {shorten(repr(value), 80)}"
         )
-
-
-def _is_readable(value: Any) -> bool:
-    return (
-        isinstance(value, Parameter)
-        or _is_of_optuna(value)
-        or scipy_distributions.is_frozen(value)
-        or _is_list(value)
-    )
 
 
 def _is_of_optuna(value: Any) -> bool:

@@ -11,6 +11,7 @@ from optformer.data.studies.optuna_distributions import (
     union_of_distributions,
 )
 from optformer.data.studies.space_formats import (
+    alternatives,
     configspace,
     hydra,
     nni,
@@ -42,8 +43,9 @@ def read_space(described: Any) -> TranslatedSpace:
 
     Args:
         described: The content of a file; a mapping of names to parameters or distributions of
-            Optuna, SciPy or Ray, or lists; a space of ConfigSpace; a study of Optuna, whose space
-            is the union of its trials' distributions; a `SearchSpace`.
+            Optuna, SciPy or Ray, or lists; a list of such mappings, of which one holds; a space of
+            ConfigSpace; a study of Optuna, whose space is the union of its trials' distributions;
+            a `SearchSpace`.
 
     Raises:
         SearchSpaceError: It cannot be read; the message has the path of what cannot.
@@ -63,4 +65,6 @@ def read_space(described: Any) -> TranslatedSpace:
         for matches, read in _READERS:
             if matches(described):
                 return read(described)
+    if isinstance(described, list) and described and isinstance(described[0], Mapping):
+        return alternatives.read(described)
     return TranslatedSpace("OptFormer", SearchSpace.from_dict(described))

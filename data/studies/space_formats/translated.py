@@ -127,7 +127,7 @@ class SpaceBuilder:
                 originals[label] = value
         if originals:
             self._originals[name] = originals
-        self.add(name, _choices(labels, when))
+        self.add(name, choices_of(labels, when))
 
     def build(self) -> TranslatedSpace:
         """The space as it was understood.
@@ -137,6 +137,17 @@ class SpaceBuilder:
         """
         space = SearchSpace(self._parameters)
         return TranslatedSpace(self._tool, space, self._originals, tuple(self._notes))
+
+
+def choices_of(labels: list[Value], when: Condition | None) -> Parameter:
+    """A parameter with plain choices: numbers have an order, anything else has none."""
+    if len(labels) < 2 or not all(map(is_number, labels)):
+        return Categorical(labels, when=when)
+    ordered = sorted(labels)
+    step = ordered[1] - ordered[0]
+    if len(ordered) > _LISTED and ordered == list(_whole_range(ordered[0], ordered[-1], step)):
+        return Int(ordered[0], ordered[-1], step=step, when=when)
+    return Ordinal(ordered, when=when)
 
 
 def expect_mapping(what: Any) -> Mapping[str, Any]:
@@ -181,16 +192,6 @@ def expect_number(what: Any) -> int | float:
         raise SearchSpaceError(f"expected a number, got {shorten(repr(what), _LONGEST_LABEL)}")
     number: int | float = what
     return number
-
-
-def _choices(labels: list[Value], when: Condition | None) -> Parameter:
-    if len(labels) < 2 or not all(map(is_number, labels)):
-        return Categorical(labels, when=when)
-    ordered = sorted(labels)
-    step = ordered[1] - ordered[0]
-    if len(ordered) > _LISTED and ordered == list(_whole_range(ordered[0], ordered[-1], step)):
-        return Int(ordered[0], ordered[-1], step=step, when=when)
-    return Ordinal(ordered, when=when)
 
 
 def _whole_range(first: Value, last: Value, step: Value) -> range:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from optformer.data.studies.errors import SearchSpaceError
@@ -43,7 +45,7 @@ def test_read__every_kind_of_range__is_what_ray_draws() -> None:
 def test_read__quantized_logarithm__lists_multiples_that_are_spaced_on_it() -> None:
     read = read_space({"lr": tune.qloguniform(1e-4, 1e-1, 5e-5)})
     values = list(read.space["lr"].grid())
-    ratios = [after / before for before, after in zip(values[8:], values[9:], strict=False)]
+    ratios = [after / before for before, after in pairwise(values[8:])]
     assert (values[0], values[-1]) == (1e-4, 1e-1)
     assert all(abs(value / 5e-5 - round(value / 5e-5)) < 1e-6 for value in values)
     assert max(ratios) < 1.25
