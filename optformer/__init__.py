@@ -31,6 +31,9 @@ if TYPE_CHECKING:  # the same names as in _NAMES, for whoever reads types
     from optformer.data.studies.study_config import Weighted as Weighted
     from optformer.data.studies.trials import Trial as Trial
     from optformer.data.studies.trials import TrialStatus as TrialStatus
+    from optformer.serving.integrations.lightning_callback import (
+        LightningPruningCallback as LightningPruningCallback,
+    )
     from optformer.serving.integrations.ray_tune import OptFormerSearcher as OptFormerSearcher
     from optformer.serving.integrations.sklearn_search import OptFormerSearchCV as OptFormerSearchCV
     from optformer.serving.study.plots import plot_comparison as plot_comparison
@@ -48,6 +51,7 @@ _NAMES = {
     "optformer.data.studies.spaces": ["SearchSpace"],
     "optformer.data.studies.study_config": ["StudyConfig", "Weighted"],
     "optformer.data.studies.trials": ["Trial", "TrialStatus"],
+    "optformer.serving.integrations.lightning_callback": ["LightningPruningCallback"],
     "optformer.serving.integrations.ray_tune": ["OptFormerSearcher"],
     "optformer.serving.integrations.sklearn_search": ["OptFormerSearchCV"],
     "optformer.serving.study.plots": ["plot_comparison", "plot_history", "plot_response"],

@@ -192,7 +192,8 @@ class OptFormerSearcher(Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         """Write the state of the search to a file."""
-        Path(checkpoint_path).write_bytes(cloudpickle.dumps(self.__getstate__()))
+        state: bytes = cloudpickle.dumps(self.__getstate__())  # type: ignore[no-untyped-call]
+        Path(checkpoint_path).write_bytes(state)
 
     def restore(self, checkpoint_path: str) -> None:
         """Take the state of a search from a file that `save` wrote."""
