@@ -36,10 +36,16 @@ if TYPE_CHECKING:  # the same names as in _NAMES, for whoever reads types
     )
     from optformer.serving.integrations.ray_tune import OptFormerSearcher as OptFormerSearcher
     from optformer.serving.integrations.sklearn_search import OptFormerSearchCV as OptFormerSearchCV
+    from optformer.serving.study.parameter_plots import plot_contour as plot_contour
+    from optformer.serving.study.parameter_plots import (
+        plot_parallel_coordinates as plot_parallel_coordinates,
+    )
     from optformer.serving.study.plots import plot_comparison as plot_comparison
     from optformer.serving.study.plots import plot_history as plot_history
     from optformer.serving.study.plots import plot_response as plot_response
     from optformer.serving.study.pruning import TrialPruned as TrialPruned
+    from optformer.serving.study.storage import delete_study as delete_study
+    from optformer.serving.study.storage import list_studies as list_studies
     from optformer.serving.study.study import Study as Study
     from optformer.serving.study.study import create_study as create_study
     from optformer.serving.study.study import load_study as load_study
@@ -54,8 +60,10 @@ _NAMES = {
     "optformer.serving.integrations.lightning_callback": ["LightningPruningCallback"],
     "optformer.serving.integrations.ray_tune": ["OptFormerSearcher"],
     "optformer.serving.integrations.sklearn_search": ["OptFormerSearchCV"],
+    "optformer.serving.study.parameter_plots": ["plot_contour", "plot_parallel_coordinates"],
     "optformer.serving.study.plots": ["plot_comparison", "plot_history", "plot_response"],
     "optformer.serving.study.pruning": ["TrialPruned"],
+    "optformer.serving.study.storage": ["delete_study", "list_studies"],
     "optformer.serving.study.study": ["Study", "create_study", "load_study"],
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}

@@ -29,6 +29,8 @@ from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE = 5  # suggestions in a row: single ones look far from the best on purpose
+
 Objective: TypeAlias = Callable[[Trial], "float | Mapping[str, float]"]
 """What is tuned: takes a trial and returns the metric, or several by name."""
 
@@ -65,13 +67,15 @@ def optimize(
     workers: int,
     processes: bool,
     timeout: float | None,
+    min_gain: float | None,
     callbacks: Sequence[Callback],
     catch: tuple[type[BaseException], ...],
     progress: bool,
     stopping: threading.Event,
 ) -> None:
     """Search a study; see `Study.optimize`, whose `stop` sets `stopping`."""
-    _check(objective, trials, workers, timeout, callbacks, catch)
+    _check(objective, trials, workers, {"timeout": timeout, "min_gain": min_gain})
+    _check_hooks(callbacks, catch)
     stopping.clear()
     runner: _Runner
     if processes:
@@ -79,7 +83,7 @@ def optimize(
     else:
         runner = _Here(objective) if workers == 1 else _Threads(objective, workers)
     with _Progress(study, trials, timeout, progress) as shown:
-        search = _Search(study, runner, workers, catch, callbacks, shown, stopping)
+        search = _Search(study, runner, workers, min_gain, catch, callbacks, shown, stopping)
         try:
             search.run(trials, timeout)
         except BaseException:
@@ -179,12 +183,14 @@ class _Search:
     study: Tunable
     runner: _Runner
     workers: int
+    min_gain: float | None
     catch: tuple[type[BaseException], ...]
     callbacks: Sequence[Callback]
     shown: _Progress
     stopping: threading.Event
     running: dict[Future[_Evaluation], Trial] = field(default_factory=dict)
     reasons: set[str] = field(default_factory=set)  # of failures that the user was told of
+    hopeless: int = 0  # suggestions in a row of which the model expected too little
     fatal: BaseException | None = None  # what ends the search
 
     def run(self, trials: int | None, timeout: float | None) -> None:
@@ -225,7 +231,19 @@ class _Search:
 
     def _begin(self) -> None:
         trial = self.study.suggest()
+        self._hope(trial)
         self.running[self._submit(trial)] = trial
+
+    def _hope(self, trial: Trial) -> None:
+        """Begin with no more trials when the model has long expected too little of them."""
+        prediction = getattr(trial.explanation, "prediction", None)
+        if self.min_gain is None or prediction is None:  # enqueued, or before any value
+            return
+        hopeless = prediction.expected_improvement < self.min_gain
+        self.hopeless = self.hopeless + 1 if hopeless else 0
+        if self.hopeless == _PATIENCE:
+            logger.info("less than %g is expected of another trial", self.min_gain)
+            self.stopping.set()
 
     def _submit(self, trial: Trial) -> Future[_Evaluation]:
         try:
@@ -328,22 +346,20 @@ class _Progress:
 
 
 def _check(
-    objective: object,
-    trials: int | None,
-    workers: int,
-    timeout: object,
-    callbacks: Sequence[object],
-    catch: Sequence[object],
+    objective: object, trials: int | None, workers: int, limits: Mapping[str, float | None]
 ) -> None:
     if not callable(objective):
         raise StudyError(f"objective must be a function of a trial, got {objective!r}")
     for name, number in (("trials", 1 if trials is None else trials), ("workers", workers)):
         if not is_whole(number) or number < 1:
             raise StudyError(f"{name} must be a whole number of at least 1, got {number!r}")
-    if timeout is not None and (
-        isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0
-    ):
-        raise StudyError(f"timeout must be seconds above 0, got {timeout!r}")
+    for name, limit in limits.items():
+        is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
+        if limit is not None and not (is_number and limit > 0):
+            raise StudyError(f"{name} must be a number above 0, got {limit!r}")
+
+
+def _check_hooks(callbacks: Sequence[object], catch: Sequence[object]) -> None:
     for callback in callbacks:
         if not callable(callback):
             raise StudyError(f"callbacks must be functions of study and trial, got {callback!r}")

@@ -483,6 +483,19 @@ def _is_unfinished(study: optuna.Study) -> bool:
     )
 
 
+def delete(storage: BaseStorage, name: str) -> None:
+    """Delete a study; see `storage.delete_study`."""
+    what = f"delete study {name!r}"
+    with StudyLocks(storage, name).write():
+        try:
+            study_id = retry_while_locked(what, lambda: storage.get_study_id_from_name(name))
+        except KeyError:
+            raise StudyError(
+                f"there is no study {name!r}; this storage has {study_names(storage)}"
+            ) from None
+        retry_while_locked(what, lambda: storage.delete_study(study_id))
+
+
 def load(storage: BaseStorage, name: str | None) -> tuple[OptunaStore, str, StudyRecord]:
     """Open a study; see `storage.open_store`."""
     names = study_names(storage)

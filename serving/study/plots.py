@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import StudyError
-from optformer.data.studies.parameters import Float, Int, Parameter, Value
-from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.parameters import Float, Int, Value
 from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.serving.study.figures import (
+    COLORS,
+    QUIET,
+    best_first,
+    changed_point,
+    count_on,
+    finished,
+    new_figure,
+    spread_values,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +34,6 @@ if TYPE_CHECKING:
     from optformer.serving.study.study import Study
 
 _CURVE_POINTS = 61  # where a numeric parameter's response is predicted
-_COLORS = ("#1f6fb4", "#d1495b", "#2a9d6f", "#e0922f", "#7b5ea7", "#5b6770", "#b0588f", "#3aa6b9")
-_QUIET = "#8a929a"
 
 
 def plot_history(study: Study, path: str | os.PathLike[str] | None = None) -> Figure:
@@ -44,13 +49,13 @@ def plot_history(study: Study, path: str | os.PathLike[str] | None = None) -> Fi
     trials = [trial for trial in study.trials if trial.status is not TrialStatus.PENDING]
     if not trials:
         raise StudyError(f"study {study.name!r} has no observed trial to plot yet")
-    figure, axes = _figure()
+    figure, axes = new_figure()
     completed = [trial for trial in trials if trial.status is TrialStatus.COMPLETED]
     stopped = [trial for trial in trials if trial.status is TrialStatus.STOPPED]
-    axes.scatter(*_values(completed), s=22, color=_COLORS[0], label="completed", zorder=3)
+    axes.scatter(*_values(completed), s=22, color=COLORS[0], label="completed", zorder=3)
     if stopped:
         axes.scatter(
-            *_values(stopped), s=22, facecolors="none", edgecolors=_COLORS[0], label="stopped"
+            *_values(stopped), s=22, facecolors="none", edgecolors=COLORS[0], label="stopped"
         )
     if completed:
         numbers, values = _values(completed)
@@ -59,15 +64,15 @@ def plot_history(study: Study, path: str | os.PathLike[str] | None = None) -> Fi
             [*numbers, max(trial.number for trial in trials)],
             [*best, best[-1]],
             where="post",
-            color=_COLORS[1],
+            color=COLORS[1],
             label="best so far",
         )
     _mark_failed(axes, [trial.number for trial in trials if trial.status is TrialStatus.FAILED])
     axes.set_xlabel("trial")
     axes.set_ylabel(study.config.metric_name)
     axes.set_title(f"{study.name} ({study.config.goal})", loc="left")
-    _count_on(axes)
-    return _finished(figure, path)
+    count_on(axes)
+    return finished(figure, path)
 
 
 def plot_response(
@@ -98,12 +103,14 @@ def plot_response(
             f"its active parameters are {list(best.params)}"
         )
     trials = study.trials
-    values = _curve_values(space[parameter])
-    ranked = _ranked(trials, study.config.sign)
-    predictions = study.predict([_point(space, parameter, value, ranked) for value in values])
+    values = spread_values(space[parameter], _CURVE_POINTS)
+    ranked = best_first(trials, study.config.sign)
+    predictions = study.predict(
+        [changed_point(space, {parameter: value}, ranked) for value in values]
+    )
     numeric = isinstance(space[parameter], Float | Int)
     places = values if numeric else list(range(len(values)))
-    figure, axes = _figure()
+    figure, axes = new_figure()
     mean = [prediction.mean for prediction in predictions]
     for low, high, strength in ((0.05, 0.95, 0.16), (0.25, 0.75, 0.30)):
         lower = [prediction.quantiles[low] for prediction in predictions]
@@ -111,16 +118,14 @@ def plot_response(
         label = f"{100 * (high - low):.0f} % of the prediction"
         if numeric:
             axes.fill_between(
-                places, lower, upper, color=_COLORS[0], alpha=strength, lw=0, label=label
+                places, lower, upper, color=COLORS[0], alpha=strength, lw=0, label=label
             )
         else:
             heights = np.subtract(upper, lower)
             axes.bar(
-                places, heights, 0.5, lower, color=_COLORS[0], alpha=strength, lw=0, label=label
+                places, heights, 0.5, lower, color=COLORS[0], alpha=strength, lw=0, label=label
             )
-    axes.plot(
-        places, mean, "-" if numeric else "_", color=_COLORS[0], ms=22, label="predicted mean"
-    )
+    axes.plot(places, mean, "-" if numeric else "_", color=COLORS[0], ms=22, label="predicted mean")
     _draw_trials(axes, parameter, trials, best, None if numeric else values)
     if numeric and getattr(space[parameter], "log", False):
         axes.set_xscale("log")
@@ -129,7 +134,7 @@ def plot_response(
     axes.set_xlabel(parameter)
     axes.set_ylabel(study.config.metric_name)
     axes.set_title(f"{study.name}: other parameters as in trial {best.number}", loc="left")
-    return _finished(figure, path)
+    return finished(figure, path)
 
 
 def plot_comparison(
@@ -154,59 +159,27 @@ def plot_comparison(
     """
     if not any(len(values) for values in histories.values()):
         raise StudyError("histories holds no value to plot")
-    figure, axes = _figure()
+    figure, axes = new_figure()
     for index, (name, values) in enumerate(histories.items()):
         axes.step(
             range(1, len(values) + 1),
             best_so_far(values, goal),
             where="post",
-            color=_COLORS[index % len(_COLORS)],
-            linestyle=("-", "--", ":")[index // len(_COLORS) % 3],
+            color=COLORS[index % len(COLORS)],
+            linestyle=("-", "--", ":")[index // len(COLORS) % 3],
             label=name,
         )
     axes.set_xlabel("trials")
     axes.set_ylabel(f"best {metric} so far")
     axes.set_title(title, loc="left")
-    _count_on(axes)
-    return _finished(figure, path)
+    count_on(axes)
+    return finished(figure, path)
 
 
 def best_so_far(values: Sequence[float], goal: Goal) -> list[float]:
     """The best of the first 1, 2, ... values; NaN counts as no value."""
     best = np.fmax if goal == "maximize" else np.fmin
     return [float(value) for value in best.accumulate(np.asarray(values, dtype=np.float64))]
-
-
-def _figure() -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.0, 4.2), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _count_on(axes: Axes) -> None:
-    """Ticks at whole numbers only: the axis counts trials."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _finished(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
-    # Beside the axes: inside, it would cover trials.
-    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
-    if path is not None:
-        try:
-            path = Path(path)
-            path.parent.stat()  # a folder of a mistyped name is not made
-            with write_atomically(path) as beside:
-                figure.savefig(beside, format=path.suffix[1:])
-        except (OSError, ValueError) as error:  # the latter for a suffix that it does not know
-            raise StudyError(f"cannot write the plot {str(path)!r}: {error}") from error
-    return figure
 
 
 def _values(trials: Sequence[Trial]) -> tuple[list[int], list[float]]:
@@ -224,7 +197,7 @@ def _mark_failed(axes: Axes, places: Sequence[float]) -> None:
             [0.02] * len(places),
             marker="x",
             s=26,
-            color=_QUIET,
+            color=QUIET,
             transform=axes.get_xaxis_transform(),
             label="failed",
         )
@@ -247,7 +220,7 @@ def _draw_trials(
         [place(trial) for trial in shown],
         _values(shown)[1],
         s=16,
-        color=_QUIET,
+        color=QUIET,
         label="trials",
         zorder=3,
     )
@@ -256,42 +229,8 @@ def _draw_trials(
         _values([best])[1],
         marker="*",
         s=110,
-        color=_COLORS[1],
+        color=COLORS[1],
         label="best trial",
         zorder=4,
     )
     _mark_failed(axes, [place(trial) for trial in known if trial.status is TrialStatus.FAILED])
-
-
-def _curve_values(parameter: Parameter) -> list[Value]:
-    """Where to predict: every choice, or distinct legal values evenly spread."""
-    if not isinstance(parameter, Float | Int):
-        return list(parameter.choices)
-    spread = [parameter.from_unit(unit) for unit in np.linspace(0.0, 1.0, _CURVE_POINTS)]
-    return list(dict.fromkeys(spread))
-
-
-def _ranked(trials: Sequence[Trial], sign: float) -> list[Trial]:
-    """Completed trials, the best first."""
-    completed = [trial for trial in trials if trial.status is TrialStatus.COMPLETED]
-    return sorted(completed, key=lambda trial: -sign * (trial.value or 0.0))
-
-
-def _point(
-    space: SearchSpace, parameter: str, value: Value, ranked: Sequence[Trial]
-) -> dict[str, Value]:
-    """The best trial with one parameter changed, made a legal point."""
-    point: dict[str, Value] = {}
-    for name in space:
-        if name == parameter:
-            point[name] = value
-        elif space.is_active(name, point):
-            known = [trial.params[name] for trial in ranked if name in trial.params]
-            point[name] = known[0] if known else _middle(space[name])
-    return point
-
-
-def _middle(parameter: Parameter) -> Value:
-    if isinstance(parameter, Float | Int):
-        return parameter.from_unit(0.5)
-    return parameter.choices[len(parameter.choices) // 2]

@@ -60,3 +60,33 @@ def open_store(storage: StorageLike, name: str | None) -> tuple[TrialStore, str,
     from optformer.serving.study import optuna_access, optuna_store
 
     return optuna_store.load(optuna_access.open_storage(storage, create=False), name)
+
+
+def list_studies(storage: StorageLike) -> list[str]:
+    """Names of the studies in a storage, sorted; those that Optuna wrote, too.
+
+    Args:
+        storage: Where they are kept, as in `create_study`.
+
+    Raises:
+        StorageError: The storage cannot be opened or read.
+    """
+    from optformer.serving.study import optuna_access
+
+    return optuna_access.study_names(optuna_access.open_storage(storage, create=False))
+
+
+def delete_study(name: str, storage: StorageLike) -> None:
+    """Delete a study and all its trials, for good.
+
+    Args:
+        name: Its name.
+        storage: Where it is kept, as in `create_study`.
+
+    Raises:
+        StudyError: There is no such study.
+        StorageError: The storage cannot be opened or written.
+    """
+    from optformer.serving.study import optuna_access, optuna_store
+
+    optuna_store.delete(optuna_access.open_storage(storage, create=False), name)

@@ -317,6 +317,7 @@ class Study:
         workers: int = 1,
         processes: bool = False,
         timeout: float | None = None,
+        min_gain: float | None = None,
         callbacks: Sequence[Callback] = (),
         catch: type[BaseException] | Sequence[type[BaseException]] = (Exception,),
         progress: bool = True,
@@ -324,9 +325,10 @@ class Study:
         """Search: suggest, evaluate and observe, until there is no more to do.
 
         The search ends after `trials` trials, after `timeout` seconds, when every point of a finite
-        space was tried, or when `stop` is called. All it learns is in the study: another call goes
-        on from there. Ctrl-C ends it as well, with a `KeyboardInterrupt`: finished trials stay,
-        running ones are failed as interrupted, and their points may be suggested again.
+        space was tried, when there is little to gain, or when `stop` is called. All it learns is in
+        the study: another call goes on from there. Ctrl-C ends it as well, with a
+        `KeyboardInterrupt`: finished trials stay, running ones are failed as interrupted, and their
+        points may be suggested again.
 
         Args:
             objective: Takes a trial, whose parameters are `trial["name"]`, and returns the metric's
@@ -341,6 +343,9 @@ class Study:
                 has one thread for its linear algebra. The study must be in a storage, the objective
                 a function of a module, and a script needs `if __name__ == "__main__":`.
             timeout: Seconds after which no trial begins; running ones end.
+            min_gain: Ends the search when the model has expected less than this improvement, in
+                the metric's units, of five trials in a row that it suggested. It says what the next
+                trial brings on average: many more can still find something better.
             callbacks: Called with the study and each finished trial, in the calling thread.
             catch: Exceptions of the objective that fail their trial alone. Others end the search:
                 their trial is failed, those that run are still observed, and the exception comes
@@ -359,6 +364,7 @@ class Study:
             workers=workers,
             processes=processes,
             timeout=timeout,
+            min_gain=min_gain,
             callbacks=callbacks,
             catch=(catch,) if isinstance(catch, type) else tuple(catch),
             progress=progress,
@@ -433,6 +439,28 @@ class Study:
             return []
         with self._lock:
             return list(self._loaded_planner().predict(self.config, self._history(), valid))
+
+    def importances(
+        self, evaluator: str = "ped_anova", *, metric: str | None = None
+    ) -> dict[str, float]:
+        """How much each parameter decides about the metric, of the trials that are completed.
+
+        Args:
+            evaluator: One of Optuna's: "ped_anova", which also rates conditional parameters,
+                "fanova" or "mean_decrease_impurity", which rate those of all completed trials.
+            metric: Another metric that the trials have.
+
+        Returns:
+            Parameters and their shares, which add up to 1, the largest first.
+
+        Raises:
+            StudyError: The evaluator is unknown, fewer than two completed trials have the metric,
+                or it cannot rate them.
+            SearchSpaceError: The space is one that Optuna cannot hold.
+        """
+        from optformer.serving.study.importances import evaluate_importances
+
+        return evaluate_importances(self.config, self.trials, evaluator, metric, self.seed)
 
     def trials_dataframe(self) -> pd.DataFrame:
         """All trials as a table, one a row.

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -147,6 +149,22 @@ def test_optimize__end__at_timeout_stop_or_last_point(make_study: Callable[..., 
     assert told == [len(study.trials) - 1]
 
 
+def test_optimize__little_to_gain__ends_after_five_such_trials(
+    make_study: Callable[..., Study], planner: Any
+) -> None:
+    study = make_study()
+    gains = iter([0.5, 0.001, 0.5, *[0.001] * 9])
+    suggest = planner.suggest
+
+    def told(*args: Any, **settings: Any) -> Any:
+        gain = SimpleNamespace(prediction=SimpleNamespace(expected_improvement=next(gains)))
+        return [replace(point, explanation=gain) for point in suggest(*args, **settings)]
+
+    planner.suggest = told
+    study.optimize(accuracy, trials=20, min_gain=0.01)
+    assert len(study.trials) == 3 + 5
+
+
 def test_optimize__exhausted_space__ends_quietly(
     make_study: Callable[..., Study], planner: Any
 ) -> None:
@@ -170,6 +188,7 @@ def test_optimize__exhausted_space__ends_quietly(
         {"workers": 0},
         {"timeout": 0},
         {"timeout": float("nan")},
+        {"min_gain": -1.0},
         {"callbacks": [1]},
         {"catch": "ValueError"},
     ],

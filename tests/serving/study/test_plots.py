@@ -12,6 +12,7 @@ import pytest
 
 from optformer.data.studies.errors import StudyError
 from optformer.data.studies.parameters import Value
+from optformer.serving.study.parameter_plots import plot_contour, plot_parallel_coordinates
 from optformer.serving.study.plots import best_so_far, plot_comparison, plot_history, plot_response
 from optformer.serving.study.study import Study
 
@@ -153,3 +154,51 @@ def test_plots__in_a_fresh_process__need_no_pyplot() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_plot_contour__two_parameters__shows_prediction_and_trials(
+    study: Study, tmp_path: Path
+) -> None:
+    axes, colors = plot_contour(study, "x", "layers", tmp_path / "contour.png").axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "layers")
+    assert axes.get_xscale() == "log"
+    assert colors.get_ylabel() == "predicted accuracy"
+    labeled: dict[object, Any] = {item.get_label(): item for item in axes.collections}
+    dots, star = labeled["trials"], labeled["best trial"]
+    assert dots.get_offsets().tolist() == [[0.001, 3], [0.001, 3], [0.001, 8]]
+    assert star.get_offsets().tolist() == [[0.001, 3]]
+    assert (tmp_path / "contour.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_contour__inactive_for_some_choices__is_empty_there(study: Study) -> None:
+    axes = plot_contour(study, "kind", "momentum").axes[0]
+    heights = axes.collections[0].get_array()
+    assert heights.mask.any(axis=0).tolist() == [False, True, True]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["sgd", "adam", "None"]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "text"), [("x", "depth", "unknown parameter 'depth'"), ("x", "x", "'x' twice")]
+)
+def test_plot_contour__wrong_parameters__are_named(study: Study, x: str, y: str, text: str) -> None:
+    with pytest.raises(StudyError, match=text):
+        plot_contour(study, x, y)
+
+
+def test_plot_parallel_coordinates__trials__are_lines_that_break_where_inactive(
+    study: Study,
+) -> None:
+    (axes,) = plot_parallel_coordinates(study, parameters=["kind", "momentum", "layers"]).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "kind",
+        "momentum",
+        "layers",
+        "accuracy",
+    ]
+    lines = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 4]
+    assert len(lines) == 4  # the pending trial has none
+    assert np.isnan(lines[0]).tolist() == [False, True, False, False]
+    assert lines[1][-1] == 1.0
+    assert np.isnan(lines[2][-1])
+    with pytest.raises(StudyError, match="unknown parameter 'depth'"):
+        plot_parallel_coordinates(study, parameters=["depth"])

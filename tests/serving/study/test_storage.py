@@ -18,9 +18,9 @@ import optuna
 import pytest
 import sqlalchemy
 
-from optformer.data.studies.errors import StorageError, TrialError
+from optformer.data.studies.errors import StorageError, StudyError, TrialError
 from optformer.data.studies.trials import Trial, TrialStatus
-from optformer.serving.study.storage import create_store, open_store
+from optformer.serving.study.storage import create_store, delete_study, list_studies, open_store
 from optformer.serving.study.study import Study
 from optformer.serving.study.trial_store import StudyRecord
 
@@ -203,3 +203,22 @@ def test_two_processes__writing_at_once__lose_nothing(address: str, record: Stud
     trials = open_store(address, "s")[0].all()
     assert [trial.number for trial in trials] == numbers
     assert all(trial.status is TrialStatus.COMPLETED for trial in trials)
+
+
+def test_delete_study__one_of_two__is_gone_for_good(
+    make_study: Callable[..., Study], address: str
+) -> None:
+    for name in ("b", "a"):
+        make_study(storage=address, name=name).suggest()
+    assert list_studies(address) == ["a", "b"]
+    delete_study("a", address)
+    assert list_studies(address) == ["b"]
+    with pytest.raises(StudyError, match=r"no study 'a'; this storage has \['b'\]"):
+        delete_study("a", address)
+    assert make_study(storage=address, name="a").trials == []
+
+
+def test_list_studies__no_such_file__makes_none(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there is no file"):
+        list_studies(f"sqlite:///{tmp_path}/none.db")
+    assert list(tmp_path.iterdir()) == []
