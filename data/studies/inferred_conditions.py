@@ -66,7 +66,7 @@ def _conjunction(
             name: [point for point in left if name in point and point[name] in values]
             for name, values in seen.items()
         }
-        best = min(kept, key=lambda name: len(kept[name]), default=None)
+        best = min(kept, key=lambda name: (len(kept[name]), *_rarity(parents[name])), default=None)
         if best is None or len(kept[best]) == len(left):
             return None
         chosen.append(best)
@@ -82,6 +82,11 @@ def _may_be_parent(parameter: Parameter) -> bool:
     if isinstance(parameter, Int):
         return parameter.num_levels is not None and parameter.num_levels <= _MAX_LEVELS
     return isinstance(parameter, Categorical | Ordinal)
+
+
+def _rarity(parameter: Parameter) -> tuple[bool, int]:
+    """How seldom a parameter is a parent: choices more often than numbers, and few before many."""
+    return isinstance(parameter, Int), parameter.num_levels or 0
 
 
 def _allowed(parameter: Parameter, seen: Collection[Value], others: Iterable[Value]) -> list[Value]:

@@ -44,6 +44,7 @@ ROOMS: dict[str, list[tuple[str, str, str]]] = {
         ("study", "Study and its storage", "1"),
         ("script", "runs tuned scripts", ""),
         ("benchmarks", "suites, runs, reports", ""),
+        ("integrations", "the model in other tools", ""),
         ("cli", "the commands", ""),
     ],
 }

@@ -8,7 +8,6 @@ leaves the trial pending.
 
 from __future__ import annotations
 
-import math
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -44,6 +43,7 @@ from optformer.serving.study.optuna_access import (
     retry_while_locked,
     study_names,
 )
+from optformer.serving.study.optuna_trials import REASON, read_outcome
 from optformer.serving.study.owners import Heartbeat, is_gone, this_process
 from optformer.serving.study.storage_locks import StudyLocks
 from optformer.serving.study.trial_store import (
@@ -56,7 +56,6 @@ from optformer.serving.study.trial_store import (
 )
 
 _RECORD = "optformer"  # study user attribute
-_REASON = "optformer:reason"  # trial user attribute
 _LATE = "optformer:late"  # trial system attribute: the interrupted trial this is the outcome of
 _OWNER = "optformer:owner"  # trial system attribute: the process that runs it
 _HEARTBEAT = "optformer:heartbeat"  # the same: when that was last heard of, in seconds since 1970
@@ -394,7 +393,7 @@ class OptunaStore:
             return known
         # What was enqueued in Optuna is there before it is written as parameters.
         given = {**frozen.system_attrs.get(_ENQUEUED, {}), **frozen.params}
-        status, value, reason = _outcome(frozen)
+        status, value, reason = read_outcome(frozen)
         trial = Trial(
             number=frozen.number,
             params={name: given[name] for name in self._space if name in given},
@@ -404,7 +403,7 @@ class OptunaStore:
             metrics={} if status is TrialStatus.PENDING else numbers_of(frozen.user_attrs),
             study=self._study.study_name,
             intermediate_values=frozen.intermediate_values,
-            user_attrs={k: v for k, v in frozen.user_attrs.items() if k != _REASON},
+            user_attrs={k: v for k, v in frozen.user_attrs.items() if k != REASON},
             datetime_start=frozen.datetime_start,
             datetime_complete=frozen.datetime_complete,
         )
@@ -540,22 +539,5 @@ def _foreign_record(study: optuna.Study) -> tuple[StudyRecord, dict[str, BaseDis
 
 def _attributes(trial: Trial) -> dict[str, str | float]:
     """A trial's user attributes: its metrics by name, and the reason of its failure."""
-    reason = {} if trial.reason is None else {_REASON: trial.reason}
+    reason = {} if trial.reason is None else {REASON: trial.reason}
     return {**trial.metrics, **reason}
-
-
-def _outcome(frozen: FrozenTrial) -> tuple[TrialStatus, float | None, str | None]:
-    """Status, value and reason of a stored trial, whoever wrote it."""
-    if not frozen.state.is_finished():
-        return TrialStatus.PENDING, None, None
-    if frozen.state is TrialState.FAIL:
-        return TrialStatus.FAILED, None, frozen.user_attrs.get(_REASON)
-    value = frozen.value
-    if value is None and frozen.intermediate_values:
-        value = frozen.intermediate_values[max(frozen.intermediate_values)]
-    if value is None and frozen.state is TrialState.PRUNED:
-        return TrialStatus.FAILED, None, "pruned before it reported a value"
-    if value is None or not math.isfinite(value):  # Optuna takes infinity
-        return TrialStatus.FAILED, None, f"no finite value: {value}"
-    pruned = frozen.state is TrialState.PRUNED
-    return TrialStatus.STOPPED if pruned else TrialStatus.COMPLETED, value, None

@@ -100,3 +100,13 @@ def test_infer_conditions__what_a_cut_point_holds__widens_the_condition() -> Non
     assert conditions(space, whole, [{"optimizer": "lion", "momentum": 0.1}]) == {
         "momentum": {"optimizer": ("sgd", "lion")}
     }
+
+
+def test_infer_conditions__choice_and_number_explain_alike__the_choice_is_the_parent() -> None:
+    space = SearchSpace(layers=Int(1, 8), optimizer=OPTIMIZER, momentum=Float(0, 1))
+    points = [
+        {"layers": 2, "optimizer": "sgd", "momentum": 0.5},
+        {"layers": 5, "optimizer": "adam"},
+    ]
+
+    assert conditions(space, points) == {"momentum": {"optimizer": ("sgd",)}}

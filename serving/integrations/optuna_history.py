@@ -1,0 +1,109 @@
+"""What a sampler reads of an Optuna study: its space, its trials and its words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from optformer.data.studies.errors import SearchSpaceError
+from optformer.data.studies.inferred_conditions import infer_conditions
+from optformer.data.studies.optuna_distributions import from_distributions, to_distributions
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.trials import Trial
+from optformer.serving.study.optuna_trials import read_outcome
+
+PLAN = "optformer:plan"
+"""System attribute of a trial: the values chosen for it, which it asks for one by one."""
+
+_UNNAMED = "no-name-"  # how the names begin that Optuna makes up
+
+
+def values_of(trial: FrozenTrial) -> dict[str, Value]:
+    """What a trial tries, as far as that is known: asked for, enqueued, or planned for it."""
+    if trial.state.is_finished():
+        return trial.params
+    enqueued = trial.system_attrs.get("fixed_params", {})
+    return {**trial.system_attrs.get(PLAN, {}), **enqueued, **trial.params}
+
+
+def read_metadata(study: Study) -> dict[str, str]:
+    """The words that a study comes with.
+
+    Its name stands for the task. User attributes are read where they are text, numbers or truth
+    values.
+    """
+    words: dict[str, Any] = {}
+    if not study.study_name.startswith(_UNNAMED):
+        words["task"] = study.study_name
+    words.update(study.user_attrs)
+    return {key: str(text) for key, text in words.items() if isinstance(text, str | int | float)}
+
+
+def infer_space(
+    distributions: Mapping[str, BaseDistribution],
+    trials: Sequence[FrozenTrial],
+    current: Mapping[str, Value],
+) -> SearchSpace:
+    """The space of some parameters, with the conditions that the trials follow.
+
+    Args:
+        distributions: The parameters.
+        trials: The other trials of the study.
+        current: What the trial in question tries; it may try more.
+
+    Raises:
+        SearchSpaceError: A distribution cannot be read; the message names the parameter.
+    """
+    whole = [trial.params for trial in trials if trial.state is TrialState.COMPLETE]
+    cut = [values_of(trial) for trial in trials if trial.state is not TrialState.COMPLETE]
+    return infer_conditions(from_distributions(distributions), whole, [*cut, current])
+
+
+def declared_space(
+    distributions: Mapping[str, BaseDistribution], declared: SearchSpace
+) -> SearchSpace:
+    """The space of some parameters, as it was declared where it was.
+
+    A parameter that is asked for with another distribution than declared keeps its condition and
+    description; one that was not declared has neither.
+
+    Raises:
+        SearchSpaceError: A distribution cannot be read, or contradicts a declared condition; the
+            message names the parameter.
+    """
+    parameters = dict(from_distributions(distributions))
+    written = to_distributions(declared)
+    for name in parameters.keys() & declared.keys():
+        known = declared[name]
+        when = {parent: v for parent, v in (known.when or {}).items() if parent in parameters}
+        parameter = known if distributions[name] == written[name] else parameters[name]
+        parameters[name] = replace(parameter, when=when or None, description=known.description)
+    return SearchSpace(parameters)
+
+
+def read_trials(trials: Sequence[FrozenTrial], space: SearchSpace) -> list[Trial]:
+    """Trials in the words of a space, without those that say nothing about it."""
+    history = []
+    for frozen in trials:
+        params = legal_values(space, values_of(frozen))
+        if params:
+            status, value, reason = read_outcome(frozen)
+            history.append(Trial(frozen.number, params, status, value, reason))
+    return history
+
+
+def legal_values(space: SearchSpace, values: Mapping[str, Value]) -> dict[str, Value]:
+    """The values that lie in a space; Optuna takes others, too, and only warns."""
+    legal: dict[str, Value] = {}
+    for name, parameter in space.items():
+        if name in values and space.is_active(name, legal):
+            with suppress(SearchSpaceError):
+                legal[name] = parameter.validate(values[name])
+    return legal

@@ -1,0 +1,235 @@
+"""The model as one of Optuna's samplers."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from optformer.data.studies.errors import SearchSpaceError, SpaceExhaustedError, StudyError
+from optformer.data.studies.optuna_distributions import (
+    from_distributions,
+    to_distributions,
+    union_of_distributions,
+)
+from optformer.data.studies.parameters import Value, is_whole
+from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import StudyConfig
+from optformer.planning.acquisition import check_strategy
+from optformer.serving.integrations.optuna_history import (
+    PLAN,
+    declared_space,
+    infer_space,
+    legal_values,
+    read_metadata,
+    read_trials,
+    values_of,
+)
+
+if TYPE_CHECKING:
+    from optformer.planning.planner import Planner
+
+_SEEDS = 2**63
+
+
+class OptFormerSampler(BaseSampler):
+    """Suggests the trials of an Optuna study with the pretrained model.
+
+        study = optuna.create_study(sampler=optformer.OptFormerSampler())
+
+    The model reads the names and ranges of the parameters, the study's name and user attributes,
+    and all trials: running, failed and pruned ones, too. The study is the only state, so one
+    sampler may serve several studies, and several processes one study.
+
+    The space is the union of what the trials have asked for, with the conditions that they follow.
+    A parameter that is new, or that is asked for with another range, is chosen on its own, given
+    what the trial has so far. With `space` all of it is known from the first trial on.
+
+    Args:
+        seed: Seed of the suggestions, at least 0: with the same seed, the same trials get the same
+            suggestions. Drawn when absent.
+        space: The space, where it is known before the search; with it come descriptions, ordinals
+            and conditions, which Optuna's distributions do not have.
+        metadata: Free text about the task, which the model reads (task, data set, model, ...).
+        model: Directory of a checkpoint; the shipped one when absent.
+        strategy: How suggestions are chosen: "ei", "pi", "ucb", "ts" or "policy".
+
+    Raises:
+        StudyError: The seed is not a whole number of at least 0.
+        ConfigError: The strategy is unknown.
+        SearchSpaceError: Optuna cannot hold the space.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        space: SearchSpace | None = None,
+        metadata: Mapping[str, str] | None = None,
+        model: str | Path | None = None,
+        strategy: str = "ei",
+    ) -> None:
+        if seed is not None and (not is_whole(seed) or seed < 0):
+            raise StudyError(f"seed must be a whole number of at least 0, got {seed!r}")
+        check_strategy(strategy)
+        self._seed = secrets.randbelow(2**32) if seed is None else int(seed)
+        self._space = space
+        self._declared = {} if space is None else to_distributions(space)
+        self._metadata = dict(metadata or {})
+        self._model, self._strategy = model, strategy
+        self._config: StudyConfig | None = None  # the last one: its metadata are encoded
+        self._turn = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what another process makes anew."""
+        kept = {**self.__dict__, "_config": None}
+        return {name: kept[name] for name in kept if name not in ("_turn", "_planner")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _turn=threading.Lock())
+
+    def reseed_rng(self) -> None:
+        """Draw another seed."""
+        self._seed = secrets.randbelow(2**32)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The declared space, and what the trials so far have asked for.
+
+        Raises:
+            SearchSpaceError: A parameter has changed its kind; the message names it.
+        """
+        trials = _others(study, trial)
+        return union_of_distributions([self._declared, *(other.distributions for other in trials)])
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The next values of the parameters, those that are active.
+
+        They are noted in the trial, so that others know them before it asks.
+
+        Raises:
+            SearchSpaceError: A distribution cannot be read; the message names the parameter.
+        """
+        self._raise_error_if_multi_objective(study)
+        held = values_of(trial)
+        if all(name in held or each.single() for name, each in search_space.items()):
+            return {}
+        distributions = {**search_space, **trial.distributions}
+        with self._turn:
+            point = self._suggest(study, trial, distributions, held)
+            values = {name: point[name] for name in search_space if name in point}
+            # Optuna's own samplers note things in a trial like this, too.
+            study._storage.set_trial_system_attr(trial._trial_id, PLAN, values)
+        return values
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """The next value of one parameter, given those that the trial has.
+
+        Raises:
+            SearchSpaceError: The distribution cannot be read, or the declared space says that the
+                parameter is inactive in this trial; the message names it.
+        """
+        self._raise_error_if_multi_objective(study)
+        asked = {param_name: param_distribution}
+        (parameter,) = from_distributions(asked).values()
+        # Any value will do, to say that the parameter is active here.
+        anything = {param_name: parameter.sample(np.random.default_rng(0))}
+        distributions = {**trial.distributions, **asked}
+        with self._turn:
+            point = self._suggest(study, trial, distributions, trial.params, anything)
+        if param_name not in point:
+            raise SearchSpaceError(
+                f"parameter {param_name!r} is asked for where the declared space has it inactive, "
+                f"beside {trial.params}; declare another condition, or leave the space away"
+            )
+        return point[param_name]
+
+    def _suggest(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        distributions: Mapping[str, BaseDistribution],
+        held: Mapping[str, Value],
+        active: Mapping[str, Value] | None = None,
+    ) -> dict[str, Value]:
+        """A point for a trial that holds some of its values already.
+
+        Args:
+            study: The study.
+            trial: The trial.
+            distributions: The parameters of the space.
+            held: Values that the trial holds.
+            active: Parameters without a value that are known to be active.
+        """
+        others = _others(study, trial)
+        if self._space is None:
+            space = infer_space(distributions, others, {**(active or {}), **held})
+        else:
+            space = declared_space(distributions, self._space)
+        held = legal_values(space, held)
+        history = read_trials(others, space)
+        # A suggestion beside others that have said nothing yet must differ from theirs.
+        seed = (self._seed + trial.number - len(history)) % _SEEDS
+        if trial.number and not history:
+            return _space_filling(space, held, seed, trial.number)
+        try:
+            config = self._configure(study, space)
+            (suggestion,) = self._planner.suggest(config, history, 1, seed=seed, fixed=held)
+            return suggestion.params
+        except SpaceExhaustedError:  # Optuna goes on, since objectives may be noisy
+            return space.sample(np.random.default_rng([seed, trial.number]), held)
+
+    def _configure(self, study: Study, space: SearchSpace) -> StudyConfig:
+        """The study as the model reads it; the same object while nothing changes."""
+        config = StudyConfig(
+            space=space,
+            metric=(study.metric_names or ["value"])[0],
+            goal="maximize" if study.direction is StudyDirection.MAXIMIZE else "minimize",
+            metadata={**read_metadata(study), **self._metadata},
+        )
+        if self._config is None or self._config != config:
+            self._config = config
+        return self._config
+
+    @cached_property
+    def _planner(self) -> Planner:
+        from optformer.planning.planner import load_planner
+
+        return load_planner(self._model, strategy=self._strategy)
+
+
+def _space_filling(
+    space: SearchSpace, held: Mapping[str, Value], seed: int, number: int
+) -> dict[str, Value]:
+    """A point for a trial beside which others run that have not said what they try."""
+    from optformer.planning.candidates import space_filling
+    from optformer.planning.space_transform import SpaceTransform
+
+    transform = SpaceTransform(space, held)
+    rng = np.random.default_rng([seed, number])
+    (values,) = space_filling(transform, np.empty((0, len(space))), seed, number, rng).values
+    return transform.decode(values)
+
+
+def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
+    """The other trials of a study."""
+    return [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]

@@ -1,0 +1,35 @@
+"""A model that answers at once, and silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+
+from optformer.model.checkpoint import save_checkpoint
+from optformer.model.config import ModelConfig
+from optformer.model.network import OptFormerModel
+from optformer.tokenization.vocabulary import default_vocabulary
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model of the smallest size, which keeps the contracts of a trained one."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    vocabulary = default_vocabulary()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = OptFormerModel(ModelConfig.named("tiny", vocabulary.size))
+    save_checkpoint(folder, model, vocabulary, {})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)

@@ -1,0 +1,33 @@
+"""Optuna's public tests of samplers, run on ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from optuna.samplers import BaseSampler
+from optuna.testing.pytest_samplers import (
+    BasicSamplerTestCase,
+    RelativeSamplerTestCase,
+    SingleOnlySamplerTestCase,
+)
+
+from optformer.serving.integrations.optuna_sampler import OptFormerSampler
+
+
+class Suite(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
+    """All cases of the suite that apply."""
+
+
+class TestTinyModel(Suite):
+    @pytest.fixture
+    def sampler(self, tiny_model: Path) -> Callable[[], BaseSampler]:
+        return lambda: OptFormerSampler(seed=0, model=tiny_model)
+
+
+@pytest.mark.slow
+class TestShippedModel(Suite):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: OptFormerSampler(seed=0)
