@@ -14,7 +14,7 @@ import torch
 from optformer.data.studies.errors import MetricError, MissingExtraError, StudyError
 
 pytest.importorskip("lightning")
-from optformer.serving.integrations.lightning_callback import (  # noqa: E402
+from optformer.serving.integrations.lightning_callback import (
     LightningPruningCallback,
 )
 
