@@ -9,6 +9,7 @@ leaves the trial pending.
 from __future__ import annotations
 
 import time
+import uuid
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -59,6 +60,7 @@ _RECORD = "optformer"  # study user attribute
 _LATE = "optformer:late"  # trial system attribute: the interrupted trial this is the outcome of
 _OWNER = "optformer:owner"  # trial system attribute: the process that runs it
 _HEARTBEAT = "optformer:heartbeat"  # the same: when that was last heard of, in seconds since 1970
+_MARK = "optformer:mark"  # the same: tells whether a write that failed has stored it after all
 _ENQUEUED = "fixed_params"  # Optuna's: the parameters of a trial that somebody has enqueued
 _AGAIN = "failed_trial"  # Optuna's: the interrupted trial that a new one repeats
 
@@ -106,6 +108,7 @@ class OptunaStore:
             self._hand_over,
         )
         self._uncertain: set[int] = set()  # trials whose last update may or may not be stored
+        self._unsure: dict[str, Trial] = {}  # by mark, trials that may or may not be stored
 
     def suggest_lock(self) -> AbstractContextManager[None]:
         """The turn of the storage; see `TrialStore.suggest_lock`."""
@@ -116,6 +119,7 @@ class OptunaStore:
         template = self._template(trial)
         if trial.status is TrialStatus.PENDING:
             template.system_attrs = {_OWNER: this_process(), _HEARTBEAT: time.time()}
+            self._locks.check_turn()
         added = self._append(template, trial)
         if trial.status is TrialStatus.PENDING:
             self._heartbeat.add(self._ids[added.number])
@@ -164,12 +168,33 @@ class OptunaStore:
     def _append(self, template: FrozenTrial, trial: Trial) -> Trial:
         what = f"add a trial to study {self._study.study_name!r}"
         self._check_exists(what)
-        trial_id = self._ask(
-            what, lambda: self._storage.create_new_trial(self._study_id, template_trial=template)
-        )
+        trial_id = self._stored_after_all(trial)
+        if trial_id is None:
+            mark = uuid.uuid4().hex
+            template.system_attrs = {**template.system_attrs, _MARK: mark}
+            self._unsure[mark] = trial
+            trial_id = self._ask(
+                what,
+                lambda: self._storage.create_new_trial(self._study_id, template_trial=template),
+            )
+            del self._unsure[mark]
         number = self._ask(what, lambda: self._number(trial_id))
         self._ids[number] = trial_id
         return replace(trial, number=number)
+
+    def _stored_after_all(self, trial: Trial) -> int | None:
+        """Id of a trial whose writing seemed to fail, None when it did."""
+        for mark in [mark for mark, unsure in self._unsure.items() if unsure == trial]:
+            del self._unsure[mark]
+            for frozen in self._frozen():
+                if frozen.system_attrs.get(_MARK) == mark:
+                    return frozen._trial_id
+        return None
+
+    def _is_lost(self, frozen: FrozenTrial) -> bool:
+        """Whether a trial was suggested here in a call that seemed to fail."""
+        running = frozen.state is TrialState.RUNNING
+        return running and frozen.system_attrs.get(_MARK) in self._unsure
 
     def all(self) -> list[Trial]:
         """All trials by number; only those unfinished or new are read from the storage."""
@@ -269,8 +294,12 @@ class OptunaStore:
         return self._append(template, Trial(number=-1, params=params, study=self._study.study_name))
 
     def waiting(self) -> list[Trial]:
-        """Trials that somebody has enqueued in Optuna; see `TrialStore.waiting`."""
-        return [self._trial(frozen) for frozen in self._frozen() if _is_waiting(frozen)]
+        """Trials that nobody runs yet; see `TrialStore.waiting`."""
+        return [
+            self._trial(frozen)
+            for frozen in self._frozen()
+            if _is_waiting(frozen) or self._is_lost(frozen)
+        ]
 
     def hand_out(self, trial: Trial) -> bool:
         """Turn an enqueued trial into a pending one; see `TrialStore.hand_out`."""
@@ -278,9 +307,13 @@ class OptunaStore:
         what = f"hand out trial {trial.number} of study {trial.study!r}"
         with self._locks.write():
             self._check_exists(what)
-            if not _is_waiting(self._ask(what, lambda: self._storage.get_trial(trial_id))):
+            frozen = self._ask(what, lambda: self._storage.get_trial(trial_id))
+            if self._is_lost(frozen):
+                del self._unsure[frozen.system_attrs[_MARK]]
+            elif _is_waiting(frozen):
+                self._ask(what, lambda: self._run(trial_id, trial))
+            else:
                 return False
-            self._ask(what, lambda: self._run(trial_id, trial))
         self._heartbeat.add(trial_id)
         return True
 

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from optformer.data.studies.errors import StorageError
 from optformer.serving.study.locks import locked
@@ -53,16 +54,33 @@ class StudyLocks:
             kind: None if file is None else file.with_name(f"{file.name}.{kind}")
             for kind in ("turn", "write")
         }
+        self._turn: Connection | None = None  # of a server that gave it to us
 
-    def turn(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def turn(self) -> Iterator[None]:
         """The lock that one process at a time holds while it suggests.
 
         Raises:
             StorageError: Somebody keeps it for `TURN_PATIENCE` seconds, or it cannot be locked.
         """
-        return self._lock("turn", TURN_PATIENCE, "suggesting trials")
+        with self._lock("turn", TURN_PATIENCE, "suggesting trials") as connection:
+            self._turn = connection
+            try:
+                yield
+            finally:
+                self._turn = None
 
-    def write(self) -> AbstractContextManager[None]:
+    def check_turn(self) -> None:
+        """Make sure that whoever has the turn still has it.
+
+        Raises:
+            StorageError: The server was away meanwhile, and somebody else may have got it.
+        """
+        turn = self._turn
+        if turn is not None:
+            retry_while_locked("keep the turn", lambda: turn.execute(text("SELECT 1")))
+
+    def write(self) -> AbstractContextManager[object]:
         """The lock of a write of several steps.
 
         Raises:
@@ -77,7 +95,9 @@ class StudyLocks:
             with suppress(StorageError), self._lock("write", _AWAIT_SECONDS, "writing"):
                 pass
 
-    def _lock(self, kind: str, patience: float, doing: str) -> AbstractContextManager[None]:
+    def _lock(
+        self, kind: str, patience: float, doing: str
+    ) -> AbstractContextManager[Connection | None]:
         path = self._paths[kind]
         where = repr(self._name) if path is None else repr(str(path.with_suffix("")))
         busy = (
@@ -105,7 +125,7 @@ def _between_threads(storage: BaseStorage, name: str, patience: float, busy: str
 
 
 @contextmanager
-def _advisory(storage: RDBStorage, name: str, patience: float, busy: str) -> Iterator[None]:
+def _advisory(storage: RDBStorage, name: str, patience: float, busy: str) -> Iterator[Connection]:
     """An advisory lock of a database server, which frees it when the connection ends."""
     engine = storage.engine
     lock, unlock = _ADVISORY[engine.dialect.name]
@@ -128,11 +148,12 @@ def _advisory(storage: RDBStorage, name: str, patience: float, busy: str) -> Ite
                 raise StorageError(busy)
             time.sleep(_POLL_SECONDS)
         try:
-            yield
+            yield connection
         finally:
-            retry_while_locked(
-                "unlock the storage", lambda: connection.execute(text(unlock), key).scalar()
-            )
+            try:
+                connection.execute(text(unlock), key)
+            except SQLAlchemyError:  # the server is away, and the lock with it
+                connection.invalidate()
 
 
 _MYSQL = ("SELECT GET_LOCK(:key, 0)", "SELECT RELEASE_LOCK(:key)")

@@ -178,9 +178,10 @@ class TrialStore(Protocol):
         """
 
     def waiting(self) -> list[Trial]:
-        """The pending trials that somebody has enqueued and nobody runs yet, by number.
+        """The pending trials that nobody runs yet, by number.
 
-        They may have values for some parameters only.
+        Somebody has enqueued them, or they were stored by an `append` that seemed to fail. They may
+        have values for some parameters only.
 
         Raises:
             StorageError: The storage could not be read.

@@ -144,6 +144,46 @@ def test_load__study_is_being_created__waits_for_it(
         creating.result()
 
 
+def _lose_answers(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next new trial stored by a call that fails."""
+    storage = study._store._storage  # type: ignore[attr-defined]
+    create = storage.create_new_trial
+
+    def fail(*args: Any, **options: Any) -> int:
+        create(*args, **options)
+        monkeypatch.setattr(storage, "create_new_trial", create)
+        raise OSError("the connection was lost")
+
+    monkeypatch.setattr(storage, "create_new_trial", fail)
+
+
+def test_suggest__answer_of_the_storage_is_lost__gives_the_stored_trial_next_time(
+    address: str, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(storage=address)
+    _lose_answers(study, monkeypatch)
+    with pytest.raises(StorageError, match="connection was lost"):
+        study.suggest()
+    trial = study.suggest()
+    assert [trial] == [replace(other, explanation=None) for other in study.trials]
+    assert study.suggest().number == 1
+    assert study.observe(trial, 0.5).number == 0
+
+
+def test_observe__answer_of_the_storage_is_lost__repeating_it_stores_nothing_twice(
+    address: str,
+    point: dict[str, Value],
+    make_study: Callable[..., Study],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = make_study(storage=address)
+    _lose_answers(study, monkeypatch)
+    with pytest.raises(StorageError, match="connection was lost"):
+        study.observe(point, 0.5)
+    assert study.observe(point, 0.5).number == 0
+    assert study.observe(point, 0.5).number == 1  # another measurement
+
+
 def test_deleted_study__any_call__is_a_storage_error(
     address: str, make_study: Callable[..., Study], point: dict[str, Value]
 ) -> None:
