@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import numbers
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from optformer.data.studies.errors import MetricError
+from optformer.data.studies.errors import MetricError, StudyError
 
 Relation = Literal["<=", ">="]
 
@@ -34,9 +34,10 @@ class Limit:
     def __post_init__(self) -> None:
         if self.relation not in get_args(Relation):
             raise MetricError(f"{_EXPECTED}; got the relation {self.relation!r}")
-        number = isinstance(self.bound, numbers.Real) and not isinstance(self.bound, bool)
+        bound: object = self.bound
+        number = isinstance(bound, int | float) and not isinstance(bound, bool)
         if not number or not math.isfinite(self.bound):
-            raise MetricError(f"{_EXPECTED}; got the bound {self.bound!r}")
+            raise MetricError(f"{_EXPECTED}; got the bound {bound!r}")
         object.__setattr__(self, "bound", float(self.bound))
 
     def __str__(self) -> str:
@@ -70,3 +71,21 @@ class Limit:
     def violation(self, value: float) -> float:
         """How far a value is beyond the bound, in the metric's units; at most 0 if it is kept."""
         return self.sign * (self.bound - value)
+
+
+def read_limits(limits: Mapping[str, str] | Mapping[str, Limit]) -> dict[str, Limit]:
+    """Limits by the name of the metric, from texts such as "<= 8".
+
+    Raises:
+        StudyError: It is no mapping.
+        MetricError: One is no limit; the message names the metric.
+    """
+    if not isinstance(limits, Mapping):
+        raise StudyError(f"limits must be a mapping such as {{'memory': '<= 8'}}, got {limits!r}")
+    read = {}
+    for name, limit in limits.items():
+        try:
+            read[name] = Limit.parse(limit)
+        except MetricError as error:
+            raise MetricError(f"limit of {name!r}: {error}") from None
+    return read

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal, cast
 
 from optformer.data.studies.errors import MetricError, StudyError
-from optformer.data.studies.limits import Limit
+from optformer.data.studies.limits import Limit, read_limits
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.trials import Trial
@@ -61,8 +61,7 @@ class StudyConfig:
         metadata: Free text about the task (task, data set, model, anything).
         fixed: Parameters held at one value for the whole study.
         further_goals: Goals of more metrics by name, where there are several.
-        limits: Limits by the name of the metric, a `Limit` or a text such as "<= 8". A metric may
-            have a goal and a limit.
+        limits: Limits by the name of the metric. A metric may have a goal and a limit.
 
     Raises:
         StudyError: A goal is unknown, or metadata is not text.
@@ -88,7 +87,7 @@ class StudyConfig:
             )
         if isinstance(self.metric, str):
             _check_name(self.metric)
-        for name in ("metadata", "fixed", "further_goals", "limits"):
+        for name in ("metadata", "fixed", "further_goals"):
             if not isinstance(getattr(self, name), Mapping):
                 raise StudyError(f"{name} must be a mapping, got {getattr(self, name)!r}")
         for key, text in self.metadata.items():
@@ -102,15 +101,10 @@ class StudyConfig:
             _check_goal(f"the goal of {name!r}", goal)
             if name == self.metric_name:
                 raise MetricError(f"metric {name!r} has two goals: {self.goal!r} and {goal!r}")
-        limits = {}
-        for name, limit in self.limits.items():
-            _check_name(name)
-            try:
-                limits[name] = Limit.parse(limit)
-            except MetricError as error:
-                raise MetricError(f"limit of {name!r}: {error}") from None
         object.__setattr__(self, "further_goals", dict(self.further_goals))
-        object.__setattr__(self, "limits", limits)
+        object.__setattr__(self, "limits", read_limits(self.limits))
+        for name in self.limits:
+            _check_name(name)
 
     @property
     def goals(self) -> dict[str, Goal]:
@@ -140,6 +134,23 @@ class StudyConfig:
             StudyConfig(self.space, metric, cast(Goal, goal), self.metadata, self.fixed)
             for metric, goal in [(self.metric, self.goal), *rest.items()]
         )
+
+    def view_history(self, view: StudyConfig, history: Sequence[Trial]) -> list[Trial]:
+        """The trials of this study as those of one of its views.
+
+        Failed and pending trials are the same in every view; a trial without the view's metric is
+        left out.
+
+        Args:
+            view: One of `views`.
+            history: Trials of this study.
+        """
+        known = [(trial, self.metrics_of(trial).get(view.metric_name)) for trial in history]
+        return [
+            replace(trial, value=value) if trial.has_value else trial
+            for trial, value in known
+            if not trial.has_value or value is not None
+        ]
 
     def metrics_of(self, trial: Trial) -> dict[str, float]:
         """What is known of a trial's metrics, by the names of the views; empty if it failed."""
@@ -240,7 +251,7 @@ class StudyConfig:
             metadata=fields.get("metadata", {}),
             fixed=fields.get("fixed", {}),
             further_goals=fields.get("further_goals", {}),
-            limits=fields.get("limits", {}),
+            limits=read_limits(fields.get("limits", {})),
         )
 
 

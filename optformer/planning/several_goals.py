@@ -265,7 +265,7 @@ def goals_state(
     """
     states = [first]
     for encoder in encoders:
-        history = metric_history(encoder.config, first.history)
+        history = study.view_history(encoder.config, first.history)
         encoded = encoder.encode(history)
         tried = first.space.encode([trial.params for trial in history])
         states.append(PlannerState(encoder, tuple(history), first.space, tried, encoded, encoded))
@@ -279,24 +279,6 @@ def goals_state(
         study=study,
         states=tuple(states),
     )
-
-
-def metric_history(view: StudyConfig, history: Sequence[Trial]) -> list[Trial]:
-    """What the model reads of another metric than the first.
-
-    Failed and pending trials are the same with every metric; a trial without the metric is left
-    out.
-
-    Args:
-        view: The study of that metric.
-        history: Trials of the whole study.
-    """
-    name = view.metric_name
-    return [
-        replace(trial, value=trial.metrics[name]) if trial.has_value else trial
-        for trial in history
-        if not trial.has_value or name in trial.metrics
-    ]
 
 
 def predict_goals(
@@ -317,7 +299,7 @@ def predict_goals(
     """
     first, *rest = encoders
     studies = [first.encode(history)]
-    studies += [each.encode(metric_history(each.config, history)) for each in rest]
+    studies += [each.encode(study.view_history(each.config, history)) for each in rest]
     points = space.points(values)
     return _joined(study, history, studies, [each.predict(points) for each in studies])
 

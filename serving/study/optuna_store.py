@@ -24,7 +24,6 @@ from optuna.distributions import (
 from optuna.exceptions import DuplicatedStudyError
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optformer.data.runtime.optuna_logging import quiet_optuna
@@ -35,9 +34,9 @@ from optformer.data.studies.optuna_distributions import (
     union_of_distributions,
 )
 from optformer.data.studies.parameters import Value
-from optformer.data.studies.spaces import SearchSpace
-from optformer.data.studies.study_config import Goal, StudyConfig
+from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
+from optformer.serving.study import optuna_goals
 from optformer.serving.study.optuna_access import (
     address_of,
     file_of,
@@ -80,7 +79,7 @@ class OptunaStore:
     Args:
         storage: The storage, for writing.
         study: The study as Optuna opens it, which caches what was read.
-        space: The study's space.
+        config: What the study is about.
         distributions: How its parameters are written; as those of the space when absent.
     """
 
@@ -88,15 +87,15 @@ class OptunaStore:
         self,
         storage: BaseStorage,
         study: optuna.Study,
-        space: SearchSpace,
+        config: StudyConfig,
         distributions: Mapping[str, BaseDistribution] | None = None,
     ) -> None:
         self._storage = storage
         self.address = address_of(storage)  # now, while a relative one is relative to this folder
         self._locks = StudyLocks(storage, study.study_name)
         self._study = study
-        self._space = space
-        self._distributions = distributions or to_distributions(space)
+        self._config = config
+        self._distributions = distributions or to_distributions(config.space)
         self._study_id = retry_while_locked(
             f"read study {study.study_name!r}",
             lambda: storage.get_study_id_from_name(study.study_name),
@@ -393,7 +392,9 @@ class OptunaStore:
         for key, value in _attributes(trial).items():
             if known.get(key) != value:
                 self._storage.set_trial_user_attr(trial_id, key, value)
-        values = None if trial.value is None else [trial.value]
+        for key, value in optuna_goals.constraints(self._config, trial).items():
+            self._storage.set_trial_system_attr(trial_id, key, value)
+        values = optuna_goals.values(self._config, trial)
         if trial.status is TrialStatus.STOPPED and trial.value is not None:
             reported = self._storage.get_trial(trial_id).intermediate_values
             last = max(reported, default=-1)
@@ -410,13 +411,14 @@ class OptunaStore:
             number=-1,
             trial_id=-1,
             state=_STATES[trial.status],
-            value=trial.value,
+            value=None,
+            values=optuna_goals.values(self._config, trial),
             datetime_start=now,
             datetime_complete=None if trial.status is TrialStatus.PENDING else now,
             params=dict(trial.params),
             distributions={name: self._distributions[name] for name in trial.params},
             user_attrs=_attributes(trial),
-            system_attrs={},
+            system_attrs=optuna_goals.constraints(self._config, trial),
             intermediate_values=reported,
         )
 
@@ -429,11 +431,11 @@ class OptunaStore:
         status, value, reason = read_outcome(frozen)
         trial = Trial(
             number=frozen.number,
-            params={name: given[name] for name in self._space if name in given},
+            params={name: given[name] for name in self._config.space if name in given},
             status=status,
             value=value,
             reason=reason,
-            metrics={} if status is TrialStatus.PENDING else numbers_of(frozen.user_attrs),
+            metrics={} if status is TrialStatus.PENDING else self._metrics(frozen),
             study=self._study.study_name,
             intermediate_values=frozen.intermediate_values,
             user_attrs={k: v for k, v in frozen.user_attrs.items() if k != REASON},
@@ -443,6 +445,11 @@ class OptunaStore:
         if status is not TrialStatus.PENDING:
             self._finished[trial.number] = trial
         return trial
+
+    def _metrics(self, frozen: FrozenTrial) -> dict[str, float]:
+        """What a trial tells of its metrics; those of our own are user attributes."""
+        known = optuna_goals.foreign_metrics(self._config, frozen)
+        return numbers_of({**frozen.user_attrs, **known})
 
 
 def _is_waiting(frozen: FrozenTrial) -> bool:
@@ -475,19 +482,20 @@ def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
     def describe() -> None:
         study.set_user_attr(_RECORD, record.to_dict())
         with quiet_optuna():  # naming the metric was experimental in Optuna 4
-            study.set_metric_names([record.config.metric_name])
+            study.set_metric_names(list(record.config.goals))
 
     with StudyLocks(storage, name).write():
-        study = retry_while_locked(what, lambda: _new_study(storage, name, record.config.goal))
+        study = retry_while_locked(what, lambda: _new_study(storage, name, record.config))
         retry_while_locked(what, describe)
-    return OptunaStore(storage, study, record.config.space)
+    return OptunaStore(storage, study, record.config)
 
 
-def _new_study(storage: BaseStorage, name: str, goal: Goal) -> optuna.Study:
+def _new_study(storage: BaseStorage, name: str, config: StudyConfig) -> optuna.Study:
     """A study without record and trials: a new one, or one whose creation was cut short."""
+    directions = optuna_goals.directions(config)
     with quiet_optuna():
         try:
-            return optuna.create_study(study_name=name, storage=storage, direction=goal)
+            return optuna.create_study(study_name=name, storage=storage, directions=directions)
         except DuplicatedStudyError:
             study = optuna.load_study(study_name=name, storage=storage)
         if not _is_unfinished(study):
@@ -495,24 +503,21 @@ def _new_study(storage: BaseStorage, name: str, goal: Goal) -> optuna.Study:
                 f"study {name!r} is already in this storage; open it with "
                 f"load_study(storage=..., name={name!r}) or choose another name"
             )
-        if study.direction is StudyDirection[goal.upper()]:
+        aims = [optuna_goals.goal_of(direction) for direction in study.directions]
+        if aims == directions:
             return study
-        if study.user_attrs:
+        if study.user_attrs or len(aims) != len(directions):
             raise StudyError(
-                f"study {name!r} is already in this storage, empty and to be "
-                f"{study.direction.name.lower()}d; choose another name"
+                f"study {name!r} is already in this storage, empty and to "
+                f"{' and '.join(aims)}; choose another name"
             )
         optuna.delete_study(study_name=name, storage=storage)
-        return optuna.create_study(study_name=name, storage=storage, direction=goal)
+        return optuna.create_study(study_name=name, storage=storage, directions=directions)
 
 
 def _is_unfinished(study: optuna.Study) -> bool:
     """Whether a study may be one of ours that has only a name yet."""
-    return (
-        len(study.directions) == 1
-        and _RECORD not in study.user_attrs
-        and not study.get_trials(deepcopy=False)
-    )
+    return _RECORD not in study.user_attrs and not study.get_trials(deepcopy=False)
 
 
 def delete(storage: BaseStorage, name: str) -> None:
@@ -543,18 +548,14 @@ def load(storage: BaseStorage, name: str | None) -> tuple[OptunaStore, str, Stud
     described = retry_while_locked(what, lambda: study.user_attrs).get(_RECORD)
     if described is not None:
         record = StudyRecord.from_dict(described)
-        return OptunaStore(storage, study, record.config.space), name, record
+        return OptunaStore(storage, study, record.config), name, record
     record, distributions = _foreign_record(study)
-    return OptunaStore(storage, study, record.config.space, distributions), name, record
+    return OptunaStore(storage, study, record.config, distributions), name, record
 
 
 def _foreign_record(study: optuna.Study) -> tuple[StudyRecord, dict[str, BaseDistribution]]:
     """What is known about a study that Optuna wrote, the same at every opening; its parameters."""
     name = study.study_name
-    if len(study.directions) != 1:
-        raise StudyError(
-            f"study {name!r} has {len(study.directions)} objectives; only one can be searched"
-        )
     trials = retry_while_locked(f"read study {name!r}", lambda: study.get_trials(deepcopy=False))
     distributions = union_of_distributions(trial.distributions for trial in trials)
     if not distributions:
@@ -562,10 +563,15 @@ def _foreign_record(study: optuna.Study) -> tuple[StudyRecord, dict[str, BaseDis
             f"study {name!r} has neither an OptFormer configuration nor a trial with parameters, "
             "so its search space is unknown; create a study of another name"
         )
+    goals = [optuna_goals.goal_of(direction) for direction in study.directions]
+    unnamed = ["value"] if len(goals) == 1 else [f"value {i}" for i in range(len(goals))]
+    (metric, goal), *further = zip(study.metric_names or unnamed, goals, strict=True)
     config = StudyConfig(
         space=from_distributions(distributions),
-        metric=(study.metric_names or ["value"])[0],
-        goal="maximize" if study.direction is StudyDirection.MAXIMIZE else "minimize",
+        metric=metric,
+        goal=goal,
+        further_goals=dict(further),
+        limits=optuna_goals.foreign_limits(trials),
     )
     return StudyRecord(config=config, seed=zlib.crc32(name.encode())), distributions
 

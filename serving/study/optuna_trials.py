@@ -18,7 +18,7 @@ def read_outcome(frozen: FrozenTrial) -> tuple[TrialStatus, float | None, str | 
         return TrialStatus.PENDING, None, None
     if frozen.state is TrialState.FAIL:
         return TrialStatus.FAILED, None, frozen.user_attrs.get(REASON)
-    value = frozen.value
+    value = frozen.values[0] if frozen.values else None  # of several goals the first
     if value is None and frozen.intermediate_values:
         value = frozen.intermediate_values[max(frozen.intermediate_values)]
     if value is None and frozen.state is TrialState.PRUNED:

@@ -60,7 +60,8 @@ def decide_outcome(
         measured, metrics = config.measure(value)
     kept = {name: number for name, number in metrics.items() if math.isfinite(number)}
     odd = [f"{name!r} is {number}" for name, number in metrics.items() if name not in kept]
-    if not math.isfinite(measured):
+    lacking = config.several and value is not None and not kept.keys() >= {*config.needed}
+    if lacking or not math.isfinite(measured):
         reason = "metric " + ", ".join(odd or [f"{config.metric_name!r} is {measured}"])
         return replace(trial.fail(reason), metrics=kept), f"{reason}; recorded as failed"
     warning = f"metric {', '.join(odd)}; left out" if odd else None

@@ -22,12 +22,14 @@ from optformer.data.studies.errors import (
     StudyError,
     TrialError,
 )
+from optformer.data.studies.limits import read_limits
 from optformer.data.studies.parameters import Value, is_whole
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig, Weighted
 from optformer.data.studies.study_tables import trial_columns
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.planning.acquisition import STRATEGIES
+from optformer.serving.study.front import pareto_front
 from optformer.serving.study.optimization import Callback, Objective, optimize
 from optformer.serving.study.outcomes import decide_outcome
 from optformer.serving.study.owners import LEASE_SECONDS
@@ -70,7 +72,7 @@ class StudyPlanner(Protocol):
 
 
 class Study:
-    """One search: a space, a metric with its goal, and the trials so far.
+    """One search: a space, a metric with its goal, or several of them, and the trials so far.
 
     Studies are made by `create_study` and `load_study`. All methods may be called from several
     threads; several processes share a study by opening it from one storage.
@@ -108,7 +110,9 @@ class Study:
 
     def __repr__(self) -> str:
         config = self.config
-        return f"Study({self.name!r}, {config.goal} {config.metric_name!r}, seed={self.seed})"
+        aims = ", ".join(f"{goal} {name!r}" for name, goal in config.goals.items())
+        aims += "".join(f", {name!r} {limit}" for name, limit in config.limits.items())
+        return f"Study({self.name!r}, {aims}, seed={self.seed})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A stored study is copied by its address and name: the copy opens it again."""
@@ -157,15 +161,34 @@ class Study:
 
     @property
     def best_trial(self) -> Trial:
-        """The completed trial of the best value, the earliest of equals.
+        """The completed trial of the best value that keeps the limits, the earliest of equals.
 
         Raises:
-            StudyError: No trial is completed yet.
+            StudyError: No trial is completed yet, or none keeps the limits, or the study has
+                several goals.
         """
+        if self.config.further_goals:
+            raise StudyError(
+                f"study {self.name!r} has several goals, {list(self.config.goals)}, so no trial "
+                "is the best in all; its best_trials are the Pareto front"
+            )
         completed = [trial for trial in self.trials if trial.status is TrialStatus.COMPLETED]
         if not completed:
             raise StudyError(f"study {self.name!r} has no completed trial yet; observe one first")
-        return max(completed, key=lambda trial: self.config.sign * (trial.value or 0.0))
+        kept = [trial for trial in completed if self.config.keeps_limits(trial)]
+        if not kept:
+            limits = ", ".join(f"{name} {limit}" for name, limit in self.config.limits.items())
+            raise StudyError(f"no trial of study {self.name!r} keeps its limits yet: {limits}")
+        return max(kept, key=lambda trial: self.config.sign * (trial.value or 0.0))
+
+    @property
+    def best_trials(self) -> list[Trial]:
+        """The Pareto front by number: completed trials that keep the limits and none other beats.
+
+        A trial beats another one when it is at least as good in every goal and better in one. With
+        one goal these are the trials of the best value. Empty before a trial keeps the limits.
+        """
+        return pareto_front(self.config, self.trials)
 
     @property
     def best_value(self) -> float:
@@ -247,8 +270,9 @@ class Study:
         Args:
             trial: A pending trial of this study; or the parameters of a point evaluated elsewhere,
                 which is added as a new trial.
-            value: The metric in its own units and sign, or several metrics by name. Numbers of
-                NumPy and torch will do, also in an array or tensor of one element, and decimals.
+            value: The metric in its own units and sign, or several metrics by name, which several
+                goals and limits need. Numbers of NumPy and torch will do, also in an array or
+                tensor of one element, and decimals.
             failed: Why there is no value, when it failed: a text, or the exception that ended it.
             stopped: Whether it was stopped early and `value` is its last one; without a value it
                 is the one that the trial reported at its latest step.
@@ -426,7 +450,8 @@ class Study:
             points: Complete points of the space.
 
         Returns:
-            One prediction a point, in the metric's own units and sign.
+            One prediction a point, in the metric's own units and sign. With several goals or
+            limits it is of the first one, and has the predictions of all in its `metrics`.
 
         Raises:
             SearchSpaceError: A point is not legal; the message names the parameter.
@@ -611,8 +636,10 @@ class Study:
 def create_study(
     space: SearchSpace,
     *,
-    metric: str | Weighted,
-    goal: Goal,
+    metric: str | Weighted | None = None,
+    goal: Goal | None = None,
+    metrics: Mapping[str, Goal] | None = None,
+    limits: Mapping[str, str] | None = None,
     metadata: Mapping[str, str] | None = None,
     fixed: Mapping[str, Value] | None = None,
     storage: StorageLike | None = None,
@@ -628,6 +655,10 @@ def create_study(
         space: What to search.
         metric: Name of the metric, or a `Weighted` sum of several.
         goal: "maximize" or "minimize".
+        metrics: Instead of metric and goal, several goals by the names of their metrics:
+            `{"accuracy": "maximize", "latency": "minimize"}`.
+        limits: Limits that a trial must keep to count, by the name of the metric: `{"memory":
+            "<= 8"}`. They may be of metrics with a goal, or of others.
         metadata: Free text about the task, which the model reads (task, data set, model, ...).
         fixed: Parameters held at one value for the whole study.
         storage: Where to keep it: an SQL URL such as `sqlite:///studies.db`, a journal file
@@ -644,19 +675,30 @@ def create_study(
 
     Raises:
         StudyError: A setting is not understood, or the storage has a study of this name.
-        MetricError: The metric has no name.
+        MetricError: The metric has no name, or two goals, or a limit is none.
         SearchSpaceError: A fixed value is not legal.
         TokenizationError: The space has more parameters or choices than the model can read.
         StorageError: The storage cannot be opened or written.
     """
     check_limits(space)
-    _check_pruner(pruner)
+    metric, goal, further = _aims(metric, goal, metrics)
+    config = StudyConfig(
+        space=space,
+        metric=metric,
+        goal=goal,
+        metadata=metadata or {},
+        fixed=fixed or {},
+        further_goals=further,
+        limits=read_limits(limits or {}),
+    )
+    _check_pruner(pruner, config)
+    strategy = _checked_strategy(strategy)
+    if config.several and strategy != "ei":
+        raise StudyError(f"several goals and limits need the strategy 'ei', got {strategy!r}")
     record = StudyRecord(
-        config=StudyConfig(
-            space=space, metric=metric, goal=goal, metadata=metadata or {}, fixed=fixed or {}
-        ),
+        config=config,
         seed=secrets.randbelow(2**32) if seed is None else _checked_seed(seed),
-        strategy=_checked_strategy(strategy),
+        strategy=strategy,
         model=_recorded_model(model),
         pruner=pruner if isinstance(pruner, str) else None,
     )
@@ -691,8 +733,8 @@ def load_study(
         StudyError: There is no such study, or it has several objectives or no known space.
         StorageError: The storage cannot be opened or read.
     """
-    _check_pruner(pruner)
     store, name, record = open_store(storage, name)
+    _check_pruner(pruner, record.config)
     if model is not None:
         record = replace(record, model=_recorded_model(model))
     if strategy is not None:
@@ -706,11 +748,34 @@ def _reopened(
     return load_study(storage=storage, name=name, model=model, strategy=strategy, pruner=pruner)
 
 
-def _check_pruner(pruner: PrunerLike | None) -> None:
+def _check_pruner(pruner: PrunerLike | None, config: StudyConfig) -> None:
     if pruner is not None:
+        if config.further_goals:
+            raise StudyError(
+                f"a pruner compares trials by one goal, and there are {list(config.goals)}"
+            )
         from optformer.serving.study.pruning import make_pruner
 
         make_pruner(pruner)
+
+
+def _aims(
+    metric: str | Weighted | None, goal: Goal | None, metrics: Mapping[str, Goal] | None
+) -> tuple[str | Weighted, Goal, dict[str, Goal]]:
+    """The first metric, its goal and the further ones, given in either way."""
+    if metrics is None:
+        if metric is None or goal is None:
+            raise StudyError("create_study needs metric= and goal=, or metrics={name: goal}")
+        return metric, goal, {}
+    if metric is not None or goal is not None:
+        raise StudyError("create_study takes metric= and goal=, or metrics=, got both")
+    if not isinstance(metrics, Mapping) or not metrics:
+        raise StudyError(
+            "metrics must map names to goals, such as {'accuracy': 'maximize', 'latency': "
+            f"'minimize'}}, got {metrics!r}"
+        )
+    (metric, goal), *further = metrics.items()
+    return metric, goal, dict(further)
 
 
 def _checked_strategy(strategy: str) -> str:

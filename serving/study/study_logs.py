@@ -91,5 +91,8 @@ def _stored(address: str) -> Found:
             refused[name] = str(error)
             continue
         task = record.config.metadata.get("dataset", name)
-        studies.append(RecordedStudy(name, record.config, trials, address, task))
+        for view in record.config.views:  # a study of each metric, where there are several
+            alone = f"{name}/{view.metric_name}" if record.config.several else name
+            history = tuple(record.config.view_history(view, trials))
+            studies.append(RecordedStudy(alone, view, history, address, task))
     return studies, refused

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from optformer.data.studies.errors import MetricError, SearchSpaceError, StudyError
+from optformer.data.studies.limits import Limit
 from optformer.data.studies.parameters import Categorical, Float
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig, Weighted
+from optformer.data.studies.trials import Trial
 
 SPACE = SearchSpace(lr=Float(1e-4, 1, log=True), kind=Categorical(["a", "b"]))
 
@@ -110,3 +112,87 @@ class TestWeighted:
     def test_weighted__impossible__is_refused(self, weights: dict[str, Any], message: str) -> None:
         with pytest.raises(MetricError, match=message):
             Weighted(weights)
+
+
+SEVERAL = StudyConfig(
+    SearchSpace(x=Float(0, 1)),
+    "loss",
+    "minimize",
+    {"task": "toy"},
+    further_goals={"speed": "maximize"},
+    limits={"size": Limit("<=", 8), "speed": Limit(">=", 2)},
+)
+
+
+def test_views__several_goals_and_limits__are_a_study_of_each_metric() -> None:
+    assert [(view.metric, view.goal) for view in SEVERAL.views] == [
+        ("loss", "minimize"),
+        ("speed", "maximize"),
+        ("size", "minimize"),
+    ]
+    assert all(view.views == (view,) and not view.several for view in SEVERAL.views)
+    assert all(view.metadata == {"task": "toy"} for view in SEVERAL.views)
+    assert SEVERAL.views[1] is SEVERAL.views[1]  # so that a planner knows it again
+
+
+def test_to_dict__several_goals_and_limits__from_dict_gives_it_back() -> None:
+    described = SEVERAL.to_dict()
+    assert described["limits"] == {"size": "<= 8.0", "speed": ">= 2.0"}
+    assert StudyConfig.from_dict(described) == SEVERAL
+
+
+def test_view_history__other_metric__has_its_values_and_the_same_ends() -> None:
+    trials = [
+        Trial(0, {"x": 0.1}).finish(0.5, metrics={"speed": 3.0}),
+        Trial(1, {"x": 0.2}).finish(0.4),
+        Trial(2, {"x": 0.3}).fail("nan"),
+        Trial(3, {"x": 0.4}),
+    ]
+    first, second, third = SEVERAL.views
+    assert SEVERAL.view_history(first, trials) == trials
+    told = SEVERAL.view_history(second, trials)
+    assert [(trial.number, trial.value) for trial in told] == [(0, 3.0), (2, None), (3, None)]
+    assert [trial.number for trial in SEVERAL.view_history(third, trials)] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "keeps"),
+    [
+        ({"speed": 2.0, "size": 8.0}, True),
+        ({"speed": 2.0, "size": 8.1}, False),
+        ({"speed": 1.9, "size": 1.0}, False),
+        ({"speed": 2.0}, False),
+    ],
+)
+def test_keeps_limits__metrics__all_are_there_and_within(
+    metrics: dict[str, float], keeps: bool
+) -> None:
+    assert SEVERAL.keeps_limits(Trial(0, {"x": 0.1}).finish(0.5, metrics=metrics)) == keeps
+    assert not SEVERAL.keeps_limits(Trial(0, {"x": 0.1}).fail("nan"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"further_goals": {"loss": "maximize"}}, MetricError, "metric 'loss' has two goals"),
+        ({"further_goals": {"speed": "up"}}, StudyError, "the goal of 'speed' must be 'maximize'"),
+        ({"further_goals": {"": "maximize"}}, MetricError, "must be a name, got an empty one"),
+        ({"further_goals": {3: "maximize"}}, MetricError, "name must be text, got 3"),
+        ({"further_goals": ["speed"]}, StudyError, "further_goals must be a mapping"),
+        ({"limits": {"size": "<= many"}}, MetricError, "limit of 'size': a limit is written"),
+        ({"limits": {"size": 8}}, MetricError, "limit of 'size': a limit is written"),
+        ({"limits": "size <= 8"}, StudyError, "limits must be a mapping"),
+    ],
+)
+def test_config__several_metrics_that_are_wrong__says_what(
+    changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        StudyConfig(SEVERAL.space, "loss", "minimize", **changes)
+
+
+@pytest.mark.parametrize("value", [0.5, {"loss": 0.5, "speed": 2.0}, {"speed": 2.0, "size": 1.0}])
+def test_measure__several_metrics_and_one_is_missing__names_it(value: Any) -> None:
+    with pytest.raises(MetricError, match=r"'loss'|'size'"):
+        SEVERAL.measure(value)
+    assert SEVERAL.needed == ["loss", "speed", "size"]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from optformer.data.studies.errors import ConfigError
+from optformer.data.studies.limits import read_limits
 from optformer.data.studies.parameters import Categorical, Float
 from optformer.data.studies.pareto import hypervolume, nondominated_boxes
 from optformer.data.studies.spaces import SearchSpace
@@ -17,7 +17,7 @@ from optformer.data.studies.trials import Trial
 from optformer.model.checkpoint import Checkpoint, load_checkpoint
 from optformer.planning.distribution import BinnedDistribution, NormalDistribution
 from optformer.planning.planner import Planner
-from optformer.planning.several_goals import log_improvement, metric_history
+from optformer.planning.several_goals import log_improvement
 
 Gaussian = Callable[..., BinnedDistribution]
 
@@ -29,7 +29,7 @@ GOALS: dict[str, Goal] = {"error": "minimize", "speed": "maximize"}
 
 def _config(goals: dict[str, Goal] = GOALS, **limits: str) -> StudyConfig:
     (metric, goal), *further = goals.items()
-    return StudyConfig(SPACE, metric, goal, further_goals=dict(further), limits=limits)
+    return StudyConfig(SPACE, metric, goal, further_goals=dict(further), limits=read_limits(limits))
 
 
 def _history(config: StudyConfig, count: int = 9) -> list[Trial]:
@@ -98,8 +98,7 @@ def test_predict__several_metrics__is_the_prediction_of_each_metric_alone(
     point = {"x": 0.3, "y": 0.6, "kind": "b"}
     (found,) = planner.predict(config, history, [point])
     for view in config.views:
-        alone = metric_history(view, [replace(t, metrics=config.metrics_of(t)) for t in history])
-        (expected,) = planner.predict(view, alone, [point])
+        (expected,) = planner.predict(view, config.view_history(view, history), [point])
         mine = found.metrics[view.metric_name]
         assert (mine.mean, mine.std, mine.quantiles) == (
             expected.mean,
@@ -149,15 +148,6 @@ def test_log_at_least__gaussian__is_the_chance_of_that_much(gaussian: Gaussian) 
             assert float(prediction.log_at_most(y).exp()) == pytest.approx(1 - chance, abs=0.02)
     assert float(binned.log_at_most(0.0)) > float(binned.log_at_most(0.0) - 1)
     assert float(binned.log_at_least(1.5)) == float(binned.log_at_least(0.9999))
-
-
-def test_metric_history__other_metric__has_its_values_and_the_same_ends() -> None:
-    config = _config()
-    history = [*_history(config), Trial(30, {"x": 0.1, "y": 0.1, "kind": "b"}).finish(0.1)]
-    told = metric_history(config.views[1], history)
-    assert [trial.number for trial in told] == list(range(10, 19))
-    assert [trial.value for trial in told[:7]] == [t.metrics["speed"] for t in history[:7]]
-    assert [trial.status for trial in told] == [trial.status for trial in history[:9]]
 
 
 @pytest.mark.parametrize(

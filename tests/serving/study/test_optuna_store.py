@@ -326,7 +326,7 @@ def test_load_study__nothing_to_search__says_why(tmp_path: Path) -> None:
         load_study(storage=path, name="other")
     with pytest.raises(StudyError, match=r"'empty' has neither .* its search space is unknown"):
         load_study(storage=path, name="empty")
-    with pytest.raises(StudyError, match="'two goals' has 2 objectives"):
+    with pytest.raises(StudyError, match="'two goals' has neither"):
         load_study(storage=path, name="two goals")
     with pytest.raises(StudyError, match="needs storage="):
         load_study(storage=None)  # type: ignore[arg-type]

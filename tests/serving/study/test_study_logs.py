@@ -9,6 +9,7 @@ from optformer.data.studies.errors import ConfigError, DatasetError, StorageErro
 from optformer.data.studies.parameters import Float
 from optformer.data.studies.space_files import save_space
 from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import Goal
 from optformer.data.studies.study_files import write_studies
 from optformer.data.studies.trials import TrialStatus
 from optformer.serving.study.study import create_study
@@ -46,11 +47,28 @@ def test_read_study_logs__database__gives_its_studies_and_what_is_wrong_with_oth
     assert [(trial.params, trial.value) for trial in ours.trials] == [({"x": 0.25}, 0.25)]
     assert (theirs.config.goal, len(theirs.trials)) == ("maximize", 3)
     assert list(refused) == ["two"]
-    assert "2 objectives" in refused["two"]
+    assert "its search space is unknown" in refused["two"]
 
     file = tmp_path / "team.studies.jsonl"
     write_studies(file, [ours, theirs])
     assert read_study_logs(str(file)) == ([ours, theirs], {})
+
+
+def test_read_study_logs__several_goals_and_a_limit__a_study_of_each_metric(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path}/s.db"
+    goals: dict[str, Goal] = {"loss": "minimize", "speed": "maximize"}
+    ours = create_study(SPACE, metrics=goals, limits={"size": "<= 2"}, storage=address, name="s")
+    ours.observe({"x": 0.5}, {"loss": 0.1, "speed": 7, "size": 3, "other": 1})
+    ours.observe({"x": 0.6}, failed="out of memory")
+    studies, refused = read_study_logs(address)
+    assert not refused
+    assert [(study.name, study.config.goal) for study in studies] == [
+        ("s/loss", "minimize"),
+        ("s/speed", "maximize"),
+        ("s/size", "minimize"),
+    ]
+    values = [[trial.value for trial in study.trials] for study in studies]
+    assert values == [[0.1, None], [7.0, None], [3.0, None]]
 
 
 def test_read_study_logs__table__is_a_study_for_each_data_set(tmp_path: Path) -> None:
