@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from optformer.serving.study.study import Study
 
 ENDING = "ending the running scripts; once more kills them"
-_LABELS = 5  # parameters shown of a running trial at most
 
 
 class SearchDisplay(Watcher, AbstractContextManager["SearchDisplay"], Protocol):
@@ -76,12 +76,16 @@ class LineDisplay:
         """See `Watcher.started`."""
         self._progress.started(trial, since)
 
+    def reported(self, trial: Trial, step: int, value: float) -> None:
+        """See `Watcher.reported`."""
+        self._progress.reported(trial, step, value)
+
     def observed(self, trial: Trial, outcome: ScriptOutcome) -> None:
         """See `Watcher.observed`."""
         self._progress.observed(trial, outcome)
         metric = self._study.config.metric_name
         result = (
-            f"{metric} {console.format_value(trial.value)}"
+            f"{metric} {console.format_value(trial.value)}{_early(trial)}"
             if trial.has_value
             else f"failed: {trial.reason}"
         )
@@ -165,14 +169,23 @@ class LiveDisplay(LineDisplay):
         running = progress.running
         if running:
             scripts = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-            scripts.add_column("running", justify="right")
-            scripts.add_column("time", justify="right")
-            scripts.add_column("parameters", no_wrap=True, overflow="ellipsis")
+            scripts.add_column("running", justify="right", no_wrap=True)
+            scripts.add_column("time", justify="right", no_wrap=True)
+            if self._study.prunes:
+                scripts.add_column("step", justify="right", no_wrap=True)
+                scripts.add_column(Text(visible(self._study.config.metric_name)), no_wrap=True)
+            scripts.add_column("parameters")  # gives way where a terminal is narrow
             for script in running:
+                latest = map(console.format_value, script.latest or ("", ""))
                 scripts.add_row(
                     Text(f"trial {script.trial.number}"),
                     Text(format_seconds(now - script.since)),
-                    Text(console.format_params(script.trial.params)),
+                    *(latest if self._study.prunes else ()),
+                    Text(
+                        console.format_params(script.trial.params),
+                        no_wrap=True,
+                        overflow="ellipsis",
+                    ),
                 )
             parts.append(scripts)
         if self._is_ending:
@@ -242,6 +255,12 @@ class JsonDisplay:
             expected_gain=self._progress.expected_gain,
         )
 
+    def reported(self, trial: Trial, step: int, value: float) -> None:
+        """See `Watcher.reported`."""
+        self._progress.reported(trial, step, value)
+        told = value if math.isfinite(value) else None
+        self._write("report", trial=trial.number, step=step, value=told)
+
     def observed(self, trial: Trial, outcome: ScriptOutcome) -> None:
         """See `Watcher.observed`."""
         self._progress.observed(trial, outcome)
@@ -278,6 +297,10 @@ class JsonDisplay:
     def _write(self, event: str, **fields: Any) -> None:
         sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
         sys.stdout.flush()
+
+
+def _early(trial: Trial) -> str:
+    return ", stopped early" if trial.status is TrialStatus.STOPPED else ""
 
 
 def _described(trial: Trial) -> dict[str, Any]:

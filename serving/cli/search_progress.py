@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from optformer.data.studies.trials import Trial, TrialStatus
@@ -22,10 +22,12 @@ class Running:
     Attributes:
         trial: The trial.
         since: When the script was started, in seconds since 1970.
+        latest: The step and the value that it printed last; None when nobody reads them.
     """
 
     trial: Trial
     since: float
+    latest: tuple[int, float] | None = None
 
 
 class SearchProgress:
@@ -67,6 +69,12 @@ class SearchProgress:
         self._running[trial.number] = Running(trial, since)
         prediction = getattr(trial.explanation, "prediction", None)
         self.expected_gain = None if prediction is None else prediction.expected_improvement
+
+    def reported(self, trial: Trial, step: int, value: float) -> None:
+        """Take note of a value that a script has printed."""
+        if trial.number in self._running:
+            running = self._running[trial.number]
+            self._running[trial.number] = replace(running, latest=(step, value))
 
     def observed(self, trial: Trial, outcome: ScriptOutcome) -> None:
         """Take note of a trial that was observed."""

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from optformer.data.studies.study_config import StudyConfig
     from optformer.serving.script.command import CommandTemplate
+    from optformer.serving.script.curve import CurveReader
     from optformer.serving.script.process import StopRequest
     from optformer.serving.script.script import Script
     from optformer.serving.study.study import Study
@@ -40,7 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Tunes a script: runs COMMAND with suggested values in place of {parameter} "
         "placeholders and reads the metric from its output: from the last line with NAME, = or :, "
         "and a number, in standard output or else in standard error. {trial} is the trial's number "
-        "and {out} its directory; double a brace to write one.",
+        "and {out} its directory; {amp:--amp} is --amp when the parameter amp is true, and nothing "
+        "when it is false; double a brace to write one.",
     )
     parser.add_argument("--space", type=Path, required=True, help="search space, YAML or JSON")
     parser.add_argument(
@@ -91,6 +94,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "last match counts",
     )
     parser.add_argument(
+        "--pruner",
+        help="stop trials early that do worse than others: median, percentile, "
+        "successive-halving, hyperband, wilcoxon, patient or threshold, with settings in "
+        "parentheses as in 'median(n_warmup_steps=3)'; the metric that a script prints again and "
+        "again is compared step by step",
+    )
+    parser.add_argument(
+        "--step-pattern",
+        metavar="REGEX",
+        help="regular expression with one group around the step, in the line of the metric or "
+        "before it; otherwise values are counted, from 0",
+    )
+    parser.add_argument(
         "--out", type=Path, help="directory of logs and results (default runs/NAME)"
     )
     parser.add_argument(
@@ -111,9 +127,14 @@ def run(args: argparse.Namespace) -> int:
     """Tune the script that `args.command` runs; returns the exit status."""
     if sys.platform == "win32":
         raise ConfigError("optformer tune needs Linux or macOS; on Windows run it under WSL")
+    if args.step_pattern is not None and args.pruner is None:
+        raise ConfigError("a step pattern is of use to a pruner alone; give --pruner, too")
     script = _script(args)
     with ExitStack() as held:
-        return _tune(args, script, _study(args, script, held))
+        study = _study(args, script, held)
+        if study.prunes and script.curves is None:  # it was started with a pruner
+            script = replace(script, curves=_curves(args, script.config))
+        return _tune(args, script, study)
 
 
 def _tune(args: argparse.Namespace, script: Script, study: Study) -> int:
@@ -189,6 +210,18 @@ def _script(args: argparse.Namespace) -> Script:
         reader=create_reader(config, pattern=args.metric_pattern, file=args.metric_file),
         out=(args.out or _default_out(args.name)).resolve(),
         timeout=args.timeout,
+        curves=None if args.pruner is None else _curves(args, config),
+    )
+
+
+def _curves(args: argparse.Namespace, config: StudyConfig) -> CurveReader:
+    from optformer.serving.script.curve import create_curve_reader
+
+    return create_curve_reader(
+        config,
+        pattern=args.metric_pattern,
+        file=args.metric_file,
+        step_pattern=args.step_pattern,
     )
 
 
@@ -244,7 +277,11 @@ def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
             )
         _lock(script.out, held)
         study = load_study(
-            storage=storage, name=args.name, model=args.model, strategy=args.strategy
+            storage=storage,
+            name=args.name,
+            model=args.model,
+            strategy=args.strategy,
+            pruner=args.pruner,
         )
         _check_same(study, script.config, args.seed)
         check_folder(study, script.out)
@@ -271,6 +308,7 @@ def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
         name=args.name,
         model=model,
         strategy=strategy,
+        pruner=args.pruner,
         seed=args.seed,
     )
 

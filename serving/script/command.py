@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 from optformer.data.studies.errors import ConfigError
-from optformer.data.studies.parameters import Value
+from optformer.data.studies.parameters import Categorical, Ordinal, Value
 from optformer.data.studies.spaces import SearchSpace
 
 BUILT_IN = ("trial", "out")
@@ -17,6 +17,7 @@ BUILT_IN = ("trial", "out")
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 _OPTION = re.compile(r"--?[A-Za-z][^=]*")  # "-1" is a number and "--" a separator, not options
+_FLAG = re.compile(r"(.+?):(--?[A-Za-z][^/]*)(?:/(--?[A-Za-z].*))?")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,24 @@ class _Hole:
     """A placeholder inside an argument."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class _Flag(_Hole):
+    """A placeholder that becomes an option without a value.
+
+    Attributes:
+        on: The argument when the parameter is true.
+        off: When it is false; None for no argument.
+    """
+
+    on: str
+    off: str | None
+
+    def arguments(self, value: Value) -> list[str]:
+        """The argument for a parameter's value, if there is one; inactive parameters have none."""
+        chosen = {True: self.on, False: self.off}.get(value) if isinstance(value, bool) else None
+        return [] if chosen is None else [chosen]
 
 
 _Parts = tuple[str | _Hole, ...]
@@ -37,11 +56,14 @@ class CommandTemplate:
     braces. A
     conditional parameter may be an argument of its own (`--momentum {momentum}`) or the value of
     one (`--momentum={momentum}`, `optimizer.momentum={momentum}`); while it is inactive that
-    argument is left out, and in the first form the option before it too.
+    argument is left out, and in the first form the option before it too. `{amp:--amp}` is a flag:
+    the argument `--amp` when the parameter is true, none when it is false; `{amp:--amp/--no-amp}`
+    is one of two.
 
     Raises:
         ConfigError: The command is empty, a placeholder is unknown or ambiguous, braces do not
-            pair, or a conditional parameter stands inside other text.
+            pair, a conditional parameter or a flag stands inside other text, or a flag's parameter
+            has other choices than true and false.
     """
 
     def __init__(self, arguments: Sequence[str], space: SearchSpace) -> None:
@@ -50,7 +72,7 @@ class CommandTemplate:
                 "expected the command to tune after `--`, got none; "
                 "for instance: -- python train.py --lr {lr}"
             )
-        self._arguments = [_parse(argument) for argument in arguments]
+        self._arguments = [_parse(argument, space.names) for argument in arguments]
         for argument, parts in zip(arguments, self._arguments, strict=True):
             for hole in _holes(parts):
                 _check_hole(hole, argument, parts, space)
@@ -80,6 +102,10 @@ class CommandTemplate:
         filled: list[str] = []
         option_waits = False  # whether the last argument is an option that takes this one as value
         for parts in self._arguments:
+            if parts and isinstance(parts[0], _Flag):
+                filled += parts[0].arguments(params.get(parts[0].name))
+                option_waits = False
+                continue
             if all(hole.name in values for hole in _holes(parts)):
                 text = "".join(values[p.name] if isinstance(p, _Hole) else p for p in parts)
                 alone = parts[0] if len(parts) == 1 else ""
@@ -108,7 +134,7 @@ def fill_path(template: str, *, number: int, out: Path) -> Path:
     values = {"trial": str(number), "out": str(out)}
     parts = _parse(template)
     for hole in _holes(parts):
-        if hole.name not in values:
+        if hole.name not in values or isinstance(hole, _Flag):
             raise ConfigError(
                 f"unknown placeholder {{{hole.name}}} in path {template!r}; "
                 "a path takes {trial} and {out}"
@@ -116,7 +142,7 @@ def fill_path(template: str, *, number: int, out: Path) -> Path:
     return out / "".join(values[p.name] if isinstance(p, _Hole) else p for p in parts)
 
 
-def _parse(argument: str) -> _Parts:
+def _parse(argument: str, names: Collection[str] = ()) -> _Parts:
     parts: list[str | _Hole] = []
     end = 0
     for match in _TOKEN.finditer(argument):
@@ -130,9 +156,16 @@ def _parse(argument: str) -> _Parts:
                 "write {name} for a parameter, and {{ or }} for a brace"
             )
         else:
-            parts.append(_Hole(token[1:-1]))
+            parts.append(_hole(token[1:-1], names))
     parts.append(argument[end:])
     return tuple(part for part in parts if part != "")
+
+
+def _hole(content: str, names: Collection[str]) -> _Hole:
+    flag = _FLAG.fullmatch(content)
+    if flag is None or content in names:
+        return _Hole(content)
+    return _Flag(flag[1], flag[2], flag[3])
 
 
 def _without_exponent(number: str) -> str:
@@ -145,7 +178,7 @@ def _holes(parts: _Parts) -> list[_Hole]:
 
 
 def _check_hole(hole: _Hole, argument: str, parts: _Parts, space: SearchSpace) -> None:
-    if hole.name in BUILT_IN:
+    if hole.name in BUILT_IN and not isinstance(hole, _Flag):
         if hole.name in space:
             raise ConfigError(
                 f"placeholder {{{hole.name}}} in argument {argument!r} is both a parameter and "
@@ -157,10 +190,28 @@ def _check_hole(hole: _Hole, argument: str, parts: _Parts, space: SearchSpace) -
             f"unknown placeholder {{{hole.name}}} in argument {argument!r}; expected one of "
             f"{[*space.names, *BUILT_IN]}, and {{{{ or }}}} for a brace"
         )
+    if isinstance(hole, _Flag):
+        _check_flag(hole.name, argument, parts, space)
+        return
     text_before = "".join(str(part) for part in parts[:-1])
     own_argument = parts[-1] == hole and (len(parts) == 1 or text_before.endswith("="))
     if space[hole.name].when and not (own_argument and len(_holes(parts)) == 1):
         raise ConfigError(
             f"parameter {hole.name!r} is conditional, so argument {argument!r} cannot always be "
             f"written; make {{{hole.name}}} an argument of its own or write NAME={{{hole.name}}}"
+        )
+
+
+def _check_flag(name: str, argument: str, parts: _Parts, space: SearchSpace) -> None:
+    if len(parts) > 1:
+        raise ConfigError(
+            f"a flag stands inside argument {argument!r}; make {{{name}:--OPTION}} an argument of "
+            "its own"
+        )
+    parameter = space[name]
+    choices = parameter.choices if isinstance(parameter, Categorical | Ordinal) else ()
+    if not choices or not all(isinstance(choice, bool) for choice in choices):
+        raise ConfigError(
+            f"argument {argument!r} is a flag, so parameter {name!r} must have the choices true "
+            f"and false; write {{{name}}} for its value"
         )

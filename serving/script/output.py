@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -102,6 +102,34 @@ class Report:
     other: Report | None = None
 
 
+@dataclass(frozen=True)
+class Point:
+    """One value of a curve.
+
+    Attributes:
+        place: Number of its line, counted as `lines_of` gives them.
+        number: The number as it is printed.
+    """
+
+    place: int
+    number: str
+
+
+class Scan(Protocol):
+    """Searches an output that is still being written for all values of a metric."""
+
+    def read(self, lines: Iterable[str]) -> None:
+        """Take the next lines of the output.
+
+        Raises:
+            MetricError: It takes too long.
+        """
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """The values so far in order; none while it cannot be told which ones count."""
+
+
 class Search(Protocol):
     """Searches an output for a metric."""
 
@@ -114,6 +142,9 @@ class Search(Protocol):
 
     def expectation(self, lines: Lines) -> str:
         """What was expected of an output in which there is no report."""
+
+    def scan(self) -> Scan:
+        """A search for all reports of an output."""
 
 
 def lines_of(output: str) -> Iterator[tuple[int, str]]:
@@ -141,21 +172,31 @@ class NamedMetric:
         last: dict[_Label, _Match] = {}  # in the order of the lines
         headings = _Headings()
         for number, line in lines:
-            parts = headings.parts_at(line)
-            start = 0
-            for match in self._report.finditer(line):
-                parts |= _parts(line[start : match.start()])
-                start = match.end()
-                value = _number_at(line, start)
-                if value is None and not _LIKE_A_NUMBER.match(line, start):
-                    continue
-                remark = _REMARK.match(line, start)
-                own = _parts(remark[1], _PART_OF_HEADING) if remark else set()
-                label = _Label(_words_before(line, match.start()), frozenset(parts | own))
+            for label, found in self.matches(number, line, headings):
                 if label in last or len(last) < _MOST_LABELS:
-                    found = _Match(value, number, line, match.start(), start)
                     last[label] = found.after(last.pop(label, None))
         return self._choose({label: match.report() for label, match in last.items()})
+
+    def scan(self) -> _NamedScan:
+        """See `Search.scan`."""
+        return _NamedScan(self)
+
+    def matches(
+        self, number: int, line: str, headings: _Headings
+    ) -> Iterator[tuple[_Label, _Match]]:
+        """The reports in the next line of an output, with what else they may be about."""
+        parts = headings.parts_at(line)
+        start = 0
+        for match in self._report.finditer(line):
+            parts |= _parts(line[start : match.start()])
+            start = match.end()
+            value = _number_at(line, start)
+            if value is None and not _LIKE_A_NUMBER.match(line, start):
+                continue
+            remark = _REMARK.match(line, start)
+            own = _parts(remark[1], _PART_OF_HEADING) if remark else set()
+            label = _Label(_words_before(line, match.start()), frozenset(parts | own))
+            yield label, _Match(value, number, line, match.start(), start)
 
     def expectation(self, lines: Lines) -> str:
         """See `Search.expectation`."""
@@ -186,27 +227,80 @@ class NamedMetric:
         return last[label]
 
 
+class _NamedScan:
+    """The values of a metric by its name; see `Scan`."""
+
+    def __init__(self, metric: NamedMetric) -> None:
+        self._metric = metric
+        self._headings = _Headings()
+        self._found: dict[_Label, list[Point]] = {}
+        self._lines = 0
+
+    def read(self, lines: Iterable[str]) -> None:
+        """See `Scan.read`."""
+        for line in lines:
+            for label, match in self._metric.matches(self._lines, line, self._headings):
+                known = label in self._found or len(self._found) < _MOST_LABELS
+                if known and match.value is not None:
+                    self._found.setdefault(label, []).append(Point(self._lines, match.value))
+            self._lines += 1
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """See `Scan.points`: of the bare name, or of the only one with more words."""
+        bare = [points for label, points in self._found.items() if not label.words]
+        counted = bare or list(self._found.values())
+        return counted[0] if len(counted) == 1 else ()
+
+
+class _PatternScan:
+    """The values that a user's pattern matches; see `Scan`."""
+
+    def __init__(self, pattern: regex.Pattern[str], name: str) -> None:
+        self._pattern = pattern
+        self._name = name
+        self._seconds_left = PATTERN_SECONDS
+        self._lines = 0
+        self.points: list[Point] = []
+
+    def read(self, lines: Iterable[str]) -> None:
+        """See `Scan.read`."""
+        started = time.monotonic()
+        for line in lines:
+            left = self._seconds_left - (time.monotonic() - started)
+            try:
+                for match in self._pattern.finditer(line, timeout=max(left, 1e-3)):
+                    if match[1] is not None:
+                        self.points.append(Point(self._lines, match[1]))
+            except TimeoutError:
+                raise MetricError(
+                    f"{self._name} took longer than {PATTERN_SECONDS:g} s for the output of one "
+                    "trial; write it with fewer repetitions"
+                ) from None
+            self._lines += 1
+        self._seconds_left -= time.monotonic() - started
+
+
 class PatternMetric:
     """Searches for the last match of a user's regular expression.
 
     Args:
         pattern: A regular expression with one group, around the number.
+        name: What the pattern is called in errors.
 
     Raises:
         ConfigError: It is no regular expression, or has not exactly one group.
     """
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, name: str = "metric pattern") -> None:
+        self._name = f"{name} {pattern!r}"
         try:
             self._pattern = regex.compile(pattern)
         except regex.error as error:
-            raise ConfigError(
-                f"metric pattern {pattern!r} is no regular expression: {error}"
-            ) from None
+            raise ConfigError(f"{self._name} is no regular expression: {error}") from None
         if self._pattern.groups != 1:
             raise ConfigError(
-                f"metric pattern {pattern!r} must have one group, around the number; "
-                f"got {self._pattern.groups}"
+                f"{self._name} must have one group, around the number; got {self._pattern.groups}"
             )
 
     def find(self, lines: Lines) -> Report | None:
@@ -222,10 +316,14 @@ class PatternMetric:
                         last = Report(match[1], number, text)
             except TimeoutError:
                 raise MetricError(
-                    f"metric pattern {self._pattern.pattern!r} took longer than "
-                    f"{PATTERN_SECONDS:g} s, at line {number}; write it with fewer repetitions"
+                    f"{self._name} took longer than {PATTERN_SECONDS:g} s, at line {number}; "
+                    "write it with fewer repetitions"
                 ) from None
         return last
+
+    def scan(self) -> _PatternScan:
+        """See `Search.scan`."""
+        return _PatternScan(self._pattern, self._name)
 
     def expectation(self, lines: Lines) -> str:
         """See `Search.expectation`."""

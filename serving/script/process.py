@@ -76,15 +76,22 @@ class ScriptProcess:
         Args:
             kill: Leave it no time to do so.
         """
-        number = signal.SIGUSR1 if kill else signal.SIGTERM
-        pid = None if number in self._asked else self._pid()
+        self._ask(signal.SIGUSR1 if kill else signal.SIGTERM)
+
+    def prune(self) -> None:
+        """Ask the script to end because other trials do better; its record will say so."""
+        self._ask(signal.SIGUSR2)
+
+    def _ask(self, number: signal.Signals) -> None:
+        pid = None if number in self._asked else self.supervisor
         if pid is not None:
             self._asked.add(number)
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
 
-    def _pid(self) -> int | None:
-        """The supervisor's process, None when it has ended or is on another machine."""
+    @property
+    def supervisor(self) -> int | None:
+        """Number of the supervisor's process, None when it has ended or is on another machine."""
         if self.ended:
             return None
         if self._supervisor is not None:

@@ -20,6 +20,7 @@ from optformer.data.studies.errors import (
 )
 from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
 from optformer.serving.script.process import ScriptProcess, StopRequest
+from optformer.serving.script.reporting import CurveReport
 from optformer.serving.script.script import Script, ScriptOutcome
 from optformer.serving.script.trial_folder import trial_folders
 
@@ -33,6 +34,7 @@ STORAGE_PATIENCE = 600.0
 """Seconds for which a storage may fail while no script runs before the search ends."""
 
 _POLL_SECONDS = 0.05  # how soon the end of a script or a request to stop is seen
+_CURVE_SECONDS = 0.5  # between looks at what scripts print
 _RETRY_SECONDS = 2.0  # between attempts to use a storage that fails
 
 
@@ -41,6 +43,9 @@ class Watcher(Protocol):
 
     def started(self, trial: Trial, since: float) -> None:
         """The script of a trial runs, since a time in seconds since 1970."""
+
+    def reported(self, trial: Trial, step: int, value: float) -> None:
+        """The script of a trial has printed its metric, at a step."""
 
     def observed(self, trial: Trial, outcome: ScriptOutcome) -> None:
         """A trial was observed."""
@@ -83,13 +88,16 @@ def tune_script(
 
     Each suggestion sees the trials that are still running. Trials of this folder that an earlier
     search has left pending are taken over: those whose script still runs are waited for, those
-    whose script has ended are observed. Pending trials that others run are left alone. While the
-    storage fails the scripts run on, and it is tried again.
+    whose script has ended are observed. Other pending trials are failed as interrupted when their
+    process is gone, and left alone when it is not. While the storage fails the scripts run on, and
+    it is tried again. Where the study has a pruner, the curves that scripts print are reported, and
+    scripts that are to stop early are ended.
 
     Args:
         study: Where trials come from and go to.
         script: What to run.
-        trials: Finished trials wanted, those of earlier runs and of other searches included.
+        trials: Finished trials wanted, those of earlier runs and of other searches included; see
+            `Study.suggest_within`.
         parallel: How many scripts run at the same time.
         stop: Ends the search early. Trials ended by it fail with `INTERRUPTED` and do not count.
         watcher: Is told of it.
@@ -128,6 +136,8 @@ class _Search:
         self._watcher = watcher
         self._suggested: Trial | None = None  # to be started
         self._running: dict[int, tuple[Trial, ScriptProcess]] = {}
+        self._curves: dict[int, CurveReport] = {}  # of scripts that run, or are to be observed
+        self._look_at = 0.0  # when curves are read again, in the clock's seconds
         self._ended: deque[tuple[Trial, ScriptOutcome]] = deque()  # to be observed
         self._enough = False  # finished and running trials, as far as this search knows
         self._failures: list[Trial] = []
@@ -140,17 +150,18 @@ class _Search:
         """Take over what an earlier search in this folder has left pending."""
         trials = self._study.trials
         self._succeeded = any(trial.has_value for trial in trials)
-        pending = [trial for trial in trials if trial.status is TrialStatus.PENDING]
-        others: list[int] = []
-        for trial in pending:
+        for trial in trials:
             folder = self._script.folder(trial.number)
-            if folder.holds(trial):
-                with suppress(TrialError):  # somebody observed it at this moment
-                    self._study.adopt(trial)
-                self._running[trial.number] = (trial, ScriptProcess(folder))
-                self._watcher.started(trial, folder.started)
-            else:
-                others.append(trial.number)
+            pending = trial.status is TrialStatus.PENDING
+            # Others may have given it up: the lock says that nobody has stored what came of it.
+            if (pending or (trial.interrupted and folder.lock.exists())) and folder.holds(trial):
+                self._attend(trial, ScriptProcess(folder), folder.started)
+        self._study.fail_stale_trials()
+        others = [
+            trial.number
+            for trial in self._study.trials
+            if trial.status is TrialStatus.PENDING and trial.number not in self._running
+        ]
         if others:
             numbers = shorten(", ".join(map(str, others)), 60)
             self._watcher.note(
@@ -163,6 +174,7 @@ class _Search:
             self._collect()
             if time.monotonic() >= self._retry_at or self._stop.requested:
                 try:
+                    self._report_curves()
                     self._observe_ended()
                     self._start_more()
                     self._failing_since = None
@@ -212,6 +224,35 @@ class _Search:
                 "stores it"
             ) from error
 
+    def _attend(self, trial: Trial, process: ScriptProcess, since: float) -> None:
+        """Take note of a script that runs."""
+        self._running[trial.number] = (trial, process)
+        if self._script.curves is not None and trial.status is TrialStatus.PENDING:
+            curve = self._script.curves.open(self._script.folder(trial.number).path)
+            self._curves[trial.number] = CurveReport(trial, curve, self._watcher.reported)
+        self._watcher.started(trial, since)
+        # Should this search be killed, the trial is its supervisor's.
+        with suppress(TrialError, StorageError):
+            self._study.adopt(trial, helper=process.supervisor)
+
+    def _report_curves(self) -> None:
+        """Report what running scripts have printed, and end those that are to stop early."""
+        if time.monotonic() < self._look_at:
+            return
+        for trial, process in self._running.values():
+            if trial.number in self._curves and self._report(trial):
+                process.prune()
+        self._look_at = time.monotonic() + _CURVE_SECONDS
+
+    def _report(self, trial: Trial, *, to_end: bool = False) -> bool:
+        """Report what a script has printed; whether its trial is to stop early."""
+        try:
+            return self._curves[trial.number].report(to_end=to_end)
+        except (MetricError, TrialError) as error:  # a slow pattern; somebody has observed it
+            self._watcher.note(f"trial {trial.number} reports no more: {error}")
+            del self._curves[trial.number]
+            return False
+
     def _collect(self) -> None:
         """Read the outcomes of the scripts that have ended."""
         for trial, process in list(self._running.values()):
@@ -229,6 +270,13 @@ class _Search:
         while self._ended:
             trial, outcome = self._ended[0]
             folder = self._script.folder(trial.number)
+            if trial.number in self._curves:
+                self._report(trial, to_end=True)
+                self._curves.pop(trial.number, None)
+            if trial.interrupted and outcome.reason == INTERRUPTED:  # nothing new
+                self._ended.popleft()
+                folder.release()
+                continue
             try:
                 trial = _observe(self._study, trial, outcome)
             except TrialError as error:  # somebody else has observed it
@@ -256,8 +304,7 @@ class _Search:
                 if self._stop.requested:
                     self._ended.append((trial, ScriptOutcome(None, INTERRUPTED, 0.0, {})))
                 else:
-                    self._running[trial.number] = (trial, self._script.start(trial))
-                    self._watcher.started(trial, time.time())
+                    self._attend(trial, self._script.start(trial), time.time())
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise StorageError(f"cannot start trial {trial.number}: {error}") from error
@@ -268,23 +315,21 @@ class _Search:
         """The next trial, None when none is wanted or possible."""
         if self._enough or self._stop.requested or self._fault is not None:
             return None
-        under_way = len(self._running) + len(self._ended)
-        if sum(map(is_finished, self._study.trials)) + under_way >= self._trials:
-            self._enough = True
-            return None
         try:
-            return self._study.suggest()
+            trial = self._study.suggest_within(self._trials)
         except StorageError:
             raise
         except OptFormerError as error:
             self._fault = error
             return None
+        self._enough = trial is None
+        return trial
 
 
 def _observe(study: Study, trial: Trial, outcome: ScriptOutcome) -> Trial:
     if outcome.metrics is None:
         return study.observe(trial, failed=outcome.reason)
     try:
-        return study.observe(trial, outcome.metrics)
+        return study.observe(trial, outcome.metrics, stopped=outcome.stopped)
     except MetricError as error:
         return study.observe(trial, failed=visible(str(error)))

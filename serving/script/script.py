@@ -18,6 +18,7 @@ from optformer.data.studies.errors import MetricError
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import INTERRUPTED, Trial
 from optformer.serving.script.command import CommandTemplate
+from optformer.serving.script.curve import CurveReader
 from optformer.serving.script.files import read_file
 from optformer.serving.script.metric import MetricReader
 from optformer.serving.script.output import lines_of
@@ -36,12 +37,14 @@ class ScriptOutcome:
         reason: Why it failed, None when it did not.
         seconds: Wall-clock time it took.
         sources: Where each metric was read, in words.
+        stopped: Whether it was stopped early because other trials do better.
     """
 
     metrics: Mapping[str, float] | None
     reason: str | None
     seconds: float
     sources: Mapping[str, str]
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Script:
         config: The study, which says what the metrics mean.
         command: How to run it.
         reader: How to read its metrics.
+        curves: How to read its curve while it runs; None when nobody asks for it.
         out: Absolute directory under which every trial gets its own.
         timeout: Seconds a trial may take, None for no limit.
     """
@@ -65,6 +69,7 @@ class Script:
     reader: MetricReader
     out: Path
     timeout: float | None = None
+    curves: CurveReader | None = None
 
     def folder(self, number: int) -> TrialFolder:
         """Where a trial's files are."""
@@ -132,7 +137,7 @@ class Script:
             shown = ", ".join(f"{name} is {number}" for name, number in metrics.items())
             return ScriptOutcome(None, f"not a finite number: {shown}", seconds, {})
         sources = {name: reading.source for name, reading in readings.items()}
-        return ScriptOutcome(metrics, None, seconds, sources)
+        return ScriptOutcome(metrics, None, seconds, sources, _was_pruned(record))
 
 
 def _failure(record: Mapping[str, Any], stderr: Path) -> str | None:
@@ -142,6 +147,8 @@ def _failure(record: Mapping[str, Any], stderr: Path) -> str | None:
         return f"cannot start: {visible(str(ending['error']))}"
     if ending["stopped"]:
         return INTERRUPTED
+    if _was_pruned(record):
+        return None
     if ending["timed_out"]:
         return f"timed out after {record['timeout']:g} s"
     code = ending["code"]
@@ -156,6 +163,10 @@ def _failure(record: Mapping[str, Any], stderr: Path) -> str | None:
     )
     last = _last_line(stderr)
     return f"{how}: {last}" if last else how
+
+
+def _was_pruned(record: Mapping[str, Any]) -> bool:
+    return record["ending"].get("pruned") is True
 
 
 def _last_line(path: Path) -> str:

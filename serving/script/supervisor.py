@@ -2,9 +2,9 @@
 
 A search starts it as `python -I -S supervisor.py`, which takes 20 ms, and writes a job to its
 standard input. It keeps the script's output, ends the script at its time limit or when it is told
-to (SIGTERM, or SIGUSR1 without patience), ends everything the script leaves behind, and writes how
-all that went into the trial's record. It goes on when the search is killed, and waits when the disk
-is full: what a script has measured is not lost.
+to (SIGTERM, or SIGUSR1 without patience; SIGUSR2 because other trials do better), ends everything
+the script leaves behind, and writes how all that went into the trial's record. It goes on when the
+search is killed, and waits when the disk is full: what a script has measured is not lost.
 
 It imports the standard library alone, and little of it.
 """
@@ -47,17 +47,23 @@ class Stop:
         """Whether to end the script."""
         self.forced = False
         """Whether to do so at once."""
+        self.pruned = False
+        """Whether to end it because other trials do better."""
         self.wakeup, write_end = os.pipe()
         os.set_blocking(self.wakeup, False)
         os.set_blocking(write_end, False)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._request)
         signal.signal(signal.SIGUSR1, self._request)
+        signal.signal(signal.SIGUSR2, self._prune)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         self.forced |= number == signal.SIGUSR1
+
+    def _prune(self, number: int, frame: FrameType | None) -> None:
+        self.pruned = True
 
     def wait_for_space(self, write: Callable[[], None]) -> None:
         """Repeat a write until the disk has room for it, or patience is taken away.
@@ -214,8 +220,8 @@ def supervise(job: Mapping[str, Any], stop: Stop) -> dict[str, Any]:
 
     Returns:
         `code`, its exit status, negative for a signal, None when there is none; `error`, why it
-        could not be started; `seconds`; `timed_out` and `stopped`, whether it was ended for that
-        reason.
+        could not be started; `seconds`; `timed_out`, `stopped` and `pruned`, whether it was ended
+        for that reason.
 
     Raises:
         OSError: Its output cannot be kept.
@@ -230,6 +236,7 @@ def supervise(job: Mapping[str, Any], stop: Stop) -> dict[str, Any]:
         "seconds": 0.0,
         "timed_out": False,
         "stopped": False,
+        "pruned": False,
     }
     try:
         family = Family(job["command"])
@@ -248,7 +255,7 @@ def _attend(
     family: Family, logs: list[Log], timeout: float | None, grace: float, stop: Stop
 ) -> dict[str, bool]:
     """Keep what a script writes until it and all it has started are gone; says who ended it."""
-    ended_by = {"timed_out": False, "stopped": False}
+    ended_by = {"timed_out": False, "stopped": False, "pruned": False}
     never = float("inf")
     end_at = never if timeout is None else time.monotonic() + timeout
     kill_at = give_up_at = never
@@ -260,9 +267,9 @@ def _attend(
         while family.collect():
             now = time.monotonic()
             if kill_at == never:  # nobody was asked to end yet
-                if family.code is not None or now >= end_at or stop.requested:
+                if family.code is not None or now >= end_at or stop.requested or stop.pruned:
                     if family.code is None:
-                        ended_by["timed_out" if now >= end_at else "stopped"] = True
+                        ended_by[_reason(stop, late=now >= end_at)] = True
                     family.signal(signal.SIGTERM)
                     family.signal(signal.SIGCONT)  # those who stand still would not notice
                     kill_at = now + grace
@@ -284,6 +291,13 @@ def _attend(
             if not _copy(stream.fileno(), log):
                 break
     return ended_by
+
+
+def _reason(stop: Stop, *, late: bool) -> str:
+    """Why a script is ended, as its ending says."""
+    if late:
+        return "timed_out"
+    return "stopped" if stop.requested else "pruned"
 
 
 def _encoded(argument: str) -> bytes:

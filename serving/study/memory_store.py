@@ -101,8 +101,13 @@ class MemoryStore:
         self._trials[trial.number] = replace(trial, datetime_start=datetime.now())
         return True
 
-    def adopt(self, trial: Trial) -> None:
+    def adopt(self, trial: Trial, helper: int | None = None) -> None:
         """Nothing: this process is the owner of all."""
+
+    def under_way(self) -> list[Trial]:
+        """All that are pending, because their owner is this process."""
+        pending = [trial for trial in self._trials if trial.status is TrialStatus.PENDING]
+        return [trial for trial in pending if trial.number not in self._waiting]
 
     def reclaim(self, *, grace: float, older_than: float | None = None) -> list[Trial]:
         """None, because their owner is this process."""

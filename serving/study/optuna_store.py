@@ -316,7 +316,7 @@ class OptunaStore:
         self._heartbeat.add(trial_id)
         return True
 
-    def adopt(self, trial: Trial) -> None:
+    def adopt(self, trial: Trial, helper: int | None = None) -> None:
         """Make this process the owner of a pending trial; see `TrialStore.adopt`."""
         trial_id = self._trial_id(trial)
         what = f"take over trial {trial.number} of study {trial.study!r}"
@@ -325,8 +325,12 @@ class OptunaStore:
             stored = self._trial(self._ask(what, lambda: self._storage.get_trial(trial_id)))
             if stored.status is not TrialStatus.PENDING:
                 raise TrialError(observed_before(stored))
-            self._ask(what, lambda: self._own(trial_id))
+            self._ask(what, lambda: self._own(trial_id, helper))
         self._heartbeat.add(trial_id)
+
+    def under_way(self) -> list[Trial]:
+        """Pending trials of owners that are there; see `TrialStore.under_way`."""
+        return [self._trial(frozen) for frozen in self._frozen() if _is_under_way(frozen)]
 
     def reclaim(self, *, grace: float, older_than: float | None = None) -> list[Trial]:
         """Fail the trials whose owner is gone; see `TrialStore.reclaim`."""
@@ -365,9 +369,9 @@ class OptunaStore:
             what, lambda: self._storage.create_new_trial(self._study_id, template_trial=again)
         )
 
-    def _own(self, trial_id: int) -> None:
+    def _own(self, trial_id: int, helper: int | None = None) -> None:
         self._storage.set_trial_system_attr(trial_id, _HEARTBEAT, time.time())
-        self._storage.set_trial_system_attr(trial_id, _OWNER, this_process())
+        self._storage.set_trial_system_attr(trial_id, _OWNER, this_process(helper))
 
     def _hand_over(self, trial_id: int) -> None:
         file = file_of(self._storage)
@@ -460,14 +464,30 @@ def _is_stale(frozen: FrozenTrial, grace: float, older_than: float | None) -> bo
     """Whether a trial is pending and its owner is gone, silent for `grace` seconds."""
     if frozen.state is not TrialState.RUNNING:
         return False
-    started = 0.0 if frozen.datetime_start is None else frozen.datetime_start.timestamp()
     owner = frozen.system_attrs.get(_OWNER)
     if owner is None:  # written by Optuna, or its owner has ended in order
-        return older_than is not None and time.time() - started > older_than
+        return older_than is not None and time.time() - _started(frozen) > older_than
+    last_sign = _last_sign(frozen)
+    return time.time() - last_sign >= grace and is_gone(owner, last_sign)
+
+
+def _is_under_way(frozen: FrozenTrial) -> bool:
+    """Whether a trial is pending and its owner is known to be there."""
+    owner = frozen.system_attrs.get(_OWNER)
+    if frozen.state is not TrialState.RUNNING or owner is None:
+        return False
+    return not is_gone(owner, _last_sign(frozen))
+
+
+def _last_sign(frozen: FrozenTrial) -> float:
+    """When the owner of a trial was last heard of, in seconds since 1970."""
     heard = frozen.system_attrs.get(_HEARTBEAT)
     # Not the start where there is a sign: Optuna writes it without a time zone.
-    last_sign = heard if isinstance(heard, float) else started
-    return time.time() - last_sign >= grace and is_gone(owner, last_sign)
+    return heard if isinstance(heard, float) else _started(frozen)
+
+
+def _started(frozen: FrozenTrial) -> float:
+    return 0.0 if frozen.datetime_start is None else frozen.datetime_start.timestamp()
 
 
 def _deleted(what: str) -> str:

@@ -22,9 +22,19 @@ LEASE_SECONDS = 300.0
 """So long after its last sign an owner on another machine is taken for gone."""
 
 
-def this_process() -> dict[str, Any]:
-    """What identifies this process: its machine, its number, and when it began."""
-    return {"host": _machine(), "process": os.getpid(), "began": _began(os.getpid())}
+def this_process(helper: int | None = None) -> dict[str, Any]:
+    """What identifies this process: its machine, its number, and when it began.
+
+    Args:
+        helper: Number of another process of this machine, which stands for this one when it has
+            ended.
+    """
+    owner = {"host": _machine(), **_identity(os.getpid())}
+    return owner if helper is None else {**owner, "helper": _identity(helper)}
+
+
+def _identity(process: int) -> dict[str, Any]:
+    return {"process": process, "began": _began(process)}
 
 
 @cache
@@ -46,11 +56,16 @@ def is_gone(owner: object, last_sign: float) -> bool:
     """
     if not isinstance(owner, dict) or not isinstance(owner.get("process"), int):
         return False  # nothing is known
-    if owner.get("host") == _machine():
-        began = _began(owner["process"])
-        if began is not None or os.name == "posix":
-            return not _runs(owner["process"]) or began != owner.get("began")
+    if owner.get("host") == _machine() and os.name == "posix":
+        return not (_lives(owner) or _lives(owner.get("helper")))
     return time.time() - last_sign > LEASE_SECONDS
+
+
+def _lives(identity: object) -> bool:
+    if not isinstance(identity, dict) or not isinstance(identity.get("process"), int):
+        return False
+    process = identity["process"]
+    return _runs(process) and _began(process) == identity.get("began")
 
 
 def _runs(process: int) -> bool:

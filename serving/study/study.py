@@ -10,7 +10,8 @@ import secrets
 import threading
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, overload
@@ -150,6 +151,11 @@ class Study:
         return self._record.strategy
 
     @property
+    def prunes(self) -> bool:
+        """Whether a pruner stops trials early."""
+        return self._reporter.pruner is not None
+
+    @property
     def trials(self) -> list[Trial]:
         """All trials by number, those of other processes on the same storage too.
 
@@ -241,19 +247,37 @@ class Study:
         if count is not None and count < 1:
             raise StudyError(f"count must be at least 1, got {count}")
         held = self._held(fixed or {})
-        with self._lock:
-            self._loaded_planner()  # takes seconds, in which others may hold the lock
-        # The turn comes first: whoever waits for it keeps no other thread from observing.
-        with self._turn, self._store.suggest_lock(), self._lock:
-            self._reclaim(grace=LEASE_SECONDS)
-            wanted = 1 if count is None else int(count)
-            trials = self._hand_out(wanted, held)
-            missing = wanted - len(trials)
-            for suggestion in self._plan(missing, held) if missing else []:
-                point = self.config.space.validate(suggestion.params)
-                trials.append(self._append(point, suggestion.explanation, trials))
-            trials = [self._bound(trial) for trial in trials]
+        with self._suggesting():
+            trials = self._suggest(1 if count is None else int(count), held)
         return trials[0] if count is None else trials
+
+    def suggest_within(self, budget: int) -> Trial | None:
+        """Propose one trial, unless the study has enough: for workers that share a number of them.
+
+        What counts are trials that have ended, interrupted ones aside, and pending trials whose
+        process is known and there. It is counted in turn with all who suggest, where the storage
+        knows turns, so that workers together never run more than `budget` trials.
+
+        Args:
+            budget: How many trials the study is to have.
+
+        Returns:
+            A pending trial; None when there are enough.
+
+        Raises:
+            SpaceExhaustedError: Every point of a finite space was tried.
+            StorageError: The trial could not be stored; the call can be repeated.
+        """
+        with self._suggesting():
+            counted = [
+                trial
+                for trial in self._store.all()
+                if trial.status is not TrialStatus.PENDING and not trial.interrupted
+            ]
+            if len(counted) + len(self._store.under_way()) >= budget:
+                return None
+            (trial,) = self._suggest(1, {})
+            return trial
 
     def observe(
         self,
@@ -425,17 +449,22 @@ class Study:
         with self._lock:
             return self._reclaim(grace=0.0, older_than=older_than)
 
-    def adopt(self, trial: Trial) -> None:
+    def adopt(self, trial: Trial, *, helper: int | None = None) -> None:
         """Make this process the owner of a pending trial that another one has suggested.
 
         It is then left alone, by whatever calls `fail_stale_trials`, as long as this process runs.
+
+        Args:
+            trial: The trial.
+            helper: Number of a process on this machine that goes on with the trial when this one
+                is killed, and whose trial it is then.
 
         Raises:
             TrialError: The trial is not pending, or not one of this study.
             StorageError: The storage cannot be read or written.
         """
         with self._lock:
-            self._store.adopt(self._own(trial))
+            self._store.adopt(self._own(trial), helper)
 
     def _reclaim(self, *, grace: float, older_than: float | None = None) -> list[Trial]:
         failed = self._store.reclaim(grace=grace, older_than=older_than)
@@ -519,6 +548,24 @@ class Study:
                 )
         return held
 
+    @contextmanager
+    def _suggesting(self) -> Iterator[None]:
+        """The turn to suggest, with a planner at hand and stale trials out of the way."""
+        with self._lock:
+            self._loaded_planner()  # takes seconds, in which others may hold the lock
+        # The turn comes first: whoever waits for it keeps no other thread from observing.
+        with self._turn, self._store.suggest_lock(), self._lock:
+            self._reclaim(grace=LEASE_SECONDS)
+            yield
+
+    def _suggest(self, count: int, held: Mapping[str, Value]) -> list[Trial]:
+        trials = self._hand_out(count, held)
+        missing = count - len(trials)
+        for suggestion in self._plan(missing, held) if missing else []:
+            point = self.config.space.validate(suggestion.params)
+            trials.append(self._append(point, suggestion.explanation, trials))
+        return [self._bound(trial) for trial in trials]
+
     def _plan(self, count: int, fixed: Mapping[str, Value]) -> Sequence[Suggestion]:
         """Suggestions for the history as it is when they are ready.
 
@@ -573,7 +620,7 @@ class Study:
                 f"trials {sorted(new)} of study {self.name!r} have values outside of its space and "
                 "are left out; load the study again if its ranges were widened",
                 OptFormerWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return [trial for trial in trials if trial.number not in outside] if outside else trials
 

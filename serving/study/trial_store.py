@@ -194,12 +194,23 @@ class TrialStore(Protocol):
             StorageError: The storage could not be written.
         """
 
-    def adopt(self, trial: Trial) -> None:
+    def adopt(self, trial: Trial, helper: int | None = None) -> None:
         """Make this process the owner of a pending trial, whoever suggested it.
+
+        Args:
+            trial: The trial.
+            helper: A process of this machine that keeps the trial alive when this one has ended.
 
         Raises:
             TrialError: No trial has this number, or it is not pending.
             StorageError: The storage could not be written.
+        """
+
+    def under_way(self) -> list[Trial]:
+        """Pending trials whose owner is known and there, by number.
+
+        Raises:
+            StorageError: The storage could not be read.
         """
 
     def reclaim(self, *, grace: float, older_than: float | None = None) -> list[Trial]:

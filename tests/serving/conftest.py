@@ -95,10 +95,11 @@ def make_study(space: SearchSpace, planner: RandomPlanner) -> Callable[..., Stud
         storage: StorageLike | None = None,
         name: str = "s",
         seed: int = 0,
+        pruner: str | None = None,
         **settings: Any,
     ) -> Study:
         given = {"space": space, "metric": "accuracy", "goal": "maximize", **settings}
-        record = StudyRecord(config=StudyConfig(**given), seed=seed)
+        record = StudyRecord(config=StudyConfig(**given), seed=seed, pruner=pruner)
         return Study(record, create_store(storage, name, record), name=name, planner=planner)
 
     return make

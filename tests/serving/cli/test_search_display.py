@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -104,6 +105,25 @@ def test_live_display__terminal__table_below_the_lines(
     assert "once more kills them" in last
 
 
+def test_live_display__pruner__shows_the_latest_value_of_each_script(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    study = make_study(metric="loss", storage=f"{tmp_path}/s.journal", pruner="median")
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    first, second = study.suggest(2)
+    with create_display(study, trials=3, parallel=2, as_json=False) as display:
+        display.started(first, time.time())
+        display.started(second, time.time())
+        display.reported(second, 17, 0.123456789)
+        display.observed(study.observe(first, 0.5, stopped=True), outcome())
+    shown = _CONTROL.sub("", terminal.getvalue())
+    assert "trial 0  loss 0.5, stopped early  (2.0 s)" in shown
+    assert re.search(r"\n *running +time +step +loss +parameters", shown)
+    assert re.search(r"trial 1 +0:00 +17 +0\.123457 +x=.*…", shown)
+
+
 def test_live_display__hostile_text__does_nothing_to_the_terminal(
     make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,10 +147,15 @@ def test_json_display__events__one_object_a_line(
     first, second = study.suggest(2)
     with create_display(study, trials=2, parallel=2, as_json=True) as display:
         display.started(expecting(first, 0.125), time.time())
+        display.reported(first, 3, 0.75)
+        display.reported(first, 4, float("nan"))
         display.observed(study.observe(first, 0.5), outcome())
         display.observed(study.observe(second, failed="é\n"), ScriptOutcome(None, "é\n", 1.0, {}))
     display.finish({"logs": "/somewhere"})
-    search, start, completed, failed, end = map(json.loads, capsys.readouterr().out.splitlines())
+    events = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    search, start, report, odd, completed, failed, end = events
+    assert report == {"event": "report", "trial": 0, "step": 3, "value": 0.75}
+    assert odd["value"] is None
     assert search == {
         "event": "search",
         "name": "s",

@@ -121,6 +121,26 @@ def test_tune__in_a_terminal__lines_stay_and_the_table_goes(tmp_path: Path, star
     assert "of 2 trials" not in last
 
 
+def test_tune__pruner__stops_scripts_early_and_is_kept_with_the_study(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = (
+        "import sys, time\nprint('score: 1')\nfor epoch in range(3, 9):\n"
+        "    print(f'epoch {epoch} score:', epoch * int(sys.argv[3]), flush=True); time.sleep(0.3)"
+    )
+    options = ["--pruner", "threshold(upper=10)", "--step-pattern", r"epoch (\d+)", "--json"]
+    assert tune(program, "--trials", "3", *options) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    reports = [(e["trial"], e["step"], e["value"]) for e in events if e["event"] == "report"]
+    assert set(reports) >= {(0, 3, 0.0), (0, 8, 0.0), (1, 8, 8.0), (2, 3, 6.0), (2, 6, 12.0)}
+    assert [trial.status.value for trial in load(tmp_path).trials][2] == "stopped"
+    assert events[-1]["ended"] == {"completed": 2, "stopped": 1}
+    assert tune(program, "--trials", "4", "--resume") == 0
+    output = capsys.readouterr().out
+    assert re.search(r"trial 3  score \d+, stopped early  \(", output)
+    assert "2 completed, 2 stopped" in output
+
+
 def test_tune__environment__holds_parameters_number_and_directory(
     tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -476,6 +496,11 @@ def test_tune__interrupted__keeps_finished_trials_and_leaves_no_process(
         (["--metric", "loss"], ["python", "{lr}"], "name=weight for each metric"),
         (["--metric-pattern", "x"], ["python", "{lr}"], "must have one group"),
         (["--metric-file", "/r.json"], ["python", "{lr}"], "shared by all trials"),
+        (["--pruner", "best"], ["python", "{lr}"], "unknown pruner 'best'"),
+        (["--pruner", "threshold"], ["python", "{lr}"], "threshold"),
+        (["--pruner", "median", "--metric-file", "r.json"], ["python", "{lr}"], "no metric file"),
+        (["--step-pattern", "x"], ["python", "{lr}"], "give --pruner, too"),
+        (["--pruner", "median", "--step-pattern", "x"], ["python", "{lr}"], "must have one group"),
         (["--strategy", "best"], ["python", "{lr}"], "strategy must be one of"),
         (["--seed", "-1"], ["python", "{lr}"], "seed must be"),
         (["--storage", "nonsense"], ["python", "{lr}"], "'nonsense' is not understood"),

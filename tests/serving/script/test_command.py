@@ -21,6 +21,8 @@ SPACE = SearchSpace(
         "optimizer": Categorical(["sgd", "adam"]),
         "momentum": Float(0.0, 0.99, when={"optimizer": ["sgd"]}),
         "dampening": Float(0.0, 0.99, when={"optimizer": ["sgd"]}),
+        "amsgrad": Categorical([False, True], when={"optimizer": ["adam"]}),
+        "a:--b": Categorical(["named", "otherwise"]),
     }
 )
 ADAM: dict[str, Value] = {
@@ -29,8 +31,11 @@ ADAM: dict[str, Value] = {
     "net.name": "a b",
     "nesterov": True,
     "optimizer": "adam",
+    "amsgrad": True,
+    "a:--b": "named",
 }
-SGD: dict[str, Value] = {**ADAM, "optimizer": "sgd", "momentum": 0.9, "dampening": 0.1}
+_COMMON = {name: value for name, value in ADAM.items() if name != "amsgrad"}
+SGD: dict[str, Value] = {**_COMMON, "optimizer": "sgd", "momentum": 0.9, "dampening": 0.1}
 
 
 def fill(arguments: list[str], params: dict[str, Value]) -> list[str]:
@@ -46,6 +51,13 @@ def fill(arguments: list[str], params: dict[str, Value]) -> list[str]:
         (["x", "{net.name}"], ADAM, ["x", "a b"]),
         (["x", "{net.name}"], {**ADAM, "net.name": "$(rm x)"}, ["x", "$(rm x)"]),
         (["x", "{nesterov}"], ADAM, ["x", "True"]),
+        (["x", "{nesterov:--fast}", "y"], ADAM, ["x", "--fast", "y"]),
+        (["x", "{nesterov:--fast}", "y"], {**ADAM, "nesterov": False}, ["x", "y"]),
+        (["x", "--v", "{nesterov:-f}"], {**ADAM, "nesterov": False}, ["x", "--v"]),
+        (["x", "{nesterov:--fast/--no-fast}"], ADAM, ["x", "--fast"]),
+        (["x", "{nesterov:-f/--bits=32}"], {**ADAM, "nesterov": False}, ["x", "--bits=32"]),
+        (["x", "--v", "{amsgrad:--ams/--no-ams}"], SGD, ["x", "--v"]),
+        (["x", "{a:--b}"], ADAM, ["x", "named"]),
         (["x", "{trial}", "{out}/model.pt"], ADAM, ["x", "7", "/out/trial-0007/model.pt"]),
         (["x", '{{"lr": {lr}}}', "{{lr}}"], ADAM, ["x", '{"lr": 1e-05}', "{lr}"]),
         (["x", ""], ADAM, ["x", ""]),
@@ -83,6 +95,11 @@ def test_command_template__filled__gives_arguments(
         (["x", "m-{momentum}"], "'momentum' is conditional"),
         (["x", "m={momentum}s"], "'momentum' is conditional"),
         (["x", "m={momentum}={dampening}"], "is conditional"),
+        (["x", "opts={nesterov:--fast}"], "a flag stands inside argument"),
+        (["x", "{lr:--fast}"], "'lr' must have the choices true and false"),
+        (["x", "{optimizer:--adam/--sgd}"], "'optimizer' must have the choices true and false"),
+        (["x", "{fast:--fast}"], r"unknown placeholder \{fast\}"),
+        (["x", "{trial:--fast}"], r"unknown placeholder \{trial\}"),
     ],
 )
 def test_command_template__bad_command__refused_before_anything_runs(
@@ -136,7 +153,11 @@ def test_command_template__parameter_called_out__ambiguous_only_when_used() -> N
 
 def test_command_template__unused_parameters__listed() -> None:
     template = CommandTemplate(["x", "{lr}", "{momentum}"], SPACE)
-    assert template.unused == ("layers", "net.name", "nesterov", "optimizer", "dampening")
+    unused = ("layers", "net.name", "nesterov", "optimizer", "dampening", "amsgrad", "a:--b")
+    assert template.unused == unused
+    assert CommandTemplate(["x", "{nesterov:-n}"], SPACE).unused == tuple(
+        name for name in SPACE.names if name != "nesterov"
+    )
 
 
 def test_command_template__program__known_unless_it_depends_on_the_trial() -> None:
@@ -159,3 +180,5 @@ def test_fill_path__placeholders__relative_to_the_trial(template: str, expected:
 def test_fill_path__parameter__refused() -> None:
     with pytest.raises(ConfigError, match=r"unknown placeholder \{lr\} in path"):
         fill_path("{lr}.json", number=3, out=Path("/o"))
+    with pytest.raises(ConfigError, match=r"unknown placeholder \{trial\} in path"):
+        fill_path("{trial:-t}.json", number=3, out=Path("/o"))

@@ -53,7 +53,13 @@ def test_start_script__ends_by_itself__ending_and_output_are_kept(
     ending = run(program)
     assert ending["seconds"] > 0
     del ending["seconds"]
-    assert ending == {"code": 3, "error": None, "timed_out": False, "stopped": False}
+    assert ending == {
+        "code": 3,
+        "error": None,
+        "timed_out": False,
+        "stopped": False,
+        "pruned": False,
+    }
     assert (folder.path / "stdout.txt").read_text() == "hello\n"
     assert (folder.path / "stderr.txt").read_text() == "no\n"
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +24,17 @@ from optformer.data.studies.errors import (
 )
 from optformer.data.studies.parameters import Float
 from optformer.data.studies.spaces import SearchSpace
-from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
 from optformer.serving.script import runner
 from optformer.serving.script.command import CommandTemplate
+from optformer.serving.script.curve import create_curve_reader
 from optformer.serving.script.metric import create_reader
 from optformer.serving.script.process import ScriptProcess, StopRequest
 from optformer.serving.script.runner import check_folder, tune_script
 from optformer.serving.script.script import Script, ScriptOutcome
 from optformer.serving.study.study import Study
 
-from .conftest import wait_until
+from .conftest import has_ended, wait_until
 
 SPACE = SearchSpace(x=Float(0, 1))
 PRINT = "import sys; print('m:', sys.argv[1])"
@@ -42,6 +46,7 @@ class Flaky:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.name = study.name
+        self.prunes = study.prunes
         self.calls: list[str] = []
         self.fails: Callable[[str], BaseException | None] = lambda call: None
 
@@ -55,16 +60,34 @@ class Flaky:
     def trials(self) -> list[Trial]:
         return self.study.trials
 
-    def adopt(self, trial: Trial) -> None:
-        self.study.adopt(trial)
+    def adopt(self, trial: Trial, **options: Any) -> None:
+        self.study.adopt(trial, **options)
 
-    def suggest(self) -> Trial:
+    def fail_stale_trials(self) -> list[Trial]:
+        return self.study.fail_stale_trials()
+
+    def suggest_within(self, budget: int) -> Trial | None:
         self._check("suggest")
-        return self.study.suggest()
+        trial = self.study.suggest_within(budget)
+        if trial is None:
+            self.calls[-1] = "enough"
+        return trial
 
     def observe(self, *args: Any, **options: Any) -> Trial:
         self._check("observe")
         return self.study.observe(*args, **options)
+
+
+class StopWhen(StopRequest):
+    """Is requested as soon as something is true."""
+
+    def __init__(self, true: Callable[[], bool]) -> None:
+        self._true = true
+        self.forced = False
+
+    @property
+    def requested(self) -> bool:  # type: ignore[override]
+        return self._true()
 
 
 class Searching:
@@ -75,7 +98,8 @@ class Searching:
         self.out = out
         self.notes: list[str] = []
         self.running: list[int] = []
-        self.reported: list[tuple[Trial, ScriptOutcome]] = []
+        self.curve: list[tuple[int, int, float]] = []
+        self.observations: list[tuple[Trial, ScriptOutcome]] = []
         self.stop = StopRequest()
 
     def script(self, program: str) -> Script:
@@ -84,6 +108,7 @@ class Searching:
             command=CommandTemplate([sys.executable, "-c", program, "{x}", "{trial}"], SPACE),
             reader=create_reader(self.study.study.config),
             out=self.out,
+            curves=create_curve_reader(self.study.study.config) if self.study.prunes else None,
         )
 
     def run(self, program: str, *, trials: int = 3, parallel: int = 1) -> None:
@@ -100,8 +125,11 @@ class Searching:
         assert since <= time.time()
         self.running.append(trial.number)
 
+    def reported(self, trial: Trial, step: int, value: float) -> None:
+        self.curve.append((trial.number, step, value))
+
     def observed(self, trial: Trial, outcome: ScriptOutcome) -> None:
-        self.reported.append((trial, outcome))
+        self.observations.append((trial, outcome))
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -144,7 +172,7 @@ def test_tune_script__finished_trials__counted_reported_and_kept(search: Searchi
     params = [trial.params["x"] for trial in search.study.trials]
     assert search.values == params
     assert search.running == [0, 1, 2]
-    assert sorted(trial.number for trial, _ in search.reported) == [0, 1, 2]
+    assert sorted(trial.number for trial, _ in search.observations) == [0, 1, 2]
     folder = search.script(PRINT).folder(2)
     assert folder.load()["outcome"]["metrics"] == {"m": params[2]}
     assert not list(search.out.glob("*.lock"))
@@ -264,9 +292,9 @@ def test_tune_script__script_still_running_after_a_kill__waited_for(search: Sear
     assert len(search.values) == 3
 
 
-def test_tune_script__pending_trials_of_others__left_alone(search: Searching) -> None:
+def test_tune_script__pending_trials_of_others__left_alone_and_counted(search: Searching) -> None:
     theirs = search.study.study.suggest()
-    search.run(PRINT, trials=2)
+    search.run(PRINT, trials=3)
     assert search.study.trials[theirs.number].status is TrialStatus.PENDING
     assert [trial.value is None for trial in search.study.trials] == [True, False, False]
     assert search.notes == ["note: pending trials that are run elsewhere are left alone: 0"]
@@ -360,3 +388,137 @@ def test_tune_script__outcome_changed_by_hand__fails_the_trial(
     folder.create({"params": dict(trial.params), "outcome": outcome})
     search.run(PRINT, trials=2)
     assert [trial.has_value for trial in search.study.trials] == [False, True]
+
+
+@pytest.fixture
+def pruned(
+    make_study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Searching:
+    """A search that stops a trial early when it reports more than 10."""
+    monkeypatch.setattr(runner, "_CURVE_SECONDS", 0.05)
+    study = make_study(
+        space=SPACE, metric="m", storage=f"{tmp_path}/s.journal", pruner="threshold(upper=10)"
+    )
+    return Searching(study, tmp_path / "out")
+
+
+# The second trial grows without end, beside a child.
+CURVE = """
+import os, signal, subprocess, sys, time
+number = int(sys.argv[2])
+if number == 1:
+    child = subprocess.Popen(["sleep", "60"])
+    open(os.environ["OPTFORMER_OUT"] + "/child", "w").write(str(child.pid))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+for step in range(600 if number == 1 else 3):
+    print("m:", number * step * 6 + 1, flush=True)
+    time.sleep(0.05)
+"""
+
+
+def test_tune_script__curve_above_the_threshold__ended_with_its_children_and_stored(
+    pruned: Searching,
+) -> None:
+    pruned.run(CURVE, trials=3, parallel=2)
+    one, two, three = pruned.study.trials
+    assert (one.status, two.status) == (TrialStatus.COMPLETED, TrialStatus.STOPPED)
+    assert one.intermediate_values == {0: 1.0, 1: 1.0, 2: 1.0}
+    curve = two.intermediate_values
+    assert curve == {step: 6.0 * step + 1 for step in range(len(curve))}
+    assert two.value == curve[max(curve)] > 10
+    assert len(curve) < 300
+    folder = pruned.script("").folder(1)
+    assert has_ended((folder.path / "child").read_text())
+    assert folder.load()["ending"]["pruned"]
+    assert set(pruned.curve) >= {(0, 2, 1.0), (1, 2, 13.0)}
+    assert pruned.running == [0, 1, 2]
+    assert three.number == 2
+
+
+def test_tune_script__killed_while_scripts_run__their_curves_go_on(pruned: Searching) -> None:
+    script = pruned.script(CURVE)
+    first, second = pruned.study.study.suggest(2)
+    script.start(first)
+    second.report(1.0, 0)
+    second.report(7.0, 1)
+    script.start(second)
+    output = script.folder(1).path / "stdout.txt"
+    wait_until(lambda: output.exists() and b"m: 31" in output.read_bytes())
+    pruned.run(CURVE, trials=2)
+    one, two = pruned.study.trials
+    assert one.intermediate_values == {0: 1.0, 1: 1.0, 2: 1.0}
+    assert (two.status, two.intermediate_values[5]) == (TrialStatus.STOPPED, 31.0)
+    assert (1, 1, 7.0) not in pruned.curve
+
+
+def test_tune_script__stopped_by_its_user__trials_are_interrupted_and_not_stopped_early(
+    pruned: Searching,
+) -> None:
+    pruned.stop = StopWhen(lambda: len(pruned.curve) > 3)
+    with suppress(ObjectiveError):
+        pruned.run("import time\nwhile 1: print('m: 1', flush=True); time.sleep(0.05)")
+    assert pruned.reasons == ["interrupted"]
+
+
+@pytest.mark.parametrize("output", ["m: 9\nval m: 3\nm: 8", "m: nan"])
+def test_tune_script__odd_curve__changes_nothing_for_the_others(
+    output: str, pruned: Searching
+) -> None:
+    program = f"import sys\nprint({output!r} if sys.argv[2] == '1' else 'm: 1')"
+    pruned.run(program, trials=3)
+    assert [trial.value for trial in pruned.study.trials] in ([1, 8, 1], [1, None, 1])
+
+
+def test_tune_script__others_have_given_a_trial_up__what_came_of_it_is_stored(
+    search: Searching,
+) -> None:
+    slow = "import sys, time; time.sleep(0.5); print('m:', sys.argv[1])"
+    script = search.script(slow)
+    trial = search.study.study.suggest()
+    script.start(trial)
+    search.study.study.observe(trial, failed=INTERRUPTED)
+    search.run(slow, trials=1)
+    given_up, late = search.study.trials
+    assert given_up.interrupted
+    assert late.value == trial.params["x"]
+    search.run(slow, trials=1)
+    assert len(search.study.trials) == 2
+
+
+def test_tune_script__killed_before_a_script_started__its_trial_is_given_up_at_once(
+    make_study: Callable[..., Study], reopen: Callable[..., Study], tmp_path: Path
+) -> None:
+    address = f"{tmp_path}/s.journal"
+    search = Searching(make_study(space=SPACE, metric="m", storage=address), tmp_path / "out")
+    if (child := os.fork()) == 0:
+        reopen(address).suggest()
+        os._exit(0)
+    os.waitpid(child, 0)
+    search.run(PRINT, trials=2)
+    assert search.reasons == ["interrupted", None, None]
+    assert search.notes == []
+
+
+def test_tune_script__searches_in_two_processes__together_run_no_more_than_wanted(
+    make_study: Callable[..., Study], reopen: Callable[..., Study], tmp_path: Path
+) -> None:
+    address = f"{tmp_path}/s.journal"
+    searches = [
+        Searching(study, tmp_path / name)
+        for study, name in (
+            (make_study(space=SPACE, metric="m", storage=address), "one"),
+            (reopen(address), "two"),
+        )
+    ]
+    threads = [
+        threading.Thread(target=search.run, args=[PRINT], kwargs={"trials": 7, "parallel": 3})
+        for search in searches
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    trials = searches[0].study.trials
+    assert len(trials) == 7
+    assert all(trial.has_value for trial in trials)
+    assert sum(len(search.running) for search in searches) == 7
