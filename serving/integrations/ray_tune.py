@@ -14,7 +14,7 @@ from optformer.data.studies.space_formats import ray_tune
 from optformer.data.studies.space_formats.translated import TranslatedSpace
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal
-from optformer.data.studies.trials import INTERRUPTED, TrialStatus
+from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
 from optformer.serving.study.storage import StorageLike
 from optformer.serving.study.study import Study, create_study, load_study
 
@@ -86,8 +86,7 @@ class OptFormerSearcher(Searcher):
             )
         super().__init__(metric=metric, mode=mode)
         self._space = None if space is None else _told_of_notes(translate_space(space))
-        self._points = [dict(point) for point in points_to_evaluate]
-        self._values = evaluated_rewards
+        self._points, self._values = list(points_to_evaluate), evaluated_rewards
         self._settings: dict[str, Any] = {
             "metadata": metadata,
             "name": name,
@@ -99,8 +98,6 @@ class OptFormerSearcher(Searcher):
         self._criteria: Mapping[str, float] = {}
         self._study: Study | None = None
         self._numbers: dict[str, int] = {}  # of the trials, by Ray's ids
-        self._reported: dict[str, tuple[int, float | None]] = {}  # last iteration and value
-        self._longest = 0
 
     @property
     def study(self) -> Study:
@@ -128,43 +125,41 @@ class OptFormerSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The configuration of a new trial; `FINISHED` when every point has been tried."""
-        study = self.study
         try:
-            trial = study.suggest(fixed=self._points.pop(0) if self._points else None)
+            trial = self.study.suggest()
         except SpaceExhaustedError:
             return Searcher.FINISHED
         self._numbers[trial_id] = trial.number
         return unflatten_dict(self._translated.decode(trial.params))
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Follow a running trial."""
-        iteration = result[TRAINING_ITERATION]
-        self._reported[trial_id] = iteration, result.get(self.metric)
-        self._longest = max(self._longest, iteration)
+        """Keep the curve of a running trial."""
+        trial = self._trial(trial_id)
+        value = result.get(self.metric)
+        if trial is not None and trial.status is TrialStatus.PENDING and value is not None:
+            trial.report(value, result[TRAINING_ITERATION])
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
         """Record what became of a trial."""
-        if trial_id not in self._numbers:
-            warnings.warn(
-                f"trial {trial_id} is none of this searcher's; its result is left out",
-                OptFormerWarning,
-                stacklevel=2,
-            )
+        trial = self._trial(trial_id)
+        if trial is None:
             return
-        seen, last = self._reported.pop(trial_id, (0, None))
-        trial = self.study.trials[self._numbers[trial_id]]
+        curve = trial.intermediate_values
+        value = result.get(self.metric) if result else curve.get(max(curve, default=0))
+        stopped = value is not None and not error and self._was_stopped(trial, result)
+        # The last result of a trial that is ended from outside comes here alone.
+        self.on_trial_result(trial_id, result or {})
         # Ray can run a failed trial again; what then comes of it is a trial of its own.
         tried = trial if trial.status is TrialStatus.PENDING else trial.params
-        value = result.get(self.metric) if result else last
         if error:
             self.study.observe(tried, failed="it raised in Ray Tune")
         elif value is None:
             reason = f"metric {self.metric!r} is missing" if result else INTERRUPTED
             self.study.observe(tried, failed=reason)
         else:
-            self.study.observe(tried, value, stopped=self._was_stopped(result, seen))
+            self.study.observe(tried, value, stopped=stopped)
 
     def add_evaluated_point(
         self,
@@ -206,6 +201,10 @@ class OptFormerSearcher(Searcher):
         self.__dict__.update(state)
         if state["_study"] is not None:
             self._study = load_study(storage=state["_storage"], name=state["_study"])
+            ours = set(self._numbers.values())
+            for trial in self._study.trials:
+                if trial.number in ours and trial.status is TrialStatus.PENDING:
+                    self._study.adopt(trial)  # Ray goes on with it
 
     @property
     def _translated(self) -> TranslatedSpace:
@@ -229,21 +228,29 @@ class OptFormerSearcher(Searcher):
             storage=self._storage,
             **self._settings,
         )
-        self._points = [self._flat_point(point) for point in self._points]
+        points = [self._flat_point(point) for point in self._points]
         if self._values is None:
-            for point in self._points:
-                for name, value in point.items():
-                    space.validate_value(name, value)
+            for point in points:
+                study.enqueue(point)
         else:
-            for point, value in zip(self._points, self._values, strict=True):
+            for point, value in zip(points, self._values, strict=True):
                 study.observe(point, value)
-            self._points = []
         return study
 
     def _flat_point(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return self._translated.encode(dict(_flattened(config, self._translated.space)))
 
-    def _was_stopped(self, result: Mapping[str, Any] | None, seen: int) -> bool:
+    def _trial(self, trial_id: str) -> Trial | None:
+        if trial_id in self._numbers:
+            return self.study.trials[self._numbers[trial_id]]
+        warnings.warn(
+            f"trial {trial_id} is none of this searcher's; its result is left out",
+            OptFormerWarning,
+            stacklevel=3,
+        )
+        return None
+
+    def _was_stopped(self, trial: Trial, result: Mapping[str, Any] | None) -> bool:
         """Whether a scheduler ended a trial before its time.
 
         Ray tells of no reason. A trial that ends by itself has reported its last result before; one
@@ -251,12 +258,14 @@ class OptFormerSearcher(Searcher):
         """
         if not result:
             return True  # it was paused and does not go on
+        seen = max(trial.intermediate_values, default=0)
         iteration = result.get(TRAINING_ITERATION, seen)
         if iteration == seen or any(
             name in result and result[name] >= bound for name, bound in self._criteria.items()
         ):
             return False
-        return bool(iteration < self._longest)
+        longest = (max(other.intermediate_values, default=0) for other in self.study.trials)
+        return bool(iteration < max(longest))
 
 
 def _told_of_notes(translated: TranslatedSpace) -> TranslatedSpace:

@@ -104,6 +104,9 @@ def test_complete__by_itself_or_ended_from_outside__is_completed_or_stopped(make
         ("completed", 0.1),
         ("completed", 0.65),
     ]
+    curves = [dict(trial.intermediate_values) for trial in searcher.study.trials]
+    assert curves[0] == {1: 0.9, 2: 0.8, 3: 0.7}
+    assert curves[2] == {1: 0.9, 2: 0.8}
 
 
 def test_complete__no_value__is_failed_with_its_reason(make: Make) -> None:
