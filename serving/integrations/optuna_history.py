@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optformer.data.studies.errors import SearchSpaceError
@@ -16,12 +18,14 @@ from optformer.data.studies.inferred_conditions import infer_conditions
 from optformer.data.studies.optuna_distributions import from_distributions, to_distributions
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.spaces import SearchSpace
+from optformer.data.studies.study_config import Goal
 from optformer.data.studies.trials import Trial
 from optformer.serving.study.optuna_trials import read_outcome
 
 PLAN = "optformer:plan"
 """System attribute of a trial: the values chosen for it, which it asks for one by one."""
 
+_CONSTRAINTS = "constraints"  # where Optuna keeps those of a trial: a list, or each behind a colon
 _UNNAMED = "no-name-"  # how the names begin that Optuna makes up
 
 
@@ -88,15 +92,60 @@ def declared_space(
     return SearchSpace(parameters)
 
 
-def read_trials(trials: Sequence[FrozenTrial], space: SearchSpace) -> list[Trial]:
-    """Trials in the words of a space, without those that say nothing about it."""
+def constraints_of(trial: FrozenTrial) -> dict[str, float]:
+    """The constraints of a trial by name, at most 0 where it keeps them.
+
+    They come from `trial.set_constraint(name, value)` of Optuna 5, or from a `constraints_func`,
+    which gives them no names.
+    """
+    attributes = trial.system_attrs
+    unnamed = enumerate(attributes.get(_CONSTRAINTS) or ())
+    prefix = f"{_CONSTRAINTS}:"
+    return {
+        **{f"constraint_{index}": value for index, value in unnamed},
+        **{
+            f"constraint_{key.removeprefix(prefix)}": value
+            for key, value in attributes.items()
+            if key.startswith(prefix)
+        },
+    }
+
+
+def read_goals(study: Study) -> dict[str, Goal]:
+    """The goals of a study by the names of its metrics."""
+    directions = study.directions
+    unnamed = ["value"] if len(directions) == 1 else [f"value_{i}" for i in range(len(directions))]
+    names = study.metric_names or unnamed
+    return {
+        name: "maximize" if direction is StudyDirection.MAXIMIZE else "minimize"
+        for name, direction in zip(names, directions, strict=True)
+    }
+
+
+def read_trials(
+    trials: Sequence[FrozenTrial], space: SearchSpace, goals: Sequence[str] = ()
+) -> list[Trial]:
+    """Trials in the words of a space, without those that say nothing about it.
+
+    Args:
+        trials: The trials.
+        space: The space.
+        goals: Names of the goals where a trial has several metrics, constraints among them.
+    """
     history = []
     for frozen in trials:
         params = legal_values(space, values_of(frozen))
         if params:
             status, value, reason = read_outcome(frozen)
-            history.append(Trial(frozen.number, params, status, value, reason))
+            metrics = _metrics(frozen, goals) if goals else {}
+            history.append(Trial(frozen.number, params, status, value, reason, metrics))
     return history
+
+
+def _metrics(frozen: FrozenTrial, goals: Sequence[str]) -> dict[str, float]:
+    values = dict(zip(goals, frozen.values or (), strict=False))
+    found = {**values, **constraints_of(frozen)}
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
 def legal_values(space: SearchSpace, values: Mapping[str, Value]) -> dict[str, Value]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.samplers._base import _process_constraints_after_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from optformer.data.studies.errors import SearchSpaceError, SpaceExhaustedError, StudyError
+from optformer.data.studies.limits import Limit
 from optformer.data.studies.optuna_distributions import (
     from_distributions,
     to_distributions,
@@ -28,9 +29,11 @@ from optformer.data.studies.study_config import StudyConfig
 from optformer.planning.acquisition import check_strategy
 from optformer.serving.integrations.optuna_history import (
     PLAN,
+    constraints_of,
     declared_space,
     infer_space,
     legal_values,
+    read_goals,
     read_metadata,
     read_trials,
     values_of,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from optformer.planning.planner import Planner
 
 _SEEDS = 2**63
+_KEPT = Limit.parse("<= 0")  # where a constraint of Optuna's is kept
 
 
 class OptFormerSampler(BaseSampler):
@@ -50,6 +54,9 @@ class OptFormerSampler(BaseSampler):
     The model reads the names and ranges of the parameters, the study's name and user attributes,
     and all trials: running, failed and pruned ones, too. The study is the only state, so one
     sampler may serve several studies, and several processes one study.
+
+    Several objectives are ranked by their expected hypervolume improvement, from one prediction
+    each; constraints weigh it by the predicted chance to keep them.
 
     The space is the union of what the trials have asked for, with the conditions that they follow.
     A parameter that is new, or that is asked for with another range, is chosen on its own, given
@@ -62,7 +69,10 @@ class OptFormerSampler(BaseSampler):
             and conditions, which Optuna's distributions do not have.
         metadata: Free text about the task, which the model reads (task, data set, model, ...).
         model: Directory of a checkpoint; the shipped one when absent.
-        strategy: How suggestions are chosen: "ei", "pi", "ucb", "ts" or "policy".
+        strategy: How suggestions are chosen: "ei", "pi", "ucb", "ts" or "policy"; "ei" alone with
+            several objectives or constraints.
+        constraints_func: Computes the constraints of a finished trial, at most 0 where it keeps
+            them. From Optuna 5 on, `trial.set_constraint` in the objective does the same.
 
     Raises:
         StudyError: The seed is not a whole number of at least 0.
@@ -78,6 +88,7 @@ class OptFormerSampler(BaseSampler):
         metadata: Mapping[str, str] | None = None,
         model: str | Path | None = None,
         strategy: str = "ei",
+        constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
     ) -> None:
         if seed is not None and (not is_whole(seed) or seed < 0):
             raise StudyError(f"seed must be a whole number of at least 0, got {seed!r}")
@@ -87,6 +98,7 @@ class OptFormerSampler(BaseSampler):
         self._declared = {} if space is None else to_distributions(space)
         self._metadata = dict(metadata or {})
         self._model, self._strategy = model, strategy
+        self._constraints_func = constraints_func
         self._config: StudyConfig | None = None  # the last one: its metadata are encoded
         self._turn = threading.Lock()
 
@@ -123,7 +135,6 @@ class OptFormerSampler(BaseSampler):
         Raises:
             SearchSpaceError: A distribution cannot be read; the message names the parameter.
         """
-        self._raise_error_if_multi_objective(study)
         held = values_of(trial)
         if all(name in held or each.single() for name, each in search_space.items()):
             return {}
@@ -148,7 +159,6 @@ class OptFormerSampler(BaseSampler):
             SearchSpaceError: The distribution cannot be read, or the declared space says that the
                 parameter is inactive in this trial; the message names it.
         """
-        self._raise_error_if_multi_objective(study)
         asked = {param_name: param_distribution}
         (parameter,) = from_distributions(asked).values()
         # Any value will do, to say that the parameter is active here.
@@ -162,6 +172,18 @@ class OptFormerSampler(BaseSampler):
                 f"beside {trial.params}; declare another condition, or leave the space away"
             )
         return point[param_name]
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Store the constraints of a finished trial, where a function computes them."""
+        del values
+        if self._constraints_func is not None:
+            _process_constraints_after_trial(self._constraints_func, study, trial, state)
 
     def _suggest(
         self,
@@ -186,25 +208,30 @@ class OptFormerSampler(BaseSampler):
         else:
             space = declared_space(distributions, self._space)
         held = legal_values(space, held)
-        history = read_trials(others, space)
+        config = self._configure(study, space, others)
+        history = read_trials(others, space, list(config.goals) if config.several else ())
         # A suggestion beside others that have said nothing yet must differ from theirs.
         seed = (self._seed + trial.number - len(history)) % _SEEDS
         if trial.number and not history:
             return _space_filling(space, held, seed, trial.number)
         try:
-            config = self._configure(study, space)
             (suggestion,) = self._planner.suggest(config, history, 1, seed=seed, fixed=held)
             return suggestion.params
         except SpaceExhaustedError:  # Optuna goes on, since objectives may be noisy
             return space.sample(np.random.default_rng([seed, trial.number]), held)
 
-    def _configure(self, study: Study, space: SearchSpace) -> StudyConfig:
+    def _configure(
+        self, study: Study, space: SearchSpace, trials: Sequence[FrozenTrial]
+    ) -> StudyConfig:
         """The study as the model reads it; the same object while nothing changes."""
+        (metric, goal), *further = read_goals(study).items()
         config = StudyConfig(
             space=space,
-            metric=(study.metric_names or ["value"])[0],
-            goal="maximize" if study.direction is StudyDirection.MAXIMIZE else "minimize",
+            metric=metric,
+            goal=goal,
             metadata={**read_metadata(study), **self._metadata},
+            further_goals=dict(further),
+            limits={name: _KEPT for trial in trials for name in constraints_of(trial)},
         )
         if self._config is None or self._config != config:
             self._config = config

@@ -214,6 +214,65 @@ def test_metadata__given__wins_over_the_words_of_the_study(
     assert recorder.told[0][0].metadata == {"task": "forest cover"}
 
 
+def test_several_objectives__are_told_by_name(
+    sampler: Callable[..., OptFormerSampler], recorder: Recorder
+) -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler())
+    study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 2.0), n_trials=2)
+
+    config, history, _ = recorder.told[-1]
+    assert config.goals == {"value_0": "maximize", "value_1": "minimize"}
+    assert history[0].metrics == {"value_0": study.trials[0].values[0], "value_1": 2.0}
+
+
+def test_constraints__of_either_kind__are_limits(
+    sampler: Callable[..., OptFormerSampler], recorder: Recorder
+) -> None:
+    def constrained(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        if hasattr(trial, "set_constraint"):  # from Optuna 5 on
+            trial.set_constraint("memory", x - 0.5)
+        else:
+            trial.set_system_attr("constraints:memory", x - 0.5)
+        return x
+
+    study = optuna.create_study(sampler=sampler(constraints_func=lambda trial: (1.0, -2.0)))
+    study.optimize(constrained, n_trials=2)
+
+    config, history, _ = recorder.told[-1]
+    assert {name: str(limit) for name, limit in config.limits.items()} == {
+        "constraint_0": "<= 0.0",
+        "constraint_1": "<= 0.0",
+        "constraint_memory": "<= 0.0",
+    }
+    x = study.trials[0].params["x"]
+    assert history[0].metrics == {
+        "value": x,
+        "constraint_0": 1.0,
+        "constraint_1": -2.0,
+        "constraint_memory": x - 0.5,
+    }
+
+
+def test_constraint__that_half_the_space_breaks__is_kept_to() -> None:
+    def constrained(trial: optuna.Trial) -> float:
+        x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
+        trial.set_user_attr("excess", x + y - 1)
+        return x + y  # best where the constraint is broken
+
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=OptFormerSampler(
+            seed=0, constraints_func=lambda trial: [trial.user_attrs["excess"]]
+        ),
+    )
+    study.optimize(constrained, n_trials=12)
+
+    totals = [trial.value or 0.0 for trial in study.trials]
+    assert max(total for total in totals if total <= 1) > 0.95
+    assert np.median(totals) < 1.2  # without the constraint nearly all would be above 1.5
+
+
 def test_enqueued_trial__of_some_values__is_completed_around_them(
     sampler: Callable[..., OptFormerSampler], recorder: Recorder
 ) -> None:

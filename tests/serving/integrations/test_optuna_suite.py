@@ -9,15 +9,15 @@ import pytest
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import (
     BasicSamplerTestCase,
+    MultiObjectiveSamplerTestCase,
     RelativeSamplerTestCase,
-    SingleOnlySamplerTestCase,
 )
 
 from optformer.serving.integrations.optuna_sampler import OptFormerSampler
 
 
-class Suite(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
-    """All cases of the suite that apply."""
+class Suite(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
+    """All cases but those of samplers that refuse several objectives."""
 
 
 class TestTinyModel(Suite):
