@@ -25,7 +25,10 @@ from optformer.serving.study.optuna_trials import read_outcome
 PLAN = "optformer:plan"
 """System attribute of a trial: the values chosen for it, which it asks for one by one."""
 
-_CONSTRAINTS = "constraints"  # where Optuna keeps those of a trial: a list, or each behind a colon
+CONSTRAINTS = "constraints"
+"""System attribute in which Optuna keeps the constraints of a trial, those with names each behind a
+colon."""
+
 _UNNAMED = "no-name-"  # how the names begin that Optuna makes up
 
 
@@ -99,8 +102,8 @@ def constraints_of(trial: FrozenTrial) -> dict[str, float]:
     which gives them no names.
     """
     attributes = trial.system_attrs
-    unnamed = enumerate(attributes.get(_CONSTRAINTS) or ())
-    prefix = f"{_CONSTRAINTS}:"
+    unnamed = enumerate(attributes.get(CONSTRAINTS) or ())
+    prefix = f"{CONSTRAINTS}:"
     return {
         **{f"constraint_{index}": value for index, value in unnamed},
         **{

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +14,14 @@ import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.samplers._base import _process_constraints_after_trial
 from optuna.trial import FrozenTrial, TrialState
 
-from optformer.data.studies.errors import SearchSpaceError, SpaceExhaustedError, StudyError
+from optformer.data.studies.errors import (
+    MetricError,
+    SearchSpaceError,
+    SpaceExhaustedError,
+    StudyError,
+)
 from optformer.data.studies.limits import Limit
 from optformer.data.studies.optuna_distributions import (
     from_distributions,
@@ -28,6 +33,7 @@ from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.planning.acquisition import check_strategy
 from optformer.serving.integrations.optuna_history import (
+    CONSTRAINTS,
     PLAN,
     constraints_of,
     declared_space,
@@ -180,10 +186,20 @@ class OptFormerSampler(BaseSampler):
         state: TrialState,
         values: Sequence[float] | None,
     ) -> None:
-        """Store the constraints of a finished trial, where a function computes them."""
+        """Store the constraints of a trial with a value, where a function computes them.
+
+        Raises:
+            MetricError: A constraint is not a number.
+        """
         del values
-        if self._constraints_func is not None:
-            _process_constraints_after_trial(self._constraints_func, study, trial, state)
+        if self._constraints_func is None or state not in (TrialState.COMPLETE, TrialState.PRUNED):
+            return
+        constraints = [float(constraint) for constraint in self._constraints_func(trial)]
+        if any(map(math.isnan, constraints)):
+            raise MetricError(
+                f"constraints_func must return numbers, got {constraints} of trial {trial.number}"
+            )
+        study._storage.set_trial_system_attr(trial._trial_id, CONSTRAINTS, constraints)
 
     def _suggest(
         self,

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 import optformer as of
-from optformer.data.studies.errors import ConfigError, SearchSpaceError, StudyError
+from optformer.data.studies.errors import ConfigError, MetricError, SearchSpaceError, StudyError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
@@ -252,6 +252,15 @@ def test_constraints__of_either_kind__are_limits(
         "constraint_1": -2.0,
         "constraint_memory": x - 0.5,
     }
+
+
+def test_constraints_func__not_a_number__is_refused_and_the_trial_kept(
+    sampler: Callable[..., OptFormerSampler],
+) -> None:
+    study = optuna.create_study(sampler=sampler(constraints_func=lambda trial: [float("nan")]))
+    with pytest.raises(MetricError, match=r"must return numbers, got .* of trial 0"):
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    assert study.trials[0].state is TrialState.COMPLETE
 
 
 def test_constraint__that_half_the_space_breaks__is_kept_to() -> None:
