@@ -8,6 +8,7 @@ import pickle
 import threading
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,24 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
     from optformer.serving.study.pruning import PrunerLike
+
+
+def checked_pruner(pruner: PrunerLike | None, config: StudyConfig) -> BasePruner | None:
+    """The pruner of a study, None if it has none.
+
+    Raises:
+        StudyError: There is no such pruner, or the study has several goals.
+    """
+    if pruner is None:
+        return None
+    if config.further_goals:
+        raise StudyError(
+            f"a pruner compares one metric, this study searches {list(config.goals)}; "
+            "leave pruner= out"
+        )
+    from optformer.serving.study.pruning import make_pruner
+
+    return make_pruner(pruner)
 
 
 class Reporter:
@@ -43,14 +62,12 @@ class Reporter:
         pruner: PrunerLike | None,
         lock: threading.RLock,
     ) -> None:
-        self._config, self._store, self._name = config, store, name
+        # A report is of the one metric that is searched.
+        self._config = replace(config, further_goals={}, limits={})
+        self._store, self._name = store, name
         self.pruner, self._lock = pruner, lock
-        self._made: BasePruner | None = None
+        self._made = checked_pruner(pruner, config)
         self._told: set[int] = set()  # trials that were told to stop
-        if pruner is not None:
-            from optformer.serving.study.pruning import make_pruner
-
-            self._made = make_pruner(pruner)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Remote, (self._store.address, self._name, pickle.dumps(self.pruner))

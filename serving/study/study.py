@@ -34,7 +34,7 @@ from optformer.serving.study.front import pareto_front
 from optformer.serving.study.optimization import Callback, Objective, optimize
 from optformer.serving.study.outcomes import decide_outcome
 from optformer.serving.study.owners import LEASE_SECONDS
-from optformer.serving.study.reporting import Reporter
+from optformer.serving.study.reporting import Reporter, checked_pruner
 from optformer.serving.study.storage import StorageLike, create_store, open_store
 from optformer.serving.study.trial_store import StudyRecord, TrialStore, unknown_trial
 from optformer.tokenization.metadata import check_limits
@@ -738,7 +738,7 @@ def create_study(
         further_goals=further,
         limits=read_limits(limits or {}),
     )
-    _check_pruner(pruner, config)
+    checked_pruner(pruner, config)
     strategy = _checked_strategy(strategy)
     if config.several and strategy != "ei":
         raise StudyError(f"several goals and limits need the strategy 'ei', got {strategy!r}")
@@ -781,7 +781,6 @@ def load_study(
         StorageError: The storage cannot be opened or read.
     """
     store, name, record = open_store(storage, name)
-    _check_pruner(pruner, record.config)
     if model is not None:
         record = replace(record, model=_recorded_model(model))
     if strategy is not None:
@@ -793,17 +792,6 @@ def _reopened(
     storage: str, name: str, model: str | None, strategy: str, pruner: PrunerLike | None
 ) -> Study:
     return load_study(storage=storage, name=name, model=model, strategy=strategy, pruner=pruner)
-
-
-def _check_pruner(pruner: PrunerLike | None, config: StudyConfig) -> None:
-    if pruner is not None:
-        if config.further_goals:
-            raise StudyError(
-                f"a pruner compares trials by one goal, and there are {list(config.goals)}"
-            )
-        from optformer.serving.study.pruning import make_pruner
-
-        make_pruner(pruner)
 
 
 def _aims(

@@ -57,6 +57,14 @@ def test_example__of_one_feature__is_short_and_listed(name: str) -> None:
     assert f"]({name})" in (EXAMPLES / "README.md").read_text()
 
 
+def test_stop_early__ten_trials__stop_some(run: Run) -> None:
+    output = run("stop_early.py", "--trials", "10", "--pruner", "median(n_startup_trials=2)")
+    assert best(output) > 0.9
+    trained, whole = map(int, re.findall(r"\d+", output.splitlines()[-1]))
+    assert whole == 200
+    assert trained < whole
+
+
 def test_first_search__three_trials__names_the_best(run: Run) -> None:
     output = run("first_search.py", "--trials", "3")
     assert best(output) == max(values(output)) > 0.8
