@@ -47,14 +47,8 @@ def load_space(source: str | Path | Any) -> SearchSpace:
             the file, the parameter and the field.
     """
     translated = translate_space(source)
-    for name in translated.originals:
-        warnings.warn(
-            f"{name}: choices that are lists or objects are written as text",
-            OptFormerWarning,
-            stacklevel=2,
-        )
-    for note in translated.notes:
-        warnings.warn(note, OptFormerWarning, stacklevel=2)
+    for remark in translated.remarks:
+        warnings.warn(remark, OptFormerWarning, stacklevel=2)
     return translated.space
 
 

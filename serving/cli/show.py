@@ -11,7 +11,6 @@ from optformer.data.runtime.text import hide_passwords
 from optformer.serving.cli import console
 
 if TYPE_CHECKING:
-    from optformer.data.studies.parameters import Parameter
     from optformer.serving.study.study import Study
 
 
@@ -85,6 +84,7 @@ def _list_studies(storage: str, names: list[str]) -> None:
 
 
 def _show(study: Study, top: int) -> None:
+    from optformer.serving.cli.space_table import write_space
     from optformer.serving.cli.study_summary import write_ranking, write_summary
 
     config = study.config
@@ -94,31 +94,10 @@ def _show(study: Study, top: int) -> None:
     about += [("seed", str(study.seed)), ("strategy", study.strategy)]
     console.table(["setting", "value"], about)
     console.write()
-    console.table(
-        ["parameter", "values", "only when", "description"],
-        [
-            [
-                name,
-                _range(parameter),
-                ", ".join(f"{p} in {list(v)}" for p, v in (parameter.when or {}).items()),
-                parameter.description,
-            ]
-            for name, parameter in config.space.items()
-        ],
-    )
+    write_space(config.space)
     console.write()
     write_summary(study)
     write_ranking(study, top)
-
-
-def _range(parameter: Parameter) -> str:
-    """A parameter's legal values in words."""
-    from optformer.data.studies.parameters import Float, Int
-
-    if not isinstance(parameter, Float | Int):
-        return " ".join(map(str, parameter.choices))
-    step = f", step {parameter.step:g}" if parameter.step not in (None, 1) else ""
-    return f"{parameter.low:g} to {parameter.high:g}{', log' if parameter.log else ''}{step}"
 
 
 def _write_files(study: Study, args: argparse.Namespace) -> None:

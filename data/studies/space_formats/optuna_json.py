@@ -50,10 +50,11 @@ def parameter_of(entry: Any) -> Parameter:
     """
     from optuna.distributions import json_to_distribution
 
+    text = json.dumps(expect_mapping(entry))
     try:
         with warnings.catch_warnings():  # of the names that older versions wrote
             warnings.simplefilter("ignore")
-            distribution = json_to_distribution(json.dumps(expect_mapping(entry)))
+            distribution = json_to_distribution(text)
     except KeyError as error:
         raise SearchSpaceError(f"no distribution of Optuna: {error.args[0]!r} is missing") from None
     except (TypeError, ValueError) as error:

@@ -37,6 +37,15 @@ class TranslatedSpace:
     originals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def remarks(self) -> list[str]:
+        """The notes, and which parameters have choices that are written as text."""
+        texts = [
+            f"{name}: choices that are lists or objects are written as text"
+            for name in self.originals
+        ]
+        return [*texts, *self.notes]
+
     def decode(self, params: Mapping[str, Value]) -> dict[str, Any]:
         """A point of `space` with the original choices in place of their texts."""
         return {
