@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -17,12 +18,12 @@ from optformer.tokenization.vocabulary import default_vocabulary
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained model of the smallest size, which keeps the contracts of a trained one."""
+    """An untrained model of one layer, which keeps the contracts of a trained one."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     vocabulary = default_vocabulary()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = OptFormerModel(ModelConfig.named("tiny", vocabulary.size))
+        model = OptFormerModel(replace(ModelConfig.named("tiny", vocabulary.size), layers=1))
     save_checkpoint(folder, model, vocabulary, {})
     return folder
 
