@@ -3,7 +3,7 @@
 Six estimators on digits and diabetes, the data sets that no training has seen. All methods get the
 same candidates' ranges, folds and number of candidates.
 
-    python experiments/sklearn_search.py results.csv
+    python experiments/sklearn_search.py results
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import loguniform, randint, uniform
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.ensemble import (
@@ -160,27 +161,45 @@ METHODS: dict[str, Callable[[tuple[Any, ...], int, int], list[float]]] = {
 }
 
 
-def main() -> None:
+def run(file: Path, seeds: int) -> None:
     """Run all searches; a row of the file is the best score of one of them after a budget."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
-    args = parser.parse_args()
     warnings.simplefilter("ignore")
-    with args.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["task", "method", "seed", "trials", "best", "seconds"])
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        writer.writerow(["task", "score", "method", "seed", "trials", "best", "seconds"])
         for name in tasks():
             for method, search in METHODS.items():
-                for seed in range(args.seeds):
+                for seed in range(seeds):
                     start = time.process_time()
                     scores = search(tasks()[name], BUDGETS[-1], seed)
                     seconds = time.process_time() - start
                     best = np.maximum.accumulate(np.nan_to_num(scores, nan=-np.inf))
                     for budget in BUDGETS:
-                        row = [name, method, seed, budget, f"{best[budget - 1]:.6g}"]
-                        writer.writerow([*row, f"{seconds:.1f}"])
-                    file.flush()
+                        row = [name, tasks()[name][-1], method, seed, budget]
+                        writer.writerow([*row, f"{best[budget - 1]:.6g}", f"{seconds:.1f}"])
+                    out.flush()
+
+
+def summarize(file: Path) -> None:
+    """Write mean scores and mean ranks beside the file, as the result page has them."""
+    runs = pd.read_csv(file)
+    means = runs.groupby(["task", "score", "trials", "method"], sort=False)["best"].mean()
+    means = means[means.index.get_level_values("trials") > BUDGETS[0]]
+    means.to_csv(file.parent / "sklearn_search.csv", float_format="%.4f")
+    runs["rank"] = runs.groupby(["task", "seed", "trials"])["best"].rank(ascending=False)
+    ranks = runs.groupby(["trials", "method"], sort=False)["rank"].mean()
+    ranks.to_csv(file.parent / "sklearn_search_ranks.csv", float_format="%.2f")
+
+
+def main() -> None:
+    """Run all searches and write what the page shows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, help="a folder")
+    parser.add_argument("--seeds", type=int, default=3)
+    args = parser.parse_args()
+    args.out.mkdir(exist_ok=True)
+    run(args.out / "runs.csv", args.seeds)
+    summarize(args.out / "runs.csv")
 
 
 if __name__ == "__main__":
