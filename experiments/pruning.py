@@ -2,8 +2,8 @@
 
     python -P experiments/pruning.py --out pruning.csv
 
-Every search may train for as many epochs as thirty whole trials take, in 120 trials at most. The
-table says, for each task and pruner, how many epochs thirty trials took, how good their best was,
+Every search may train for as many epochs as twenty whole trials take, in sixty trials at most. The
+table says, for each task and pruner, how many epochs twenty trials took, how good their best was,
 and how good the best was once all epochs were spent. Seconds are those of the processor, in
 training.
 """
@@ -27,8 +27,8 @@ from sklearn.preprocessing import StandardScaler, scale
 
 import optformer as of
 
-EPOCHS = 27
-TRIALS = 30
+EPOCHS = 20
+TRIALS = 20
 PRUNERS = [
     None,
     "median",
@@ -54,7 +54,7 @@ class Result:
     """One search.
 
     Attributes:
-        epochs: Epochs that thirty trials took.
+        epochs: Epochs that twenty trials took.
         seconds: Seconds of the processor in which they were trained.
         best: Best value of these trials.
         best_of_all: Best value once all epochs were spent.
@@ -123,7 +123,7 @@ def search(task: str, pruner: str | None, seed: int) -> Result:
         name=f"{task} {seed}",  # Hyperband deals trials to its brackets by the name
     )
     spent, seconds = 0, 0.0
-    at_thirty: tuple[int, float, float] | None = None
+    at_twenty: tuple[int, float, float] | None = None
 
     def objective(trial: of.Trial) -> float:
         nonlocal spent, seconds
@@ -139,16 +139,16 @@ def search(task: str, pruner: str | None, seed: int) -> Result:
         return value
 
     def account(study: of.Study, trial: of.Trial) -> None:
-        nonlocal at_thirty
+        nonlocal at_twenty
         if trial.number + 1 == TRIALS:
-            at_thirty = (spent, seconds, study.best_value)
+            at_twenty = (spent, seconds, study.best_value)
         if spent >= EPOCHS * TRIALS:
             study.stop()
 
-    study.optimize(objective, trials=4 * TRIALS, callbacks=[account], progress=False)
-    assert at_thirty is not None  # noqa: S101
+    study.optimize(objective, trials=3 * TRIALS, callbacks=[account], progress=False)
+    assert at_twenty is not None  # noqa: S101
     name = "none" if pruner is None else pruner
-    return Result(task, name, seed, *at_thirty, study.best_value, len(study.trials))
+    return Result(task, name, seed, *at_twenty, study.best_value, len(study.trials))
 
 
 def main() -> None:

@@ -10,10 +10,11 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
+from optformer.data.runtime.interrupts import no_interrupt, one_interrupt
 from optformer.data.runtime.workers import WorkerPool
 from optformer.data.studies.errors import (
     MetricError,
@@ -84,13 +85,16 @@ def optimize(
         runner = _Here(objective) if workers == 1 else _Threads(objective, workers)
     with _Progress(study, trials, timeout, progress) as shown:
         search = _Search(study, runner, workers, min_gain, catch, callbacks, shown, stopping)
-        try:
-            search.run(trials, timeout)
-        except BaseException:
-            search.abandon()
-            raise
-        finally:
-            runner.close(wait=not search.running)
+        # Where the objective runs in this thread, every Ctrl-C is for the objective.
+        with one_interrupt() if workers > 1 or processes else nullcontext():
+            try:
+                search.run(trials, timeout)
+            except BaseException:
+                with no_interrupt():
+                    search.abandon()
+                raise
+            finally:
+                runner.close(wait=not search.running)
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,8 @@ class _Processes:
         self._pool = WorkerPool(workers, attempts=1)
 
     def submit(self, trial: Trial) -> Future[_Evaluation]:
-        return self._pool.submit(_evaluate, self._objective, trial)
+        light = replace(trial, explanation=None)  # reading one loads torch in the process
+        return self._pool.submit(_evaluate, self._objective, light)
 
     def close(self, *, wait: bool) -> None:
         self._pool.shutdown(wait, cancel_futures=True)
@@ -189,6 +194,7 @@ class _Search:
     shown: _Progress
     stopping: threading.Event
     running: dict[Future[_Evaluation], Trial] = field(default_factory=dict)
+    unstored: dict[Future[_Evaluation], Trial] = field(default_factory=dict)  # the storage was away
     reasons: set[str] = field(default_factory=set)  # of failures that the user was told of
     hopeless: int = 0  # suggestions in a row of which the model expected too little
     fatal: BaseException | None = None  # what ends the search
@@ -205,13 +211,8 @@ class _Search:
                 and not self.stopping.is_set()
                 and self.fatal is None
             ):
-                try:
-                    self._begin()
-                except SpaceExhaustedError:
-                    logger.info("every point of the space was tried")
-                    self.stopping.set()
-                else:
-                    begun += 1
+                self._begin()
+                begun += 1
             if not self.running:
                 break
             for future in wait(self.running, return_when=FIRST_COMPLETED).done:
@@ -220,8 +221,8 @@ class _Search:
             raise self.fatal
 
     def abandon(self) -> None:
-        """Give up the trials that are running; those that have ended at this moment are kept."""
-        for future, trial in self.running.items():
+        """Give up the trials that are running; those that have ended are observed."""
+        for future, trial in {**self.unstored, **self.running}.items():
             with suppress(TrialError, StorageError):  # it was observed before, or cannot be stored
                 error = future.exception() if future.done() else KeyboardInterrupt()
                 if isinstance(error, KeyboardInterrupt):
@@ -230,7 +231,15 @@ class _Search:
                     self._observe(trial, error, future)
 
     def _begin(self) -> None:
-        trial = self.study.suggest()
+        try:
+            trial = self.study.suggest()
+        except SpaceExhaustedError:
+            logger.info("every point of the space was tried")
+            self.stopping.set()
+            return
+        except Exception as error:  # noqa: BLE001 - it comes out when the running trials have ended
+            self.fatal = error
+            return
         self._hope(trial)
         self.running[self._submit(trial)] = trial
 
@@ -260,17 +269,22 @@ class _Search:
             raise error
         try:
             finished, error = self._observe(trial, error, future)
-        except StorageError as failure:
+        except (StorageError, TrialError) as failure:  # away, or observed by somebody else
             failure.add_note(f"trial {trial.number} had ended: {_told(future)}")
-            raise
+            self.fatal = self.fatal or failure
+            self.unstored[future] = self.running.pop(future)
+            return
         del self.running[future]
         self.shown.count(finished)
         if error is not None and not isinstance(error, self.catch):
             self.fatal = self.fatal or error
         elif finished.status is TrialStatus.FAILED:
             self._warn(finished)
-        for callback in self.callbacks:
-            callback(self.study, finished)
+        try:
+            for callback in self.callbacks:
+                callback(self.study, finished)
+        except Exception as failure:  # noqa: BLE001 - it comes out when the others have ended
+            self.fatal = self.fatal or failure
 
     def _observe(
         self, trial: Trial, error: BaseException | None, future: Future[_Evaluation]

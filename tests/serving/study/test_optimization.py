@@ -13,6 +13,7 @@ from optformer.data.studies.errors import (
     ObjectiveError,
     OptFormerWarning,
     SpaceExhaustedError,
+    StorageError,
     StudyError,
 )
 from optformer.data.studies.trials import Trial, TrialStatus
@@ -97,6 +98,43 @@ def test_optimize__not_caught__ends_with_everything_observed(
     assert study.trials[2].reason == "KeyError: 'lr'"
     with pytest.raises(ObjectiveError, match="returned nothing"):
         study.optimize(lambda trial: None, trials=1, catch=())  # type: ignore[arg-type,return-value]
+
+
+def test_optimize__callback_raises__others_are_observed_first(
+    make_study: Callable[..., Study],
+) -> None:
+    study, first_told = make_study(), threading.Event()
+
+    def objective(trial: Trial) -> float:
+        assert trial.number == 0 or first_told.wait(20)
+        return accuracy(trial)
+
+    def callback(study: Study, trial: Trial) -> None:
+        first_told.set()
+        raise RuntimeError(f"told of {trial.number}")
+
+    with pytest.raises(RuntimeError, match="told of 0"):
+        study.optimize(objective, trials=9, workers=2, callbacks=[callback])
+    assert [trial.status for trial in study.trials] == [TrialStatus.COMPLETED] * 2
+
+
+def test_optimize__storage_away__says_which_value_and_tries_again(
+    make_study: Callable[..., Study], sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(storage=sqlite)
+    observe, calls = study._store.update, []
+
+    def away_once(trial: Trial) -> Trial:
+        calls.append(trial)
+        if len(calls) == 1:
+            raise StorageError("the disk is full")
+        return observe(trial)
+
+    monkeypatch.setattr(study._store, "update", away_once)
+    with pytest.raises(StorageError, match="disk is full") as caught:
+        study.optimize(lambda trial: 0.25, trials=2)
+    assert caught.value.__notes__ == ["trial 0 had ended: 0.25"]
+    assert [trial.value for trial in study.trials] == [0.25]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
