@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from optuna import get_all_study_names
@@ -18,7 +18,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from sqlalchemy import NullPool, create_engine, inspect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from optformer.data.runtime.text import hide_passwords
 from optformer.data.studies.errors import OptFormerError, StorageError
@@ -31,6 +31,14 @@ _JOURNALS = (".journal", ".log")
 _TABLES = {"studies", "trials", "version_info"}  # some of those that Optuna makes
 _FOREIGN = "is a database without Optuna's tables: no storage of studies"
 _MAKING = 1.0  # seconds that another process may take to make the tables
+_CONNECT_SECONDS = 10  # for a server to answer
+_CONNECT_TIMEOUT = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")  # know of that
+_DRIVERS = {  # by how an address begins: with the driver that our extra installs
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
 _PATIENCE = 20.0  # seconds to wait for a locked database, on top of the driver's own waiting
 
 
@@ -81,8 +89,21 @@ def open_storage(storage: str | BaseStorage, *, create: bool = True) -> BaseStor
         if isinstance(error, OptFormerError):
             raise
         raise StorageError(
-            f"cannot open storage {hide_passwords(address)!r}: {_first_line(error)}"
+            f"cannot open storage {hide_passwords(address)!r}: {_driver_advice(address, error)}"
         ) from error
+
+
+def _driver_advice(address: str, error: Exception) -> str:
+    begins = address.partition("://")[0]
+    ours = _DRIVERS.get(begins.partition("+")[0])
+    if ours is None or not isinstance(error, ImportError | NoSuchModuleError):
+        return _first_line(error)
+    if begins == ours:
+        return "its driver is not installed; run: pip install 'optformer[servers]'"
+    return (
+        f"there is no driver for {begins}://; write {ours}://..., whose driver comes with: "
+        "pip install 'optformer[servers]'"
+    )
 
 
 def _open_database(address: str, *, create: bool) -> RDBStorage:
@@ -97,13 +118,27 @@ def _open_database(address: str, *, create: bool) -> RDBStorage:
             time.sleep(_MAKING / 10)
             continue
         try:
-            return RDBStorage(address, skip_table_creation=not create)
+            return RDBStorage(
+                address,
+                engine_kwargs=_engine_options(address),
+                skip_table_creation=not create,
+            )
         except (AssertionError, SQLAlchemyError, StorageInternalError) as error:
             text = _first_line(error)
             raced = isinstance(error, AssertionError) or _is_locked(text) or _is_made_twice(text)
             if not raced or waited > _PATIENCE:
                 raise
             time.sleep(random.uniform(0.01, 0.1))  # so that those who collide part
+
+
+def _engine_options(address: str) -> dict[str, Any]:
+    """How to connect: a server may have gone away, or ended a connection that was long silent."""
+    url = make_url(address)
+    if url.drivername.startswith("sqlite"):
+        return {}
+    wait = url.drivername in _CONNECT_TIMEOUT and "connect_timeout" not in url.query
+    arguments = {"connect_timeout": _CONNECT_SECONDS} if wait else {}
+    return {"pool_pre_ping": True, "connect_args": arguments}
 
 
 def _table_fault(address: str, *, create: bool) -> str | None:

@@ -112,7 +112,7 @@ def share(address: str, name: str, disturb: Callable[[], None] | None = None) ->
         told = pool.map(partial(observe, address, name), range(PROCESSES))
         accepted = dict(enumerate(told))
         disturbing.join()
-    trials = open_store(address, name)[0].all()
+    trials = patiently(lambda: open_store(address, name)[0].all())
     kept = sum(is_kept(trial, accepted) for trial in trials)
     print(
         f"{name}: {len(points)} suggestions, {len(set(points))} distinct; {len(trials)} trials, "
@@ -137,9 +137,9 @@ def is_kept(trial: Trial, accepted: Mapping[int, list[int]]) -> bool:
 
 def stop_often(running: Server, name: str) -> None:
     """Stop a server while the processes suggest and while they observe, and start it again."""
-    store = open_store(running.address, name)[0]
+    store, _, _ = open_store(running.address, name)
     for calls in STOPS:
-        while sum(1 + (trial.value is not None) for trial in store.all()) < calls:
+        while sum(1 + (trial.value is not None) for trial in patiently(store.all)) < calls:
             time.sleep(0.01)
         running.stop()
         time.sleep(1.0)

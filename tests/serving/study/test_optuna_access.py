@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -230,3 +231,34 @@ def test_open_storage__cannot_be_opened__says_why_without_the_password(address: 
     with pytest.raises(StorageError) as raised:
         open_storage(address)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "write"),
+    [
+        ("postgres://me:secret@host/studies", "postgresql+psycopg://"),
+        ("postgresql+psycopg2://me:secret@host/studies", "postgresql+psycopg://"),
+        ("mysql://me:secret@host/studies", "mysql+pymysql://"),
+        ("mariadb+nonsense://me:secret@host/studies", "mariadb+pymysql://"),
+    ],
+)
+def test_open_storage__driver_is_missing__names_one_and_how_to_install_it(
+    address: str, write: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)
+    with pytest.raises(StorageError, match=re.escape(write)) as raised:
+        open_storage(address)
+    assert "pip install 'optformer[servers]'" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_open_storage__server_accepts_and_says_nothing__is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("psycopg")
+    monkeypatch.setattr(optuna_access, "_CONNECT_SECONDS", 2)  # the least that libpq takes
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"postgresql+psycopg://me@127.0.0.1:{server.getsockname()[1]}/studies"
+        with pytest.raises(StorageError, match="timeout"):
+            open_storage(address)

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 import torch
@@ -396,7 +397,14 @@ def test_study__planner_without_planning__is_not_loaded(point: dict[str, Value])
     assert study.best_trial.value == 1.0
 
 
-@pytest.mark.parametrize("copied", [lambda s: pickle.loads(pickle.dumps(s)), copy.deepcopy])
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda s: pickle.loads(pickle.dumps(s)),
+        lambda s: cloudpickle.loads(cloudpickle.dumps(lambda: s))(),
+        copy.deepcopy,
+    ],
+)
 @pytest.mark.parametrize("kind", ["sqlite:///s.db", "s.journal", "journal:///s.journal"])
 def test_copy__stored_study__opens_it_again(
     tmp_path: Path,
@@ -417,7 +425,7 @@ def test_copy__stored_study__opens_it_again(
     assert len(study.trials) == 1
 
 
-@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy, copy.copy])
+@pytest.mark.parametrize("copied", [pickle.dumps, cloudpickle.dumps, copy.deepcopy, copy.copy])
 def test_copy__study_in_memory__says_what_to_do(
     make_study: Callable[..., Study], copied: Callable[[Study], Any]
 ) -> None:
