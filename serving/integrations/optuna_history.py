@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
@@ -29,8 +28,6 @@ CONSTRAINTS = "constraints"
 """System attribute in which Optuna keeps the constraints of a trial, those with names each behind a
 colon."""
 
-_UNNAMED = "no-name-"  # how the names begin that Optuna makes up
-
 
 def values_of(trial: FrozenTrial) -> dict[str, Value]:
     """What a trial tries, as far as that is known: asked for, enqueued, or planned for it."""
@@ -38,19 +35,6 @@ def values_of(trial: FrozenTrial) -> dict[str, Value]:
         return trial.params
     enqueued = trial.system_attrs.get("fixed_params", {})
     return {**trial.system_attrs.get(PLAN, {}), **enqueued, **trial.params}
-
-
-def read_metadata(study: Study) -> dict[str, str]:
-    """The words that a study comes with.
-
-    Its name stands for the task. User attributes are read where they are text, numbers or truth
-    values.
-    """
-    words: dict[str, Any] = {}
-    if not study.study_name.startswith(_UNNAMED):
-        words["task"] = study.study_name
-    words.update(study.user_attrs)
-    return {key: str(text) for key, text in words.items() if isinstance(text, str | int | float)}
 
 
 def infer_space(

@@ -40,10 +40,10 @@ from optformer.serving.integrations.optuna_history import (
     infer_space,
     legal_values,
     read_goals,
-    read_metadata,
     read_trials,
     values_of,
 )
+from optformer.serving.study.optuna_studies import read_metadata
 
 if TYPE_CHECKING:
     from optformer.planning.planner import Planner

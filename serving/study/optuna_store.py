@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 import uuid
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -29,9 +28,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optformer.data.runtime.optuna_logging import quiet_optuna
 from optformer.data.studies.errors import StorageError, StudyError, TrialError
 from optformer.data.studies.optuna_distributions import (
-    from_distributions,
     to_distributions,
-    union_of_distributions,
 )
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
@@ -43,6 +40,7 @@ from optformer.serving.study.optuna_access import (
     retry_while_locked,
     study_names,
 )
+from optformer.serving.study.optuna_studies import Description, read_record
 from optformer.serving.study.optuna_trials import REASON, read_outcome
 from optformer.serving.study.owners import Heartbeat, is_gone, this_process
 from optformer.serving.study.storage_locks import StudyLocks
@@ -553,7 +551,9 @@ def delete(storage: BaseStorage, name: str) -> None:
         retry_while_locked(what, lambda: storage.delete_study(study_id))
 
 
-def load(storage: BaseStorage, name: str | None) -> tuple[OptunaStore, str, StudyRecord]:
+def load(
+    storage: BaseStorage, name: str | None, description: Description | None = None
+) -> tuple[OptunaStore, str, StudyRecord]:
     """Open a study; see `storage.open_store`."""
     names = study_names(storage)
     if name is None and len(names) != 1:
@@ -561,39 +561,23 @@ def load(storage: BaseStorage, name: str | None) -> tuple[OptunaStore, str, Stud
     name = names[0] if name is None else name
     if name not in names:
         raise StudyError(f"there is no study {name!r}; this storage has {names}")
+    description = description or Description()
     what = f"read study {name!r}"
     study = retry_while_locked(what, lambda: optuna.load_study(study_name=name, storage=storage))
     if retry_while_locked(what, lambda: _is_unfinished(study)):
         StudyLocks(storage, name).await_writers()  # it may be written at this moment
     described = retry_while_locked(what, lambda: study.user_attrs).get(_RECORD)
     if described is not None:
+        if description.given():
+            raise StudyError(
+                f"study {name!r} knows its space, metric, goal and metadata; leave out "
+                f"{'= and '.join(description.given())}=, which are for studies that Optuna wrote"
+            )
         record = StudyRecord.from_dict(described)
         return OptunaStore(storage, study, record.config), name, record
-    record, distributions = _foreign_record(study)
+    trials = retry_while_locked(what, lambda: study.get_trials(deepcopy=False))
+    record, distributions = read_record(study, trials, description)
     return OptunaStore(storage, study, record.config, distributions), name, record
-
-
-def _foreign_record(study: optuna.Study) -> tuple[StudyRecord, dict[str, BaseDistribution]]:
-    """What is known about a study that Optuna wrote, the same at every opening; its parameters."""
-    name = study.study_name
-    trials = retry_while_locked(f"read study {name!r}", lambda: study.get_trials(deepcopy=False))
-    distributions = union_of_distributions(trial.distributions for trial in trials)
-    if not distributions:
-        raise StudyError(
-            f"study {name!r} has neither an OptFormer configuration nor a trial with parameters, "
-            "so its search space is unknown; create a study of another name"
-        )
-    goals = [optuna_goals.goal_of(direction) for direction in study.directions]
-    unnamed = ["value"] if len(goals) == 1 else [f"value {i}" for i in range(len(goals))]
-    (metric, goal), *further = zip(study.metric_names or unnamed, goals, strict=True)
-    config = StudyConfig(
-        space=from_distributions(distributions),
-        metric=metric,
-        goal=goal,
-        further_goals=dict(further),
-        limits=optuna_goals.foreign_limits(trials),
-    )
-    return StudyRecord(config=config, seed=zlib.crc32(name.encode())), distributions
 
 
 def _attributes(trial: Trial) -> dict[str, str | float]:

@@ -11,6 +11,8 @@ from optformer.serving.study.trial_store import StudyRecord, TrialStore
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+    from optformer.serving.study.optuna_studies import Description
+
 StorageLike: TypeAlias = "str | BaseStorage"
 """An address as in `create_store`, or an open Optuna storage."""
 
@@ -41,12 +43,15 @@ def create_store(
     return optuna_store.create(opened, name, record)
 
 
-def open_store(storage: StorageLike, name: str | None) -> tuple[TrialStore, str, StudyRecord]:
+def open_store(
+    storage: StorageLike, name: str | None, description: Description | None = None
+) -> tuple[TrialStore, str, StudyRecord]:
     """Open a study of ours, or one that Optuna wrote.
 
     Args:
         storage: As in `create_store`, but not None.
         name: The study's name; None opens the only study of the storage.
+        description: What is known of a study that Optuna wrote.
 
     Returns:
         The store of its trials, its name, and what is known about it.
@@ -59,7 +64,8 @@ def open_store(storage: StorageLike, name: str | None) -> tuple[TrialStore, str,
         raise StudyError("load_study needs storage=; a study in memory ends with its process")
     from optformer.serving.study import optuna_access, optuna_store
 
-    return optuna_store.load(optuna_access.open_storage(storage, create=False), name)
+    opened = optuna_access.open_storage(storage, create=False)
+    return optuna_store.load(opened, name, description)
 
 
 def list_studies(storage: StorageLike) -> list[str]:

@@ -106,6 +106,7 @@ class Study:
         self._lock = threading.RLock()
         pruner = record.pruner if pruner is None else pruner
         self._reporter = Reporter(record.config, store, name, pruner, self._lock)
+        self._described: dict[str, Any] = {}  # what `load_study` was told
         self._stopping = threading.Event()  # ends `optimize`
         self._turn = threading.Lock()  # of the threads that suggest
 
@@ -122,13 +123,13 @@ class Study:
                 f"study {self.name!r} is in the memory of this process and cannot be copied; "
                 "create it with storage=, such as 'sqlite:///studies.db'"
             )
-        return _reopened, (
-            self._store.address,
-            self.name,
-            self._record.model,
-            self._record.strategy,
-            self._reporter.pruner,
-        )
+        options = {
+            "model": self._record.model,
+            "strategy": self._record.strategy,
+            "pruner": self._reporter.pruner,
+            **self._described,
+        }
+        return _reopened, (self._store.address, self.name, options)
 
     @property
     def config(self) -> StudyConfig:
@@ -763,11 +764,17 @@ def load_study(
     model: str | Path | None = None,
     strategy: str | None = None,
     pruner: PrunerLike | None = None,
+    space: SearchSpace | None = None,
+    metric: str | None = None,
+    goal: Goal | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Study:
     """Open a stored study, where it was left; or a study that Optuna wrote.
 
-    The space of an Optuna study is the union of its trials' distributions, its metric's name is
-    "value" unless it has one, and its seed follows from its name. Opening writes nothing.
+    The space of an Optuna study is the union of its trials' distributions, with the conditions that
+    its completed trials follow. Its metric's name is "value" unless it has one, its metadata are
+    its user attributes and its name, and its seed follows from its name. What is given here says it
+    better, for this object only. Opening writes nothing.
 
     Args:
         storage: Where it is kept, as in `create_study`.
@@ -775,23 +782,32 @@ def load_study(
         model: Directory of another checkpoint, for this object only.
         strategy: Another way to choose suggestions, for this object only.
         pruner: Another pruner, for this object only; as in `create_study`.
+        space: What a study that Optuna wrote searches. Its trials outside are left out.
+        metric: Name of that study's objective, where it has one.
+        goal: The objective's direction.
+        metadata: Text about the task.
 
     Raises:
-        StudyError: There is no such study, or it has several objectives or no known space.
+        StudyError: There is no such study, or its space is not known; or space, metric, goal or
+            metadata are given of a study that was not written by Optuna.
+        SearchSpaceError: A parameter of the space cannot be what Optuna has stored.
         StorageError: The storage cannot be opened or read.
     """
-    store, name, record = open_store(storage, name)
+    from optformer.serving.study.optuna_studies import Description
+
+    description = Description(space=space, metric=metric, goal=goal, metadata=metadata)
+    store, name, record = open_store(storage, name, description)
     if model is not None:
         record = replace(record, model=_recorded_model(model))
     if strategy is not None:
         record = replace(record, strategy=_checked_strategy(strategy))
-    return Study(record, store, name=name, pruner=pruner)
+    study = Study(record, store, name=name, pruner=pruner)
+    study._described = {key: getattr(description, key) for key in description.given()}
+    return study
 
 
-def _reopened(
-    storage: str, name: str, model: str | None, strategy: str, pruner: PrunerLike | None
-) -> Study:
-    return load_study(storage=storage, name=name, model=model, strategy=strategy, pruner=pruner)
+def _reopened(storage: str, name: str, options: dict[str, Any]) -> Study:
+    return load_study(storage=storage, name=name, **options)
 
 
 def _aims(

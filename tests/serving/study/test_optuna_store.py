@@ -268,7 +268,8 @@ def test_optuna_study__opened_here__gives_space_goal_and_trials(address: str) ->
     asked = theirs.ask()
     theirs.enqueue_trial({"depth": 4})
 
-    ours = load_study(storage=address, name="theirs")
+    with pytest.warns(OptFormerWarning, match="'only'"):
+        ours = load_study(storage=address, name="theirs")
     assert ours.config == StudyConfig(
         SearchSpace(
             x=Float(1e-5, 1.0, log=True),
@@ -278,6 +279,7 @@ def test_optuna_study__opened_here__gives_space_goal_and_trials(address: str) ->
         ),
         metric="value",
         goal="maximize",
+        metadata={"task": "theirs"},
     )
     trials = ours.trials
     assert [trial.status.value for trial in trials] == [
@@ -289,7 +291,8 @@ def test_optuna_study__opened_here__gives_space_goal_and_trials(address: str) ->
     assert trials[2].value == 0.25
     assert "inf" in str(trials[4].reason)
     assert trials[6].params == {"depth": 4}
-    assert load_study(storage=address).seed == ours.seed
+    with pytest.warns(OptFormerWarning, match="'only'"):
+        assert load_study(storage=address).seed == ours.seed
 
     ours.observe(trials[asked.number], 3.0)
     added = ours.observe({"x": 0.5, "depth": 4, "kind": "b", "only": 0.5}, 2.0)
