@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+from optformer.data.runtime.ray_cluster import connection
 from optformer.data.runtime.workers import WorkerPool
 from optformer.data.studies.errors import ObjectiveError
 from optformer.data.studies.extras import importing
@@ -109,11 +109,5 @@ class _RayCluster:
 def _ray_cluster() -> Iterator[BenchmarkWorkers]:
     with importing("runs on a cluster", "ray", extra="ray"):
         import ray
-    if ray.is_initialized():
+    with connection():
         yield _RayCluster(ray)
-        return
-    ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    try:
-        yield _RayCluster(ray)
-    finally:
-        ray.shutdown()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from optformer.data.studies.study_config import StudyConfig
+    from optformer.serving.script.cluster import RayCluster
     from optformer.serving.script.command import CommandTemplate
     from optformer.serving.script.curve import CurveReader
     from optformer.serving.script.process import StopRequest
@@ -58,6 +59,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--parallel", type=_positive_int, default=1, help="scripts at a time (default 1)"
+    )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="run the scripts on a Ray cluster: the one at ADDRESS, else that of RAY_ADDRESS, else "
+        "one of this machine",
+    )
+    parser.add_argument(
+        "--resources",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="NAME=AMOUNT",
+        help="what a script takes on the cluster: CPU (1 unless given), GPU, or the cluster's own",
     )
     parser.add_argument(
         "--metadata",
@@ -129,8 +146,12 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("optformer tune needs Linux or macOS; on Windows run it under WSL")
     if args.step_pattern is not None and args.pruner is None:
         raise ConfigError("a step pattern is of use to a pruner alone; give --pruner, too")
+    if args.resources and args.ray is None:
+        raise ConfigError("resources are those of a cluster; give --ray, too")
     script = _script(args)
     with ExitStack() as held:
+        if args.ray is not None:
+            script = replace(script, starter=_cluster(args, held))
         study = _study(args, script, held)
         if study.prunes and script.curves is None:  # it was started with a pruner
             script = replace(script, curves=_curves(args, script.config))
@@ -212,6 +233,25 @@ def _script(args: argparse.Namespace) -> Script:
         timeout=args.timeout,
         curves=None if args.pruner is None else _curves(args, config),
     )
+
+
+def _cluster(args: argparse.Namespace, held: ExitStack) -> RayCluster:
+    """Connect to the cluster, for as long as the search goes."""
+    from optformer.data.runtime.ray_cluster import connection
+    from optformer.data.studies.extras import importing
+    from optformer.serving.cli.inputs import parse_pairs
+    from optformer.serving.script.cluster import RayCluster
+
+    with importing("scripts on a cluster", "ray", extra="ray"):
+        import ray  # noqa: F401
+    try:
+        held.enter_context(connection(args.ray or None))
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"cannot reach the cluster {args.ray!r}: {error}") from error
+    cluster = RayCluster(parse_pairs("--resources", args.resources))
+    if not cluster.has_room:
+        console.note("note: no node of the cluster has room for a script; trials wait for one")
+    return cluster
 
 
 def _curves(args: argparse.Namespace, config: StudyConfig) -> CurveReader:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from optformer.data.runtime.text import visible
 from optformer.serving.script import supervisor
@@ -34,6 +34,43 @@ class StopRequest:
         """Ask to stop; asking again takes the patience away."""
         self.forced = self.requested
         self.requested = True
+
+
+class RunningScript(Protocol):
+    """A script that runs somewhere."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, and what is left of it is in its trial's folder."""
+
+    @property
+    def complaint(self) -> str | None:
+        """Why an ended script has no outcome in its folder, though nobody asked it to end."""
+
+    @property
+    def supervisor(self) -> int | None:
+        """The process on this machine that goes on with it should this one end, if there is one."""
+
+    def end(self, *, kill: bool = False) -> None:
+        """Ask it to end, or leave it no time to; once however often this is called."""
+
+    def prune(self) -> None:
+        """Ask it to end because other trials do better."""
+
+
+class StartScript(Protocol):
+    """What starts scripts: `start_script`, or a cluster."""
+
+    def __call__(
+        self,
+        command: Sequence[str],
+        folder: TrialFolder,
+        *,
+        record: Mapping[str, Any],
+        environment: Mapping[str, str],
+        timeout: float | None,
+    ) -> RunningScript:
+        """Start a script; arguments and errors as for `start_script`."""
 
 
 class ScriptProcess:
@@ -109,8 +146,9 @@ def start_script(
     record: Mapping[str, Any],
     environment: Mapping[str, str],
     timeout: float | None,
+    outlives: bool = True,
 ) -> ScriptProcess:
-    """Run a command without a shell, under a supervisor that outlives this process.
+    """Run a command without a shell, under a supervisor.
 
     A terminal's Ctrl-C does not reach it, so that ending it is up to its supervisor.
 
@@ -120,6 +158,7 @@ def start_script(
         record: What the trial's record holds besides the ending.
         environment: Variables the script sees.
         timeout: Seconds after which it is ended, None for no limit.
+        outlives: Whether supervisor and script go on when this process ends.
 
     Raises:
         OSError: The supervisor cannot be started. A program that cannot be is told in the record.
@@ -145,6 +184,7 @@ def start_script(
             stderr=subprocess.PIPE,
             pass_fds=[lock],
             start_new_session=True,
+            preexec_fn=None if outlives else supervisor.end_with_this_process,
         )
     finally:
         os.close(lock)

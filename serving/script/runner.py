@@ -19,7 +19,7 @@ from optformer.data.studies.errors import (
     TrialError,
 )
 from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
-from optformer.serving.script.process import ScriptProcess, StopRequest
+from optformer.serving.script.process import RunningScript, ScriptProcess, StopRequest
 from optformer.serving.script.reporting import CurveReport
 from optformer.serving.script.script import Script, ScriptOutcome
 from optformer.serving.script.trial_folder import trial_folders
@@ -135,7 +135,7 @@ class _Search:
         self._stop = stop
         self._watcher = watcher
         self._suggested: Trial | None = None  # to be started
-        self._running: dict[int, tuple[Trial, ScriptProcess]] = {}
+        self._running: dict[int, tuple[Trial, RunningScript]] = {}
         self._curves: dict[int, CurveReport] = {}  # of scripts that run, or are to be observed
         self._look_at = 0.0  # when curves are read again, in the clock's seconds
         self._ended: deque[tuple[Trial, ScriptOutcome]] = deque()  # to be observed
@@ -224,7 +224,7 @@ class _Search:
                 "stores it"
             ) from error
 
-    def _attend(self, trial: Trial, process: ScriptProcess, since: float) -> None:
+    def _attend(self, trial: Trial, process: RunningScript, since: float) -> None:
         """Take note of a script that runs."""
         self._running[trial.number] = (trial, process)
         if self._script.curves is not None and trial.status is TrialStatus.PENDING:

@@ -22,7 +22,7 @@ from optformer.serving.script.curve import CurveReader
 from optformer.serving.script.files import read_file
 from optformer.serving.script.metric import MetricReader
 from optformer.serving.script.output import lines_of
-from optformer.serving.script.process import ScriptProcess, start_script
+from optformer.serving.script.process import RunningScript, StartScript, start_script
 from optformer.serving.script.trial_folder import STDERR, TrialFolder
 
 _LAST_LINE_BYTES = 64 << 20
@@ -60,6 +60,7 @@ class Script:
         command: How to run it.
         reader: How to read its metrics.
         curves: How to read its curve while it runs; None when nobody asks for it.
+        starter: What starts it, here or on a cluster.
         out: Absolute directory under which every trial gets its own.
         timeout: Seconds a trial may take, None for no limit.
     """
@@ -70,12 +71,13 @@ class Script:
     out: Path
     timeout: float | None = None
     curves: CurveReader | None = None
+    starter: StartScript = start_script
 
     def folder(self, number: int) -> TrialFolder:
         """Where a trial's files are."""
         return TrialFolder(self.out, number)
 
-    def start(self, trial: Trial) -> ScriptProcess:
+    def start(self, trial: Trial) -> RunningScript:
         """Start one trial, in a directory that is made for it.
 
         Raises:
@@ -91,7 +93,7 @@ class Script:
             "started": time.time(),
         }
         folder.create(record)
-        return start_script(
+        return self.starter(
             command,
             folder,
             record=record,

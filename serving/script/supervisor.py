@@ -169,7 +169,7 @@ class Family:
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
-            preexec_fn=_end_with_this_process,
+            preexec_fn=end_with_this_process,
         )
         self.code: int | None = None
 
@@ -372,7 +372,8 @@ def _prctl(option: int, value: int) -> bool:
         return False
 
 
-def _end_with_this_process() -> None:
+def end_with_this_process() -> None:
+    """Have a new process killed when its parent ends; to be called in it."""
     _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
 
 

@@ -1,11 +1,10 @@
-"""OptFormer as a search algorithm of Ray Tune, by its calls and in experiments on a local Ray."""
+"""The calls of Ray Tune to its search algorithm; `tests/serving/test_on_ray.py` has Ray itself."""
 
 from __future__ import annotations
 
 import pickle
-import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -198,40 +197,3 @@ def test_searcher__without_ray__names_the_extra(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delitem(sys.modules, module)
     with pytest.raises(MissingExtraError, match=r"pip install \"optformer\[ray\]\""):
         import_module(module)
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", "0")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@pytest.mark.usefixtures("cluster")
-def test_guide__on_a_local_ray__every_trial_is_recorded_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ray.train.constants.DEFAULT_STORAGE_PATH", str(tmp_path))
-    guide = Path(__file__).parents[3] / "docs" / "how-to" / "use-with-ray-tune.md"
-    search, own_space = re.findall(r"```python\n(.*?)```", guide.read_text("utf-8"), re.DOTALL)
-    names: dict[str, Any] = {"__name__": "guide"}
-    exec(compile(search, str(guide), "exec"), names)
-    study, results = names["searcher"].study, names["results"]
-    finished = [trial for trial in study.trials if trial.has_value]
-    assert len(study.trials) == len(results) == 6
-    assert sorted(trial.value for trial in finished) == sorted(
-        result.metrics["loss"] for result in results if not result.error
-    )
-    failed = [trial.params["optimizer/name"] for trial in study.trials if trial.reason]
-    assert failed == ["lbfgs"] * len(results.errors)
-    lengths = [result.metrics["training_iteration"] for result in results if not result.error]
-    stopped = [trial for trial in study.trials if trial.status is of.TrialStatus.STOPPED]
-    assert len(stopped) == sum(length < 4 for length in lengths)
-    assert study.config.space["width"] == of.Int(8, 64, step=8)
-    restored = names["tune"].Tuner.restore(results.experiment_path, names["train"])
-    assert len(restored.get_results()) == 6
-    exec(compile(own_space, str(guide), "exec"), names)
