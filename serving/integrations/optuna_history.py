@@ -29,6 +29,12 @@ CONSTRAINTS = "constraints"
 colon."""
 
 
+def whole(study: Study) -> Study:
+    """The study itself, of the one bracket of it that samplers see beside a `HyperbandPruner`."""
+    inner = getattr(study, "_study", study)
+    return inner if isinstance(inner, Study) else study
+
+
 def values_of(trial: FrozenTrial) -> dict[str, Value]:
     """What a trial tries, as far as that is known: asked for, enqueued, or planned for it."""
     if trial.state.is_finished():
@@ -52,9 +58,9 @@ def infer_space(
     Raises:
         SearchSpaceError: A distribution cannot be read; the message names the parameter.
     """
-    whole = [trial.params for trial in trials if trial.state is TrialState.COMPLETE]
+    entire = [trial.params for trial in trials if trial.state is TrialState.COMPLETE]
     cut = [values_of(trial) for trial in trials if trial.state is not TrialState.COMPLETE]
-    return infer_conditions(from_distributions(distributions), whole, [*cut, current])
+    return infer_conditions(from_distributions(distributions), entire, [*cut, current])
 
 
 def declared_space(

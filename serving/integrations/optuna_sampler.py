@@ -42,6 +42,7 @@ from optformer.serving.integrations.optuna_history import (
     read_goals,
     read_trials,
     values_of,
+    whole,
 )
 from optformer.serving.study.optuna_studies import read_metadata
 
@@ -240,12 +241,12 @@ class OptFormerSampler(BaseSampler):
         self, study: Study, space: SearchSpace, trials: Sequence[FrozenTrial]
     ) -> StudyConfig:
         """The study as the model reads it; the same object while nothing changes."""
-        (metric, goal), *further = read_goals(study).items()
+        (metric, goal), *further = read_goals(whole(study)).items()
         config = StudyConfig(
             space=space,
             metric=metric,
             goal=goal,
-            metadata={**read_metadata(study), **self._metadata},
+            metadata={**read_metadata(whole(study)), **self._metadata},
             further_goals=dict(further),
             limits={name: _KEPT for trial in trials for name in constraints_of(trial)},
         )

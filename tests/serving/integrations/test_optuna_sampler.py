@@ -203,6 +203,29 @@ def test_history__of_every_state__is_told(
     assert config.metadata == {"task": "covertype", "model": "xgboost", "rows": "581012"}
 
 
+def test_hyperband__samplers_see_one_bracket__has_the_words_of_the_study(
+    sampler: Callable[..., OptFormerSampler], recorder: Recorder
+) -> None:
+    def reporting(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        for step in range(9):
+            trial.report(x + 1 / (step + 1), step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return x
+
+    study = optuna.create_study(
+        sampler=sampler(), study_name="covertype", pruner=optuna.pruners.HyperbandPruner(1, 9)
+    )
+    study.optimize(reporting, n_trials=20)
+
+    assert {config.metadata["task"] for config, _, _ in recorder.told} == {"covertype"}
+    assert 0 < len(recorder.told[-1][1]) < 19
+    assert any(
+        trial.status.value == "stopped" for _, history, _ in recorder.told for trial in history
+    )
+
+
 def test_metadata__given__wins_over_the_words_of_the_study(
     sampler: Callable[..., OptFormerSampler], recorder: Recorder
 ) -> None:
@@ -333,7 +356,7 @@ def test_value_outside_its_distribution__counts_as_not_known(
 ) -> None:
     study = optuna.create_study(sampler=sampler())
     study.enqueue_trial({"lr": 3.0})  # Optuna warns and goes on
-    with pytest.warns(UserWarning, match=r"lr with value 3\.0 is out of range"):
+    with pytest.warns(UserWarning, match=r"lr'? with value 3\.0 is out of range"):
         study.optimize(objective, n_trials=1)
     study.optimize(objective, n_trials=1)
 
