@@ -62,6 +62,10 @@ class Float:
                 raise SearchSpaceError(
                     f"step must be above 0 and at most high - low = {high - low}, got {step}"
                 )
+            if (high - low) / step > _EXACT:
+                raise SearchSpaceError(
+                    f"step {step} is too small for {low} to {high}; leave it out"
+                )
             object.__setattr__(self, "step", step)
         object.__setattr__(self, "when", _frozen_condition(self.when))
 

@@ -17,6 +17,7 @@ from optformer.data.studies.space_formats.translated import (
     TranslatedSpace,
     expect_list,
     expect_mapping,
+    expect_one_of,
 )
 from optformer.data.studies.spaces import is_among
 
@@ -43,7 +44,7 @@ def read(described: Mapping[str, Any]) -> TranslatedSpace:
             no space of ours can say; the message has its path.
     """
     builder = SpaceBuilder(TOOL)
-    for number, clause in enumerate(described.get("forbiddens") or []):
+    for number, clause in enumerate(_list(builder, described, "forbiddens")):
         with builder.at(f"forbiddens[{number}]"):
             raise SearchSpaceError(
                 f"cannot read a forbidden clause: {_clause(clause)}; remove it, and observe such "
@@ -60,11 +61,9 @@ def read(described: Mapping[str, Any]) -> TranslatedSpace:
                 raise SearchSpaceError(f"parameter {name!r} is given twice")
             parameters[name] = _parameter(builder, entry)
     allowed: dict[str, _Allowed] = {}
-    for number, entry in enumerate(described.get("conditions") or []):
+    for number, entry in enumerate(_list(builder, described, "conditions")):
         with builder.at(f"conditions[{number}]"):
-            child = expect_mapping(entry).get("child")
-            if child not in parameters:
-                raise SearchSpaceError(f"the child {child!r} is no parameter")
+            child = expect_one_of(expect_mapping(entry).get("child"), parameters)
             allowed[child] = _both(allowed.get(child, {}), _condition(entry, parameters))
     for name, parameter in parameters.items():
         when = allowed.get(name)
@@ -72,17 +71,20 @@ def read(described: Mapping[str, Any]) -> TranslatedSpace:
     return builder.build()
 
 
+def _list(builder: SpaceBuilder, described: Mapping[str, Any], name: str) -> list[Any]:
+    with builder.at(name):
+        return expect_list(described[name]) if described.get(name) else []
+
+
 def _parameter(builder: SpaceBuilder, entry: Mapping[str, Any]) -> Parameter:
-    kind = entry.get("type")
-    if kind not in _TYPES:
-        raise SearchSpaceError(f"type: expected one of {list(_TYPES)}, got {kind!r}")
+    kind = expect_one_of(entry.get("type"), _TYPES)
     if kind in ("constant", "unparametrized"):
         return Categorical([_field(entry, "value")])
     if kind == "ordinal":
         return Ordinal(expect_list(_field(entry, "sequence")))
     if kind == "categorical":
         weights = entry.get("weights") or entry.get("probabilities")
-        if weights and len(set(weights)) > 1:
+        if weights and any(weight != weights[0] for weight in expect_list(weights)):
             builder.note("the weights of the choices are left out")
         return Categorical(expect_list(_field(entry, "choices")))
     return _number(builder, kind, entry)
@@ -112,9 +114,7 @@ def _condition(entry: Any, parameters: Mapping[str, Parameter]) -> _Allowed:
         for part in parts[1:]:
             joined = _both(joined, part) if kind == "AND" else _either(joined, part)
         return joined
-    parent = _field(entry, "parent")
-    if parent not in parameters:
-        raise SearchSpaceError(f"the parent {parent!r} is no parameter")
+    parent = expect_one_of(_field(entry, "parent"), parameters)
     values = _field(entry, "values") if kind == "IN" else [_field(entry, "value")]
     if kind in ("EQ", "IN"):
         return {parent: expect_list(values)}

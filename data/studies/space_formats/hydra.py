@@ -59,7 +59,7 @@ def read(described: Mapping[str, Any]) -> TranslatedSpace:
         if sweeper.get(unread):
             with builder.at(f"{path}{unread}"):
                 raise SearchSpaceError("a function that suggests parameters cannot be read")
-    if sweeper.get("params"):
+    if isinstance(sweeper.get("params"), Mapping):
         group = "params"
         for name, text in expect_mapping(sweeper[group]).items():
             with builder.at(f"{path}{group}.{name}"):

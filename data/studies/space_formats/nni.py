@@ -18,6 +18,7 @@ from optformer.data.studies.space_formats.translated import (
     expect_list,
     expect_mapping,
     expect_number,
+    expect_one_of,
 )
 
 TOOL = "NNI"
@@ -73,15 +74,13 @@ def _read_group(
             fields = expect_mapping(entry)
             if fields.keys() != {"_type", "_value"}:
                 raise SearchSpaceError(f"expected _type and _value, got {sorted(fields)}")
-            kind, values = fields["_type"], expect_list(fields["_value"])
+            with builder.at(f"{path}{name}._type"):
+                kind = expect_one_of(fields["_type"], [*_NUMBERS, "choice"])
+            values = expect_list(fields["_value"])
             if kind == "choice":
                 _read_choice(builder, f"{path}{name}", prefix + name, values, when)
-            elif kind in _NUMBERS:
-                builder.add(prefix + name, _parameter(kind, values, builder.note, when))
             else:
-                with builder.at(f"{path}{name}._type"):
-                    known = sorted([*_NUMBERS, "choice"])
-                    raise SearchSpaceError(f"expected one of {known}, got {kind!r}")
+                builder.add(prefix + name, _parameter(kind, values, builder.note, when))
 
 
 def _read_choice(
@@ -90,9 +89,9 @@ def _read_choice(
     if not any(isinstance(value, Mapping) and "_name" in value for value in values):
         builder.add_choices(name, values, when=when)
         return
-    nested: dict[Any, Mapping[str, Any]] = {}
+    nested: dict[str, Mapping[str, Any]] = {}
     for value in values:
-        if isinstance(value, Mapping) and "_name" in value:
+        if isinstance(value, Mapping) and isinstance(value.get("_name"), str):
             nested[value["_name"]] = {key: v for key, v in value.items() if key != "_name"}
         elif isinstance(value, str):
             nested[value] = {}

@@ -55,10 +55,12 @@ def parameter_of(entry: Any) -> Parameter:
         with warnings.catch_warnings():  # of the names that older versions wrote
             warnings.simplefilter("ignore")
             distribution = json_to_distribution(text)
+            distribution.single()  # fails for bounds that are no numbers
     except KeyError as error:
         raise SearchSpaceError(f"no distribution of Optuna: {error.args[0]!r} is missing") from None
-    except (TypeError, ValueError) as error:
-        raise SearchSpaceError(f"no distribution of Optuna: {error}") from None
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        why = str(error) or type(error).__name__
+        raise SearchSpaceError(f"no distribution of Optuna: {why}") from None
     return from_distribution(distribution)
 
 

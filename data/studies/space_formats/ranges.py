@@ -12,7 +12,9 @@ from optformer.data.studies.parameters import Condition, Float, Int, Ordinal, Pa
 from optformer.data.studies.space_formats.translated import Note, expect_number, is_number
 
 _LOG_LEVELS = 64  # members of a grid that are searched on a logarithmic scale
+_MOST_LEVELS = 2**53  # of a grid
 _TAIL = 0.005  # share of draws beyond either end of the range of an unbounded distribution
+_LARGEST_EXPONENT = 690.0  # of e, as a number
 _CLOSE = 1e-9  # round-off allowed where a bound is a multiple of a step
 
 
@@ -51,15 +53,14 @@ def stepped(
         whole: Whether they are whole numbers; read from them when absent.
         when: Condition of the parameter.
     """
-    low, high, step = expect_number(low), expect_number(high), expect_number(step)
-    if step <= 0:
-        raise SearchSpaceError(f"a step must be above 0, got {step}")
+    low, high, step = expect_number(low), expect_number(high), _step(step)
     if low > high:
         raise SearchSpaceError(f"low must be at most high, got low={low} and high={high}")
     if whole is None:
         whole = all(isinstance(number, int) for number in (low, high, step))
     if whole:
         low, step = _whole(low), _whole(step)
+    _check_step(low, high, step)
     levels = math.floor((high - low) / step + _CLOSE) + 1
     if levels == 1:
         return Ordinal([low], when=when)
@@ -93,9 +94,8 @@ def multiples(
     when: Condition | None = None,
 ) -> Parameter:
     """The multiples of a step between two bounds; arguments as those of `stepped`."""
-    low, high, step = expect_number(low), expect_number(high), expect_number(step)
-    if step <= 0:
-        raise SearchSpaceError(f"a step must be above 0, got {step}")
+    low, high, step = expect_number(low), expect_number(high), _step(step)
+    _check_step(low, high, step)
     first, last = math.ceil(low / step - _CLOSE), math.floor(high / step + _CLOSE)
     if first > last:
         raise SearchSpaceError(f"there is no multiple of {step} between {low} and {high}")
@@ -113,9 +113,8 @@ def rounded_multiples(
     low: Any, high: Any, step: Any, *, note: Note, log: bool = False, when: Condition | None = None
 ) -> Parameter:
     """What rounding the numbers between two bounds to multiples of a step can give."""
-    low, high, step = expect_number(low), expect_number(high), expect_number(step)
-    if step <= 0:
-        raise SearchSpaceError(f"a step must be above 0, got {step}")
+    low, high, step = expect_number(low), expect_number(high), _step(step)
+    _check_step(low, high, step)
     first, last = round(low / step) * step, round(high / step) * step
     return multiples(first, last, step, note=note, log=log, when=when)
 
@@ -175,15 +174,31 @@ def bell(
     """The range of a normal distribution, or of one whose logarithm is normal."""
     from scipy import stats
 
-    mean, deviation = expect_number(mean), expect_number(deviation)
+    mean, deviation = float(expect_number(mean)), float(expect_number(deviation))
     if deviation <= 0:
         raise SearchSpaceError(f"a standard deviation must be above 0, got {deviation}")
+    if log and abs(mean) + 3 * deviation > _LARGEST_EXPONENT:
+        raise SearchSpaceError(
+            f"a log-normal with mean {mean} and deviation {deviation} is too wide"
+        )
     if log:
         distribution, what = stats.lognorm(s=deviation, scale=math.exp(mean)), "log-normal"
     else:
         distribution, what = stats.norm(mean, deviation), "normal"
     what = f"{what} with mean {mean:g} and deviation {deviation:g}"
     return spread(distribution, what, note=note, step=step, when=when)
+
+
+def _step(step: Any) -> int | float:
+    number = expect_number(step)
+    if number <= 0:
+        raise SearchSpaceError(f"a step must be above 0, got {number}")
+    return number
+
+
+def _check_step(low: float, high: float, step: float) -> None:
+    if max(abs(low), abs(high)) > step * _MOST_LEVELS:
+        raise SearchSpaceError(f"a step of {step} is too small for {low} to {high}; leave it out")
 
 
 def _log_spaced(low: float, step: float, levels: int) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from optformer.data.studies.errors import SearchSpaceError
+from optformer.data.studies.inferred_conditions import infer_conditions
 from optformer.data.studies.optuna_distributions import (
     from_distributions,
     union_of_distributions,
@@ -44,8 +45,8 @@ def read_space(described: Any) -> TranslatedSpace:
     Args:
         described: The content of a file; a mapping of names to parameters or distributions of
             Optuna, SciPy or Ray, or lists; a list of such mappings, of which one holds; a space of
-            ConfigSpace; a study of Optuna, whose space is the union of its trials' distributions;
-            a `SearchSpace`.
+            ConfigSpace; a study of Optuna, whose space is the union of its trials' distributions
+            with the conditions that they follow; a `SearchSpace`.
 
     Raises:
         SearchSpaceError: It cannot be read; the message has the path of what cannot.
@@ -54,11 +55,7 @@ def read_space(described: Any) -> TranslatedSpace:
         return TranslatedSpace("OptFormer", described)
     home = type(described).__module__.partition(".")[0]
     if home == "optuna" and hasattr(described, "get_trials"):
-        trials = described.get_trials(deepcopy=False)
-        union = union_of_distributions(trial.distributions for trial in trials)
-        if not union:
-            raise SearchSpaceError("a study of Optuna has a space once it has trials")
-        return TranslatedSpace(optuna_json.TOOL, from_distributions(union))
+        return _of_study(described)
     if home == "ConfigSpace" and hasattr(described, "to_serialized_dict"):
         described = described.to_serialized_dict()
     if isinstance(described, Mapping):
@@ -68,3 +65,20 @@ def read_space(described: Any) -> TranslatedSpace:
     if isinstance(described, list) and described and isinstance(described[0], Mapping):
         return alternatives.read(described)
     return TranslatedSpace("OptFormer", SearchSpace.from_dict(described))
+
+
+def _of_study(study: Any) -> TranslatedSpace:
+    """The space of a study of Optuna, with the conditions that its trials follow."""
+    trials = study.get_trials(deepcopy=False)
+    union = union_of_distributions(trial.distributions for trial in trials)
+    if not union:
+        raise SearchSpaceError("a study of Optuna has a space once it has trials")
+    complete = [trial.params for trial in trials if trial.state.name == "COMPLETE"]
+    others = [trial.params for trial in trials if trial.state.name != "COMPLETE"]
+    space = infer_conditions(from_distributions(union), complete, others)
+    notes = [
+        f"{name}: active where {dict(parameter.when)}, as in all trials so far"
+        for name, parameter in space.items()
+        if parameter.when
+    ]
+    return TranslatedSpace(optuna_json.TOOL, space, notes=tuple(notes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,8 @@ Note = Callable[[str], None]
 """Takes a word to the user about something that was not read exactly."""
 
 _LONGEST_LABEL = 80  # characters of the text that stands for a choice
+_LARGEST = 1e300  # numbers beyond it, and NaN, are none that anybody searches
+_EXACT = 2**53  # larger whole numbers are not exact as floats
 _LISTED = 32  # evenly spaced whole numbers beyond so many become a range
 
 
@@ -192,15 +194,29 @@ def is_number(value: Any) -> bool:
 
 
 def expect_number(what: Any) -> int | float:
-    """Something that has to be a number.
+    """Something that has to be a finite number.
 
     Raises:
         SearchSpaceError: It is something else.
     """
     if not is_number(what):
         raise SearchSpaceError(f"expected a number, got {shorten(repr(what), _LONGEST_LABEL)}")
-    number: int | float = what
+    if not abs(what) <= _LARGEST:
+        raise SearchSpaceError(f"expected a finite number, got {what!r}")
+    number: int | float = what if abs(what) <= _EXACT else float(what)
     return number
+
+
+def expect_one_of(what: Any, known: Collection[str]) -> str:
+    """Something that has to be one of several words.
+
+    Raises:
+        SearchSpaceError: It is something else.
+    """
+    if not isinstance(what, str) or what not in known:
+        got = shorten(repr(what), _LONGEST_LABEL)
+        raise SearchSpaceError(f"expected one of {sorted(known)}, got {got}")
+    return what
 
 
 def _whole_range(first: Value, last: Value, step: Value) -> range:

@@ -24,6 +24,7 @@ from optformer.data.studies.space_formats.translated import (
     expect_list,
     expect_mapping,
     expect_number,
+    expect_one_of,
 )
 
 TOOL = "W&B sweep"
@@ -103,13 +104,8 @@ def _add_choices(builder: SpaceBuilder, name: str, fields: Mapping[str, Any]) ->
 def _kind(builder: SpaceBuilder, path: str, fields: Mapping[str, Any]) -> str:
     """The distribution of a range, which W&B reads from the bounds where it is not given."""
     if "distribution" in fields:
-        kind = fields["distribution"]
-        if kind not in _FIELDS:
-            with builder.at(f"{path}.distribution"):
-                raise SearchSpaceError(
-                    f"expected one of {sorted([*_FIELDS, *_CHOICES])}, got {kind!r}"
-                )
-        return str(kind)
+        with builder.at(f"{path}.distribution"):
+            return expect_one_of(fields["distribution"], _FIELDS)
     if "min" not in fields or "max" not in fields:
         raise SearchSpaceError(
             "expected value, values, parameters, a distribution, or min and max; "
@@ -146,7 +142,9 @@ def _parameter(kind: str, numbers: list[float], note: Note) -> Parameter:
     if kind in ("beta", "q_beta"):
         if one <= 0 or other <= 0:
             raise SearchSpaceError(f"a and b must be above 0, got a={one} and b={other}")
-        return spread(stats.beta(one, other), f"beta({one:g}, {other:g})", note=note, step=step)
+        return spread(
+            stats.beta(float(one), float(other)), f"beta({one:g}, {other:g})", note=note, step=step
+        )
     log = "log" in kind
     if step is not None:
         return rounded_multiples(one, other, step, note=note, log=log)

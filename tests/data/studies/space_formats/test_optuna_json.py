@@ -53,6 +53,20 @@ def test_load_space__distributions_and_a_study__are_read() -> None:
     assert dict(load_space(study)) == SPACE
 
 
+def test_load_space__study_with_an_if__has_its_condition() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.suggest_categorical("optimizer", ["sgd", "adam"]) == "sgd":
+            return trial.suggest_float("momentum", 0.0, 0.9)
+        return 0.0
+
+    study.optimize(objective, n_trials=8)
+    with pytest.warns(UserWarning, match="momentum: active where"):
+        space = load_space(study)
+    assert space["momentum"] == Float(0.0, 0.9, when={"optimizer": ["sgd"]})
+
+
 def test_load_space__names_of_older_versions__are_read_silently() -> None:
     old = {"name": "LogUniformDistribution", "attributes": {"low": 1e-5, "high": 1e-1}}
     with warnings.catch_warnings():
