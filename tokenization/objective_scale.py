@@ -16,6 +16,7 @@ WIDTH = 0.7  # width of the interval that many values fill
 PRIOR_COUNT = 4.0  # the interval is WIDTH n / (n + PRIOR_COUNT) wide after n values
 BELOW = 4.0 / 7.0  # share of that interval below 0.5: more room is left above the best value
 FLOOR = -2.5  # lowest value on the logarithmic side, in spreads
+_ROUND_OFF = 1e-9
 DEFAULT_SPREAD = 0.1  # spread of a single value, relative to its size
 
 
@@ -39,6 +40,12 @@ class ObjectiveScale:
     def floor(self) -> Tensor:
         """Where all values below the logarithmic side's end lie, shape (..., 1)."""
         return (self.offset + self.slope * FLOOR).clamp(0.0, 1.0)
+
+    def below_floor(self, values: Tensor) -> Tensor:
+        """Which values, shape (..., n), lie below the floor, where they cannot be told apart."""
+        standardized = (_moderate(values) - self.median) / self.spread
+        steps = -torch.log1p(-standardized.clamp(max=0.0))
+        return (steps < FLOOR - _ROUND_OFF) | (self.offset + self.slope * steps < -_ROUND_OFF)
 
     def to_unit(self, values: Tensor) -> Tensor:
         """Map values, shape (..., n), to [0, 1]; values beyond the head-room are clipped."""

@@ -18,6 +18,9 @@ from optformer.data.studies.trials import Trial
 
 Goal = Literal["maximize", "minimize"]
 
+MetricRange = Sequence[float | None]
+"""Least and most value of a metric; None is an open end."""
+
 
 class Weighted:
     """A measure that adds several metrics with weights, such as accuracy against cost.
@@ -62,10 +65,14 @@ class StudyConfig:
         fixed: Parameters held at one value for the whole study.
         further_goals: Goals of more metrics by name, where there are several.
         limits: Limits by the name of the metric. A metric may have a goal and a limit.
+        metric_ranges: Least and most possible value by the name of the metric, such as
+            `{"accuracy": (0, 1)}`; an end that is None is open. Predictions keep to them. What is
+            observed beyond them stands.
 
     Raises:
         StudyError: A goal is unknown, or metadata is not text.
-        MetricError: A metric's name is empty, a metric has two goals, or a limit is not one.
+        MetricError: A metric's name is empty, a metric has two goals, or a limit or a range is not
+            one.
         SearchSpaceError: A fixed value is not legal.
     """
 
@@ -76,6 +83,7 @@ class StudyConfig:
     fixed: Mapping[str, Value] = field(default_factory=dict)
     further_goals: Mapping[str, Goal] = field(default_factory=dict)
     limits: Mapping[str, Limit] = field(default_factory=dict)
+    metric_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.space, SearchSpace):
@@ -87,7 +95,7 @@ class StudyConfig:
             )
         if isinstance(self.metric, str):
             _check_name(self.metric)
-        for name in ("metadata", "fixed", "further_goals"):
+        for name in ("metadata", "fixed", "further_goals", "metric_ranges"):
             if not isinstance(getattr(self, name), Mapping):
                 raise StudyError(f"{name} must be a mapping, got {getattr(self, name)!r}")
         for key, text in self.metadata.items():
@@ -105,6 +113,14 @@ class StudyConfig:
         object.__setattr__(self, "limits", read_limits(self.limits))
         for name in self.limits:
             _check_name(name)
+        object.__setattr__(self, "metric_ranges", self._checked_ranges())
+
+    def _checked_ranges(self) -> dict[str, tuple[float, float]]:
+        known = [self.metric_name, *self.further_goals, *self.limits]
+        for name in self.metric_ranges:
+            if name not in known:
+                raise MetricError(f"metric_ranges names {name!r}; this study has {known}")
+        return {name: _range(name, ends) for name, ends in self.metric_ranges.items()}
 
     @property
     def goals(self) -> dict[str, Goal]:
@@ -131,8 +147,18 @@ class StudyConfig:
         }
         rest = {**self.further_goals, **only_limited}
         return tuple(
-            StudyConfig(self.space, metric, cast(Goal, goal), self.metadata, self.fixed)
-            for metric, goal in [(self.metric, self.goal), *rest.items()]
+            StudyConfig(
+                self.space,
+                metric,
+                cast(Goal, goal),
+                self.metadata,
+                self.fixed,
+                metric_ranges={n: ends for n, ends in self.metric_ranges.items() if n == name},
+            )
+            for name, metric, goal in [
+                (self.metric_name, self.metric, self.goal),
+                *((name, name, goal) for name, goal in rest.items()),
+            ]
         )
 
     def view_history(self, view: StudyConfig, history: Sequence[Trial]) -> list[Trial]:
@@ -152,6 +178,10 @@ class StudyConfig:
             if not trial.has_value or value is not None
         ]
 
+    def gains(self, trials: Sequence[Trial]) -> list[float | None]:
+        """Values of the metric with its sign, larger is better; None where a trial has none."""
+        return [None if trial.value is None else self.sign * trial.value for trial in trials]
+
     def metrics_of(self, trial: Trial) -> dict[str, float]:
         """What is known of a trial's metrics, by the names of the views; empty if it failed."""
         if trial.value is None:
@@ -169,9 +199,7 @@ class StudyConfig:
     @property
     def metric_name(self) -> str:
         """The metric in words: its name, or the weighted sum spelled out."""
-        if isinstance(self.metric, str):
-            return self.metric
-        return " + ".join(f"{weight:g} {name}" for name, weight in self.metric.weights.items())
+        return metric_name(self.metric)
 
     @property
     def sign(self) -> float:
@@ -216,6 +244,10 @@ class StudyConfig:
         metric: Any = self.metric
         if isinstance(metric, Weighted):
             metric = {"weighted": dict(metric.weights)}
+        ranges = {
+            name: [end if math.isfinite(end) else None for end in ends]
+            for name, ends in self.metric_ranges.items()
+        }
         return {
             "space": self.space.to_dict(),
             "metric": metric,
@@ -224,6 +256,7 @@ class StudyConfig:
             "fixed": dict(self.fixed),
             **({"further_goals": dict(self.further_goals)} if self.further_goals else {}),
             **({"limits": {n: str(v) for n, v in self.limits.items()}} if self.limits else {}),
+            **({"metric_ranges": ranges} if ranges else {}),
         }
 
     @classmethod
@@ -235,7 +268,8 @@ class StudyConfig:
         """
         fields = dict(described)
         missing = {"space", "metric", "goal"} - fields.keys()
-        known = {"space", "metric", "goal", "metadata", "fixed", "further_goals", "limits"}
+        known = {"space", "metric", "goal", "metadata", "fixed"}
+        known |= {"further_goals", "limits", "metric_ranges"}
         unknown = fields.keys() - known
         if missing or unknown:
             raise StudyError(
@@ -252,7 +286,39 @@ class StudyConfig:
             fixed=fields.get("fixed", {}),
             further_goals=fields.get("further_goals", {}),
             limits=read_limits(fields.get("limits", {})),
+            metric_ranges=fields.get("metric_ranges", {}),
         )
+
+
+def ranges_by_name(
+    given: MetricRange | Mapping[str, MetricRange] | None, metric: str | Weighted
+) -> Mapping[str, Any]:
+    """The ranges of metrics by name: given so, or that of the one metric."""
+    if given is None or isinstance(given, Mapping):
+        return given or {}
+    return {metric_name(metric): given}
+
+
+def metric_name(metric: str | Weighted) -> str:
+    """A metric in words: its name, or the weighted sum spelled out."""
+    if isinstance(metric, str):
+        return metric
+    return " + ".join(f"{weight:g} {name}" for name, weight in metric.weights.items())
+
+
+def _range(name: str, ends: Any) -> tuple[float, float]:
+    """The ends of a metric's range; None is an open one."""
+    if isinstance(ends, str) or not isinstance(ends, Sequence) or len(ends) != 2:
+        raise MetricError(
+            f"the range of metric {name!r} is a pair such as (0, 1) or (0, None), got {ends!r}"
+        )
+    low, high = (
+        infinite if end is None else _number(f"the range of metric {name!r}", end)
+        for end, infinite in zip(ends, (-math.inf, math.inf), strict=True)
+    )
+    if not low < high:
+        raise MetricError(f"the range of metric {name!r} must go upwards, got {ends!r}")
+    return low, high
 
 
 def _check_goal(what: str, goal: object) -> None:

@@ -130,12 +130,10 @@ def untried(space: SpaceTransform, candidates: Candidates, tried: Array) -> Cand
     """
     fresh = space.unseen(candidates.values, tried)
     if len(tried) and space.dense:
-        gap = np.zeros((len(candidates), len(tried)))
-        for column, past in zip(candidates.values.T, tried.T, strict=True):
-            gap = np.maximum(gap, np.abs(column[:, None] - past))  # NaN stays: near nothing
-        near = np.flatnonzero((gap <= CLOSE).any(0))
+        gaps = space.gaps(candidates.values, tried)
+        near = np.flatnonzero((gaps <= CLOSE).any(0))
         closeness = np.minimum(reach(space, tried, near) / _FINER, CLOSE)
-        fresh &= ~(gap[:, near] <= closeness).any(-1)
+        fresh &= ~(gaps[:, near] <= closeness).any(-1)
     return candidates.select(fresh)
 
 
@@ -153,8 +151,7 @@ def reach(space: SpaceTransform, tried: Array, index: NDArray[np.intp]) -> Array
     others = len(space.names) - len(space.fixed) + 1
     if len(tried) <= others:
         return np.full(len(index), np.inf)
-    gap = np.abs(tried[index, None] - tried).max(-1)  # (M, T)
-    distances: Array = np.sort(np.nan_to_num(gap, nan=np.inf), axis=-1)[:, others]
+    distances: Array = np.sort(space.gaps(tried[index], tried), axis=-1)[:, others]
     return distances
 
 

@@ -39,7 +39,7 @@ from optformer.planning.candidates import (
     untried_or_any,
 )
 from optformer.planning.distribution import BinnedDistribution
-from optformer.planning.prediction import Explanation, Prediction, predictions
+from optformer.planning.prediction import Explanation, Measured, Prediction, predictions
 from optformer.planning.several_goals import goals_state, predict_goals
 from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.state import LEAST_TRUST, PlannerState, PredictedCandidates
@@ -202,7 +202,9 @@ class Planner:
                 return predict_goals(config, self._studied(config), history, space, values)
             study = self._encoder(config).encode(history)
             predicted = study.predict(space.points(values))
-            return predictions(predicted, study.scale, study.best, config.sign)
+            tried = space.encode([trial.params for trial in history])
+            measured = Measured.of(space, values, tried, config.gains(history))
+            return predictions(predicted, study.scale, study.best, config, measured)
 
     def _encoder(self, config: StudyConfig) -> StudyEncoder:
         """The encoder of a study of one metric; that of the last call when it is the same study."""

@@ -38,7 +38,7 @@ from optformer.planning.acquisition import Acquisition
 from optformer.planning.candidates import Candidates
 from optformer.planning.distribution import BinnedDistribution, PredictiveDistribution
 from optformer.planning.penalties import failure_penalty
-from optformer.planning.prediction import Prediction, predictions
+from optformer.planning.prediction import Measured, Prediction, predictions
 from optformer.planning.space_transform import Array, SpaceTransform
 from optformer.planning.state import PlannerState, PredictedCandidates
 from optformer.planning.study_encoder import EncodedStudy, StudyEncoder
@@ -107,7 +107,9 @@ class GoalsState(PlannerState):
     def describe(self, picked: PredictedCandidates) -> Prediction:
         """The prediction of the first candidate in the user's units, of every metric."""
         studies = [state.ranking for state in self.states]
-        return _joined(self.study, self.history, studies, [picked.prediction, *picked.further])[0]
+        every, values = [picked.prediction, *picked.further], picked.candidates.values
+        seen = self.space, values, self.tried
+        return _joined(self.study, self.history, studies, every, seen)[0]
 
     def best_points(self, count: int) -> Array:
         """Points of the front, then of what only the front dominates and so on, (N, P).
@@ -301,7 +303,8 @@ def predict_goals(
     studies = [first.encode(history)]
     studies += [each.encode(study.view_history(each.config, history)) for each in rest]
     points = space.points(values)
-    return _joined(study, history, studies, [each.predict(points) for each in studies])
+    seen = space, values, space.encode([trial.params for trial in history])
+    return _joined(study, history, studies, [each.predict(points) for each in studies], seen)
 
 
 def log_improvement(
@@ -349,8 +352,12 @@ def _joined(
     history: Sequence[Trial],
     studies: Sequence[EncodedStudy],
     every: Sequence[BinnedDistribution],
+    seen: tuple[SpaceTransform, Array, Array],
 ) -> list[Prediction]:
-    """Predictions in the user's units, of every metric of N points."""
+    """Predictions in the user's units, of every metric of N points.
+
+    `seen` has the space, the points and the points of the history, as `Measured` takes them.
+    """
     count = len(every[0].logits)
     limits = _limits_on_y(study, history, studies)
     keeping = [study.metrics_of(trial) for trial in history if study.keeps_limits(trial)]
@@ -360,7 +367,10 @@ def _joined(
         name, best = view.metric_name, encoded.best
         if kept := [known[name] for known in keeping if name in known]:
             best = torch.tensor(_to_y(view, encoded, kept).max()).float()
-        each = predictions(prediction, encoded.scale, best, view.sign)
+        values = [study.metrics_of(trial).get(name) for trial in history]
+        gains = [None if value is None else view.sign * value for value in values]
+        measured = Measured.of(*seen, gains)
+        each = predictions(prediction, encoded.scale, best, view, measured)
         if name in limits:
             keep = limits[name].log_kept(prediction).exp()
             chance *= keep

@@ -247,6 +247,14 @@ class SpaceTransform:
         distances: Array = np.sqrt(np.square(gap).sum(-1))
         return distances
 
+    def gaps(self, values: Array, others: Array) -> Array:
+        """Distances of points in the parameter that differs most, (N, M); infinite to a lack."""
+        gaps = np.zeros((len(values), len(others)))
+        for column, other in zip(values.T, others.T, strict=True):
+            apart = np.abs(column[:, None] - other)
+            np.maximum(gaps, np.where(np.isnan(apart), np.inf, apart), out=gaps)
+        return gaps
+
     def centrality(self, values: Array) -> Array:
         """How central the numbers of points are in their ranges, at most 0, (N,).
 

@@ -26,7 +26,7 @@ from optformer.planning.penalties import (
     metadata_trust,
     steepest_slope,
 )
-from optformer.planning.prediction import Prediction, predictions
+from optformer.planning.prediction import Measured, Prediction, predictions
 from optformer.planning.space_transform import Array, SpaceTransform
 from optformer.planning.study_encoder import EncodedStudy, StudyEncoder
 
@@ -153,8 +153,10 @@ class PlannerState:
 
     def describe(self, picked: PredictedCandidates) -> Prediction:
         """The prediction of the first candidate in the user's units."""
-        study, sign = self.ranking, self.encoder.config.sign
-        return predictions(picked.prediction, study.scale, study.best, sign)[0]
+        study, config = self.ranking, self.encoder.config
+        gains, points = config.gains(self.history), picked.candidates.values
+        measured = Measured.of(self.space, points, self.tried, gains)
+        return predictions(picked.prediction, study.scale, study.best, config, measured)[0]
 
     def prescreen(
         self,

@@ -26,7 +26,13 @@ from optformer.data.studies.errors import (
 from optformer.data.studies.limits import read_limits
 from optformer.data.studies.parameters import Value, is_whole
 from optformer.data.studies.spaces import SearchSpace
-from optformer.data.studies.study_config import Goal, StudyConfig, Weighted
+from optformer.data.studies.study_config import (
+    Goal,
+    MetricRange,
+    StudyConfig,
+    Weighted,
+    ranges_by_name,
+)
 from optformer.data.studies.study_tables import trial_columns
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.planning.acquisition import STRATEGIES
@@ -690,6 +696,7 @@ def create_study(
     limits: Mapping[str, str] | None = None,
     metadata: Mapping[str, str] | None = None,
     fixed: Mapping[str, Value] | None = None,
+    metric_range: MetricRange | Mapping[str, MetricRange] | None = None,
     storage: StorageLike | None = None,
     name: str | None = None,
     model: str | Path | None = None,
@@ -709,6 +716,8 @@ def create_study(
             "<= 8"}`. They may be of metrics with a goal, or of others.
         metadata: Free text about the task, which the model reads (task, data set, model, ...).
         fixed: Parameters held at one value for the whole study.
+        metric_range: Least and most possible value of the metric, such as `(0, 1)`; None is an open
+            end. Predictions keep to it. With several metrics, ranges by name.
         storage: Where to keep it: an SQL URL such as `sqlite:///studies.db`, a journal file
             (`journal:///studies.journal`, or a path ending in .journal or .log), or an Optuna
             storage. Without it the study lives in memory.
@@ -738,6 +747,7 @@ def create_study(
         fixed=fixed or {},
         further_goals=further,
         limits=read_limits(limits or {}),
+        metric_ranges=ranges_by_name(metric_range, metric),
     )
     checked_pruner(pruner, config)
     strategy = _checked_strategy(strategy)
