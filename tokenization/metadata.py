@@ -21,19 +21,28 @@ the text "16" and the number 16 differ. What is dropped:
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optformer.data.studies.errors import OptFormerError, TokenizationError
+from optformer.data.studies.errors import OptFormerError, OptFormerWarning, TokenizationError
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal, StudyConfig, Weighted
 from optformer.tokenization import symbols as sym
+from optformer.tokenization.shortening import (
+    MAX_CHARACTERS,
+    MAX_TOKENS,
+    SHORTENINGS,
+    WHOLE,
+    Shortening,
+)
 from optformer.tokenization.vocabulary import Vocabulary, escape, unescape
 
 _KNOWN_KEYS = ("task", "dataset", "model")
@@ -85,15 +94,20 @@ def encode_metadata(
     Raises:
         TokenizationError: Too many parameters or choices, or text that is not valid Unicode; the
             message names the parameter.
+
+    Warns:
+        OptFormerWarning: There is more text than the model reads, so it was shortened.
     """
-    ids: list[int] = []
-    owners: list[tuple[int, int]] = []
-    for word in _words(config, algorithm):
-        start = len(ids)
-        ids.append(sym.SYMBOL_IDS[word.symbol])
-        if word.text:
-            ids.extend(vocabulary.encode(word.text))
-        owners.extend([(word.parameter, word.choice)] * (len(ids) - start))
+    tries = ((how, _tokens(config, vocabulary, algorithm, how)) for how in SHORTENINGS)
+    shortening, (ids, owners) = next((how, found) for how, found in tries if found is not None)
+    if shortening is not WHOLE:
+        warnings.warn(
+            f"the names, choices and metadata of this study need more than {MAX_TOKENS} tokens, so "
+            f"of each text the model reads {shortening.characters} characters, and of each list "
+            f"{shortening.members} members; all of them can still be suggested",
+            OptFormerWarning,
+            stacklevel=2,
+        )
     owner = np.asarray(owners, dtype=np.int64)  # (L, 2)
     choices = [
         slot
@@ -109,9 +123,31 @@ def encode_metadata(
     )
 
 
+def _tokens(
+    config: StudyConfig, vocabulary: Vocabulary, algorithm: str | None, shortening: Shortening
+) -> tuple[list[int], list[tuple[int, int]]] | None:
+    """Ids with the parameter and choice of each; None when they are too many."""
+    words, characters = [], 0
+    for word in _words(config, algorithm, shortening):
+        words.append(word)
+        characters += 1 + len(word.text)
+        if characters > MAX_CHARACTERS:
+            return None
+    ids: list[int] = []
+    owners: list[tuple[int, int]] = []
+    for word in words:
+        start = len(ids)
+        ids.append(sym.SYMBOL_IDS[word.symbol])
+        if word.text:
+            ids.extend(vocabulary.encode(word.text))
+        owners.extend([(word.parameter, word.choice)] * (len(ids) - start))
+    return (ids, owners) if len(ids) <= MAX_TOKENS else None
+
+
 def metadata_to_text(config: StudyConfig, *, algorithm: str | None = None) -> str:
     """The metadata as text of the language; see the module for the layout."""
-    return "".join(word.symbol + word.text for word in _words(config, algorithm))
+    words = _words(config, algorithm, Shortening(sys.maxsize, sys.maxsize))
+    return "".join(word.symbol + word.text for word in words)
 
 
 def normalize_metadata(text: str) -> str:
@@ -140,34 +176,41 @@ def check_limits(space: SearchSpace) -> None:
             )
 
 
-def _words(config: StudyConfig, algorithm: str | None) -> Iterator[_Word]:
+def _words(config: StudyConfig, algorithm: str | None, shortening: Shortening) -> Iterator[_Word]:
     check_limits(config.space)
+
+    def free(text: str) -> str:
+        return " " + escape(normalize_metadata(shortening.text(text)))
+
+    def name_of(name: str) -> str:
+        return _name(shortening.text(name))
+
     for key in _KNOWN_KEYS:
         if key in config.metadata:
-            yield _Word(f"<{key}>", _free(normalize_metadata(config.metadata[key])))
-    for key, text in config.metadata.items():
-        if key not in _KNOWN_KEYS:
-            yield _Word("<meta>", _name(key))
-            yield _Word("<text>", _free(normalize_metadata(text)))
+            yield _Word(f"<{key}>", free(config.metadata[key]))
+    others = {k: text for k, text in config.metadata.items() if k not in _KNOWN_KEYS}
+    for key, text in _some(others, shortening):
+        yield _Word("<meta>", name_of(key))
+        yield _Word("<text>", free(text))
     if isinstance(config.metric, Weighted):
         yield _Word("<metric>")
-        for name, weight in config.metric.weights.items():
+        for name, weight in _some(config.metric.weights, shortening):
             yield _Word("<weight>", _compact(weight))
-            yield _Word("<name>", _name(name))
+            yield _Word("<name>", name_of(name))
     else:
-        yield _Word("<metric>", _name(config.metric))
+        yield _Word("<metric>", name_of(config.metric))
     yield _Word("<goal>")
     yield _Word(sym.MAXIMIZE if config.goal == "maximize" else sym.MINIMIZE)
     if algorithm is not None:
         yield _Word("<algorithm>", _name(algorithm))
     for name, value in config.fixed.items():
-        yield _Word("<fixed>", _name(name))
-        yield from _value("<value>", value)
+        yield _Word("<fixed>", name_of(name))
+        yield from _value("<value>", value, shortening)
     flat = 0
     for slot, (name, parameter) in enumerate(config.space.items()):
-        yield _Word("<param>", _name(name), slot)
+        yield _Word("<param>", name_of(name), slot)
         choice = flat if isinstance(parameter, Categorical) else -1
-        for word in _block(parameter):
+        for word in _block(parameter, shortening):
             owner = -1
             if choice >= 0 and word.choice >= 0:
                 owner = choice + word.choice
@@ -176,7 +219,13 @@ def _words(config: StudyConfig, algorithm: str | None) -> Iterator[_Word]:
             flat += len(parameter.choices)
 
 
-def _block(parameter: Parameter) -> Iterator[_Word]:
+def _some(mapping: Mapping[str, Any], shortening: Shortening) -> list[tuple[str, Any]]:
+    """The entries of a mapping that are read."""
+    items = list(mapping.items())
+    return [items[position] for position in shortening.kept(len(items))]
+
+
+def _block(parameter: Parameter, shortening: Shortening) -> Iterator[_Word]:
     """Words of one parameter after its name; choices carry their index."""
     if isinstance(parameter, Float | Int):
         whole = isinstance(parameter, Int)
@@ -189,31 +238,27 @@ def _block(parameter: Parameter) -> Iterator[_Word]:
     else:
         yield _Word("<ordinal>" if isinstance(parameter, Ordinal) else "<categorical>")
         yield _Word("<count>", str(len(parameter.choices)))
-        for index, choice in enumerate(parameter.choices):
-            for word in _value("<choice>", choice):
+        for index in shortening.kept(len(parameter.choices)):
+            for word in _value("<choice>", parameter.choices[index], shortening):
                 yield word._replace(choice=index)
-    for parent, values in (parameter.when or {}).items():
-        yield _Word("<when>", _name(parent))
-        for value in values:
-            yield from _value("<value>", value)
-    description = normalize_description(parameter.description)
+    for parent, values in _some(parameter.when or {}, shortening):
+        yield _Word("<when>", _name(shortening.text(parent)))
+        for position in shortening.kept(len(values)):
+            yield from _value("<value>", values[position], shortening)
+    description = normalize_description(shortening.text(parameter.description))
     if description:
-        yield _Word("<desc>", _free(description))
+        yield _Word("<desc>", " " + escape(description))
 
 
-def _value(symbol: str, value: Value) -> Iterator[_Word]:
+def _value(symbol: str, value: Value, shortening: Shortening) -> Iterator[_Word]:
     """A typed value: constants as symbols, text after a space, numbers without one."""
     if value is None or isinstance(value, bool):
         yield _Word(symbol)
         yield _Word({True: sym.TRUE, False: sym.FALSE, None: sym.NONE}[value])
     elif isinstance(value, str):
-        yield _Word(symbol, _name(value))
+        yield _Word(symbol, _name(shortening.text(value)))
     else:
         yield _Word(symbol, repr(value))
-
-
-def _free(text: str) -> str:
-    return " " + escape(text)
 
 
 def _name(name: str) -> str:

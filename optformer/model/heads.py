@@ -14,6 +14,8 @@ from optformer.model.encoded import EncodedMetadata
 from optformer.model.gp_mixture import GPMixturePrediction
 from optformer.model.layers import NumberFeatures, ZeroLinear
 
+_WIDE = 128  # choices, of which each query would need a copy
+
 
 class MetricHead(nn.Module):
     """Logits of a metric: one a bin, a smooth function of the bin's centre, the GPs' density.
@@ -79,10 +81,19 @@ class ValueHead(nn.Module):
         slots = metadata.gather(metadata.slots, slot, studies)  # (B, N, W)
         bound = self.binding(state) * slots * self.scale
         bins = (bound @ self.smooth.weight).float() @ self.numbers.bins.T
-        choices = metadata.gather(metadata.choices, slot, studies)  # (B, N, K, W)
-        chosen = (choices * bound[:, :, None, :]).sum(-1)
+        chosen = self._choices(metadata, slot, bound)
         smooth = torch.cat([bins, chosen], -1).float()
         logits = self.linear(state).float()[..., : smooth.shape[-1]] + smooth
         legal = metadata.gather(metadata.legal[..., : smooth.shape[-1]], slot, studies)
         possible: Tensor = logits.masked_fill(~legal, -torch.inf)
         return possible
+
+    @staticmethod
+    def _choices(metadata: EncodedMetadata, slot: Tensor, bound: Tensor) -> Tensor:
+        """Products of bound states, (B, N, W), with the choices of their slots, (B, N, K)."""
+        if metadata.max_choices > _WIDE and bool((slot == slot[0]).all()):
+            table = metadata.choices[:, int(slot[0])]  # (S, K, W)
+            by_space = bound.reshape(metadata.spaces, -1, bound.shape[-1])
+            return (by_space @ table.transpose(-1, -2)).reshape(*bound.shape[:-1], -1)
+        choices = metadata.gather(metadata.choices, slot, len(bound))  # (B, N, K, W)
+        return (choices * bound[:, :, None, :]).sum(-1)

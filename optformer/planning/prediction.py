@@ -234,6 +234,7 @@ def _expected(probabilities: Tensor, values: Tensor) -> Tensor:
 
 def _deviation(probabilities: Tensor, deviations: Tensor) -> Tensor:
     """Root of the mean square, (N,); squares neither overflow nor vanish."""
-    unit = 2.0 ** math.frexp(float(deviations.abs().max()))[1]  # a power of 2, exact
+    largest = float(torch.cat([deviations.flatten(), deviations.new_zeros(1)]).abs().max())
+    unit = 2.0 ** math.frexp(largest)[1]  # a power of 2, exact
     root: Tensor = unit * (probabilities * (deviations / unit).square()).sum(-1).sqrt()
     return root

@@ -196,3 +196,19 @@ def test_measure__several_metrics_and_one_is_missing__names_it(value: Any) -> No
     with pytest.raises(MetricError, match=r"'loss'|'size'"):
         SEVERAL.measure(value)
     assert SEVERAL.needed == ["loss", "speed", "size"]
+
+
+@pytest.mark.parametrize("ends", [(0, 1), (0.5, None), [None, 3], (None, None)])
+def test_metric_ranges__written_and_read__are_the_same(ends: Any) -> None:
+    config = StudyConfig(SearchSpace(x=Float(0, 1)), "m", "maximize", metric_ranges={"m": ends})
+    described = json.loads(json.dumps(config.to_dict(), allow_nan=False))
+    assert StudyConfig.from_dict(described) == config
+    assert StudyConfig.from_dict(described).metric_ranges == config.metric_ranges
+
+
+@pytest.mark.parametrize(
+    "ranges", [{"m": (1, 0)}, {"m": "01"}, {"m": (0,)}, {"m": (0, "x")}, {"k": (0, 1)}, {"m": 3}]
+)
+def test_metric_ranges__no_range__is_refused(ranges: Any) -> None:
+    with pytest.raises(MetricError, match="range"):
+        StudyConfig(SearchSpace(x=Float(0, 1)), "m", "maximize", metric_ranges=ranges)
