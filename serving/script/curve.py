@@ -21,7 +21,7 @@ from optformer.serving.script.output import (
 from optformer.serving.script.trial_folder import STDERR, STDOUT
 
 _PIECE_BYTES = 1 << 20  # of an output at a time, so that one script does not hold up the others
-_FIGURES = 3  # significant figures of the steps that are kept
+_FIGURES = 2  # significant figures of the steps that are kept
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Curve:
         """The values so far, by their steps in order, after looking at more of the output.
 
         Of several values of one step the first counts, and steps do not go back. Of long curves
-        those steps are kept that have three significant figures at most: 1,000 values, and 900 for
-        each further power of ten.
+        those steps are kept that have two significant figures at most: 100 values, and 90 for each
+        further power of ten.
 
         Args:
             to_end: Whether the script has ended and all of its output is looked at.
