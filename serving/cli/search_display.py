@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optformer.data.runtime.text import visible
@@ -53,9 +53,21 @@ def create_display(study: Study, *, trials: int, parallel: int, as_json: bool) -
     progress = SearchProgress(study.config, study.trials, wanted=trials, parallel=parallel)
     if as_json:
         return JsonDisplay(study, progress)
-    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-        return LiveDisplay(study, progress)
-    return LineDisplay(study, progress)
+    return (LiveDisplay if _moves() else LineDisplay)(study, progress)
+
+
+def loading(*, as_json: bool) -> AbstractContextManager[object]:
+    """Says in a terminal that the model is being loaded, which takes seconds."""
+    if as_json or not _moves():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console().status("loading the model")
+
+
+def _moves() -> bool:
+    """Whether the output is a terminal in which text can be replaced."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class LineDisplay:

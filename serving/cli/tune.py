@@ -148,11 +148,14 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("a step pattern is of use to a pruner alone; give --pruner, too")
     if args.resources and args.ray is None:
         raise ConfigError("resources are those of a cluster; give --ray, too")
+    from optformer.serving.cli.search_display import loading
+
     script = _script(args)
     with ExitStack() as held:
         if args.ray is not None:
             script = replace(script, starter=_cluster(args, held))
-        study = _study(args, script, held)
+        with loading(as_json=args.json):
+            study = _study(args, script, held)
         if study.prunes and script.curves is None:  # it was started with a pruner
             script = replace(script, curves=_curves(args, script.config))
         return _tune(args, script, study)

@@ -34,7 +34,7 @@ STORAGE_PATIENCE = 600.0
 """Seconds for which a storage may fail while no script runs before the search ends."""
 
 _POLL_SECONDS = 0.05  # how soon the end of a script or a request to stop is seen
-_CURVE_SECONDS = 0.5  # between looks at what scripts print
+_CURVE_SECONDS = 0.2  # between looks at what scripts print
 _RETRY_SECONDS = 2.0  # between attempts to use a storage that fails
 
 
