@@ -10,7 +10,8 @@ NSGA-II has a population of 10: with Optuna's default of 50 it would draw 50 tri
 
     python experiments/several_goals.py results.csv [--seeds 5] [--tasks car ...]
 
-A row a run; runs that the file already has are left out, so an interrupted measurement goes on.
+A row a figure of a run; runs that the file already has are left out, so an interrupted measurement
+goes on. `--means FILE` writes the means over the seeds that every method has run with.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 from numpy.typing import NDArray
 
 from optformer.data.methods.external.optuna_methods import to_distribution
@@ -162,7 +164,11 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--problems", nargs="+", default=list(TRIALS), choices=TRIALS)
     parser.add_argument("--methods", nargs="+", default=["optformer", *SAMPLERS])
+    parser.add_argument("--means", type=Path, help="write means of what was measured, and end")
     args = parser.parse_args()
+    if args.means is not None:
+        write_means(args.out, args.means)
+        return
     done = set()
     if args.out.exists():
         with args.out.open(newline="") as file:
@@ -183,6 +189,20 @@ def main() -> None:
                         tried = by_optuna(problem, TRIALS[kind], SAMPLERS[method](seed))
                     seconds = time.process_time() - started
                     _write(args.out, key, problem, tried, seconds / len(tried))
+
+
+def write_means(measured: Path, path: Path) -> None:
+    """Means over seeds of every task, and over the tasks."""
+    lines = pd.read_csv(measured)
+    runs = lines.groupby("seed")["task"].transform("size")
+    lines = lines[runs == runs.max()]  # whole seeds only
+    groups = ["problem", "figure", "trials", "method"]
+    tasks = lines.groupby([*groups, "task"], as_index=False)["value"].mean()
+    means = tasks.groupby(groups, as_index=False)["value"].mean().assign(task="mean")
+    means = pd.concat([tasks, means]).assign(seeds=lines["seed"].nunique())
+    means["value"] = means["value"].map("{:.4f}".format)
+    order = ["problem", "figure", "task", "trials", "method", "seeds", "value"]
+    means[order].to_csv(path, index=False, lineterminator="\n")
 
 
 def _write(

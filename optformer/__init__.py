@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # the same names as in _NAMES, for whoever reads types
     from optformer.serving.integrations.optuna_sampler import OptFormerSampler as OptFormerSampler
     from optformer.serving.integrations.ray_tune import OptFormerSearcher as OptFormerSearcher
     from optformer.serving.integrations.sklearn_search import OptFormerSearchCV as OptFormerSearchCV
+    from optformer.serving.study.front_plots import plot_front as plot_front
     from optformer.serving.study.parameter_plots import plot_contour as plot_contour
     from optformer.serving.study.parameter_plots import (
         plot_parallel_coordinates as plot_parallel_coordinates,
@@ -62,6 +63,7 @@ _NAMES = {
     "optformer.serving.integrations.optuna_sampler": ["OptFormerSampler"],
     "optformer.serving.integrations.ray_tune": ["OptFormerSearcher"],
     "optformer.serving.integrations.sklearn_search": ["OptFormerSearchCV"],
+    "optformer.serving.study.front_plots": ["plot_front"],
     "optformer.serving.study.parameter_plots": ["plot_contour", "plot_parallel_coordinates"],
     "optformer.serving.study.plots": ["plot_comparison", "plot_history", "plot_response"],
     "optformer.serving.study.pruning": ["TrialPruned"],

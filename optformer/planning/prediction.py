@@ -35,7 +35,8 @@ class Prediction:
             with limits the best of the trials that keep them, once there is one.
         probability_of_failure: Probability that the trial fails, in [0, 1].
         expected_improvement: By how much the trial is expected to be better than the best so far,
-            at least 0, in the metric's units; a failure improves nothing.
+            at least 0, in the metric's units; a failure improves nothing, nor does a trial beyond
+            a limit.
         probability_of_keeping: Probability that the limits are kept if the trial does not fail, in
             [0, 1]; 1 without limits.
         metrics: The prediction of every metric by its name, where a study has several goals or

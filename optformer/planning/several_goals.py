@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from optformer.data.studies.pareto import nondominated, nondominated_boxes
@@ -203,12 +204,13 @@ class GoalsState(PlannerState):
         return tuple(_limits_on_y(self.study, self.history, studies).values())
 
     @cached_property
-    def _measured(self) -> tuple[Array, Array, Array]:
+    def _measured(self) -> tuple[Array, NDArray[np.bool_], NDArray[np.intp]]:
         """Trials with all metrics: y (n, V), which keep the limits, positions in the history."""
         names = [view.metric_name for view in self.study.views]
         metrics = [self.study.metrics_of(trial) for trial in self.history]
         index = np.array(
-            [i for i, each in enumerate(metrics) if all(name in each for name in names)], dtype=int
+            [i for i, each in enumerate(metrics) if all(name in each for name in names)],
+            dtype=np.intp,
         )
         kept = np.array([self.study.keeps_limits(self.history[i]) for i in index], dtype=bool)
         columns = [
@@ -319,7 +321,7 @@ def log_improvement(
     """
     volume: Tensor | float = 1.0
     for goal, low, high in zip(goals, lower.T, upper.T, strict=True):
-        levels, index = torch.cat([low, high]).unique(return_inverse=True)
+        levels, index = torch.unique(torch.cat([low, high]), return_inverse=True)
         finite = levels[levels.isfinite()]
         excess = torch.nn.functional.pad(goal.excess(finite), (0, len(levels) - len(finite)))
         inside = excess[:, index[: len(low)]] - excess[:, index[len(low) :]]
@@ -382,6 +384,8 @@ def _joined(
     return [
         replace(
             metrics[study.metric_name][i],
+            expected_improvement=metrics[study.metric_name][i].expected_improvement
+            * float(chance[i]),
             probability_of_keeping=float(chance[i]),
             metrics={name: each[i] for name, each in metrics.items()},
         )

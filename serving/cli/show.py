@@ -11,6 +11,7 @@ from optformer.data.runtime.text import hide_passwords
 from optformer.serving.cli import console
 
 if TYPE_CHECKING:
+    from optformer.data.studies.study_config import StudyConfig
     from optformer.serving.study.study import Study
 
 
@@ -28,6 +29,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--csv", type=Path, metavar="FILE", help="write all trials as a table, its space beside it"
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the best value so far")
+    parser.add_argument(
+        "--front", type=Path, metavar="FILE", help="draw the Pareto front of the first two goals"
+    )
     parser.add_argument(
         "--response",
         nargs=2,
@@ -47,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--top must be at least 0, got {args.top}")
     names = study_names(args.storage)
     if args.name is None and len(names) != 1:
-        if args.csv or args.plot or args.response:
+        if args.csv or args.plot or args.front or args.response:
             raise ConfigError(
-                f"--csv, --plot and --response need --name; {args.storage} has {names}"
+                f"--csv, --plot, --front and --response need --name; {args.storage} has {names}"
             )
         _list_studies(args.storage, names)
         return 0
@@ -76,11 +80,20 @@ def _list_studies(storage: str, names: list[str]) -> None:
             continue
         trials = study.trials
         counts = Counter(trial.status for trial in trials)
-        best = study.best_trial.value if counts[TrialStatus.COMPLETED] else None
-        aim = f"{study.config.goal} {study.config.metric_name}"
+        front = study.best_trials
+        best: object = front[0].value if front else None
+        if study.config.further_goals and front:
+            best = f"{len(front)} on the front"
+        aim = _aims(study.config)
         failed = counts[TrialStatus.FAILED]
         rows.append([name, len(trials), counts[TrialStatus.COMPLETED], failed, aim, best])
     console.table(["study", "trials", "completed", "failed", "goal", "best"], rows)
+
+
+def _aims(config: StudyConfig) -> str:
+    """The goals and limits of a study in a line."""
+    aims = [f"{goal} {name}" for name, goal in config.goals.items()]
+    return ", ".join([*aims, *(f"{name} {limit}" for name, limit in config.limits.items())])
 
 
 def _show(study: Study, top: int) -> None:
@@ -88,7 +101,8 @@ def _show(study: Study, top: int) -> None:
     from optformer.serving.cli.study_summary import write_ranking, write_summary
 
     config = study.config
-    about = [("goal", f"{config.goal} {config.metric_name}")]
+    about = [("goal", f"{goal} {name}") for name, goal in config.goals.items()]
+    about += [("limit", f"{name} {limit}") for name, limit in config.limits.items()]
     about += [(f"metadata: {key}", text) for key, text in config.metadata.items()]
     about += [(f"fixed: {name}", str(value)) for name, value in config.fixed.items()]
     about += [("seed", str(study.seed)), ("strategy", study.strategy)]
@@ -103,6 +117,7 @@ def _show(study: Study, top: int) -> None:
 def _write_files(study: Study, args: argparse.Namespace) -> None:
     from optformer.data.studies.errors import ConfigError, OptFormerError
     from optformer.data.studies.study_tables import write_trials
+    from optformer.serving.study.front_plots import plot_front
     from optformer.serving.study.plots import plot_history, plot_response
 
     try:
@@ -112,6 +127,9 @@ def _write_files(study: Study, args: argparse.Namespace) -> None:
         if args.plot:
             plot_history(study, args.plot)
             console.write(f"history: {args.plot}")
+        if args.front:
+            plot_front(study, path=args.front)
+            console.write(f"front: {args.front}")
         if args.response:
             parameter, file = args.response
             plot_response(study, parameter, file)

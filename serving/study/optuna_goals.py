@@ -17,7 +17,7 @@ _CONSTRAINTS = "constraints"  # trial system attribute of Optuna 4; Optuna 5 add
 _NAMED = hasattr(optuna.trial.Trial, "set_constraint")
 
 
-def directions(config: StudyConfig) -> list[str]:
+def directions(config: StudyConfig) -> list[Goal]:
     """The direction of each goal, as Optuna writes it."""
     return list(config.goals.values())
 

@@ -39,6 +39,9 @@ _CURVE_POINTS = 61  # where a numeric parameter's response is predicted
 def plot_history(study: Study, path: str | os.PathLike[str] | None = None) -> Figure:
     """Plot the value of every trial and the best so far; failed trials are marked at the bottom.
 
+    With limits the best is that of the trials that keep them; others are crosses. With several
+    goals it is the first one's; `plot_front` draws two.
+
     Args:
         study: The study.
         path: Where to write it; the suffix chooses the format (.png, .svg, .pdf).
@@ -50,9 +53,13 @@ def plot_history(study: Study, path: str | os.PathLike[str] | None = None) -> Fi
     if not trials:
         raise StudyError(f"study {study.name!r} has no observed trial to plot yet")
     figure, axes = new_figure()
-    completed = [trial for trial in trials if trial.status is TrialStatus.COMPLETED]
+    ended = [trial for trial in trials if trial.status is TrialStatus.COMPLETED]
+    completed = [trial for trial in ended if study.config.keeps_limits(trial)]
+    beyond = [trial for trial in ended if not study.config.keeps_limits(trial)]
     stopped = [trial for trial in trials if trial.status is TrialStatus.STOPPED]
     axes.scatter(*_values(completed), s=22, color=COLORS[0], label="completed", zorder=3)
+    if beyond:
+        axes.scatter(*_values(beyond), s=26, marker="x", color=QUIET, label="beyond a limit")
     if stopped:
         axes.scatter(
             *_values(stopped), s=22, facecolors="none", edgecolors=COLORS[0], label="stopped"

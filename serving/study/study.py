@@ -412,6 +412,8 @@ class Study:
                 be copied.
             StorageError: An outcome could not be stored; a note of the error says which.
         """
+        if min_gain is not None and self.config.further_goals:
+            raise StudyError("min_gain is an improvement of one goal, and the study has several")
         optimize(
             self,
             objective,

@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from optformer.data.studies.limits import Limit
 from optformer.data.studies.study_tables import StudyTable
 from optformer.serving.cli import main
 from optformer.serving.study.study import Study, load_study
@@ -45,6 +46,34 @@ def test_show__one_study__told_in_full(storage: str, capsys: pytest.CaptureFixtu
     assert [line.split()[:2] for line in ranking] == [["1", "0.75"], ["2", "0.5"]]
 
 
+def test_show__several_goals_and_a_limit__tells_the_front(
+    tmp_path: Path, make_study: Callable[..., Study], capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f"sqlite:///{tmp_path / 'studies.db'}"
+    further, limits = {"latency": "minimize"}, {"memory": Limit("<=", 8)}
+    study = make_study(storage=address, name="one", further_goals=further, limits=limits)
+    for accuracy, latency, memory in ((0.9, 9, 4), (0.8, 3, 4), (0.7, 5, 8), (0.95, 2, 9)):
+        metrics = {"accuracy": accuracy, "latency": latency, "memory": memory}
+        study.observe(study.suggest(), metrics)
+    picture = tmp_path / "front.svg"
+    assert main(["show", "--storage", address, "--front", str(picture)]) == 0
+    out = capsys.readouterr().out
+    for text in (
+        "maximize accuracy",
+        "minimize latency",
+        "memory <= 8.0",
+        "3 of 4 completed trials keep the limits",
+        "Pareto front: 2 trials, hypervolume 0.6 from the worst values",
+    ):
+        assert text in out
+    ranking = out[out.index("trial  accuracy") :].splitlines()[2:4]
+    assert [line.split()[:3] for line in ranking] == [["0", "0.9", "9"], ["1", "0.8", "3"]]
+    assert picture.stat().st_size > 1000
+    make_study(storage=address, name="two")
+    assert main(["show", "--storage", address]) == 0
+    assert "2 on the front" in capsys.readouterr().out
+
+
 def test_show__several_studies__listed_other_tools_too(
     storage: str, make_study: Callable[..., Study], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,7 +83,7 @@ def test_show__several_studies__listed_other_tools_too(
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines["one"].split()[1:] == ["5", "3", "1", "maximize", "accuracy", "0.75"]
     assert lines["two"].split()[1:] == ["0", "0", "0", "minimize", "loss"]
-    assert "2 objectives" in lines["three"]
+    assert "its search space is unknown" in lines["three"]
     assert main(["show", "--storage", storage, "--name", "two"]) == 0
     assert "study two: no trials" in capsys.readouterr().out
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from optformer.data.studies.errors import StudyError
+from optformer.data.studies.limits import read_limits
 from optformer.data.studies.parameters import Value
+from optformer.serving.study.front_plots import plot_front
 from optformer.serving.study.parameter_plots import plot_contour, plot_parallel_coordinates
 from optformer.serving.study.plots import best_so_far, plot_comparison, plot_history, plot_response
 from optformer.serving.study.study import Study
@@ -202,3 +204,58 @@ def test_plot_parallel_coordinates__trials__are_lines_that_break_where_inactive(
     assert np.isnan(lines[2][-1])
     with pytest.raises(StudyError, match="unknown parameter 'depth'"):
         plot_parallel_coordinates(study, parameters=["depth"])
+
+
+def _labels(figure: Any) -> dict[str, Any]:
+    """What is drawn, by its name in the legend."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    return dict(zip(labels, handles, strict=True))
+
+
+def _several(make_study: Callable[..., Study], **goals: str) -> Study:
+    limits = read_limits({"memory": "<= 8", "latency": "<= 20"})
+    study = make_study(further_goals={"latency": "minimize", **goals}, limits=limits)
+    rows = ((0.9, 9, 4), (0.8, 3, 4), (0.7, 5, 8), (0.95, 2, 9))
+    for accuracy, latency, memory in rows:
+        told = {"accuracy": accuracy, "latency": latency, "memory": memory, "size": -accuracy}
+        study.observe(study.suggest(), told)
+    return study
+
+
+def test_plot_front__two_goals_and_limits__trials_are_told_apart(
+    make_study: Callable[..., Study], tmp_path: Path
+) -> None:
+    path = tmp_path / "front.png"
+    figure = plot_front(_several(make_study), path=path)
+    drawn = _labels(figure)
+    assert drawn["Pareto front"].get_offsets().tolist() == [[0.8, 3.0], [0.9, 9.0]]
+    assert drawn["beaten"].get_offsets().tolist() == [[0.7, 5.0]]
+    assert drawn["beyond a limit"].get_offsets().tolist() == [[0.95, 2.0]]
+    assert drawn["latency <= 20.0"].get_ydata() == [20.0, 20.0]
+    assert path.stat().st_size > 1000
+
+
+def test_plot_front__goals_chosen__first_is_to_the_right(make_study: Callable[..., Study]) -> None:
+    study = _several(make_study, size="minimize")
+    axes = plot_front(study, ("latency", "size")).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("latency (minimize)", "size (minimize)")
+    assert len(axes.lines) == 1  # the limit: no line through a front of three goals
+    with pytest.raises(StudyError, match="unknown goal 'memory'; this study has"):
+        plot_front(study, ("latency", "memory"))
+
+
+def test_plot_front__nothing_to_draw__says_why(make_study: Callable[..., Study]) -> None:
+    with pytest.raises(StudyError, match="has one goal; plot_history draws it"):
+        plot_front(make_study())
+    empty = make_study(further_goals={"latency": "minimize"})
+    with pytest.raises(StudyError, match="has no completed trial to plot yet"):
+        plot_front(empty)
+
+
+def test_plot_history__limit__best_is_of_the_trials_that_keep_it(
+    make_study: Callable[..., Study],
+) -> None:
+    figure = plot_history(_several(make_study))
+    drawn = _labels(figure)
+    assert drawn["beyond a limit"].get_offsets().tolist() == [[3.0, 0.95]]
+    assert max(drawn["best so far"].get_ydata()) == 0.9
