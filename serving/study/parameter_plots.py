@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from optformer.serving.study.figures import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
     from optformer.serving.study.study import Study
@@ -75,17 +76,18 @@ def plot_contour(
     colors = _WORST_FIRST[config.goal]
     numeric = all(isinstance(space[name], Float | Int) for name in (x, y))
     where = _places(space[x], across), _places(space[y], up)
-    if numeric and min(height.shape) > 1:
-        drawn = axes.contourf(*where, height, levels=16, cmap=colors)
-    else:
-        drawn = axes.pcolormesh(*where, height, shading="nearest", cmap=colors)
+    drawn: ScalarMappable = (
+        axes.contourf(*where, height, levels=16, cmap=colors)
+        if numeric and min(height.shape) > 1
+        else axes.pcolormesh(*where, height, shading="nearest", cmap=colors)
+    )
     figure.colorbar(drawn, ax=axes, label=f"predicted {config.metric_name}")
-    dots = {"edgecolors": "black", "linewidths": 0.6, "zorder": 3, "clip_on": False}
-    shown_at = [_places(space[name], [trial[name] for trial in known]) for name in (x, y)]
-    axes.scatter(*shown_at, s=18, color="white", label="trials", **dots)
+    dots: dict[str, Any] = {"edgecolors": "black", "linewidths": 0.6, "zorder": 3, "clip_on": False}
+    at_x, at_y = (_places(space[name], [trial[name] for trial in known]) for name in (x, y))
+    axes.scatter(at_x, at_y, s=18, color="white", label="trials", **dots)
     if x in best and y in best:
-        star = [_places(space[name], [best[name]]) for name in (x, y)]
-        axes.scatter(*star, marker="*", s=130, color=COLORS[1], label="best trial", **dots)
+        at_x, at_y = (_places(space[name], [best[name]]) for name in (x, y))
+        axes.scatter(at_x, at_y, marker="*", s=130, color=COLORS[1], label="best trial", **dots)
     _scale(axes, "x", x, space[x])
     _scale(axes, "y", y, space[y])
     axes.grid(visible=False)
@@ -101,8 +103,8 @@ def plot_parallel_coordinates(
 ) -> Figure:
     """Plot every trial as a line across its parameters to its value.
 
-    Lines are bright where the value is good; the best trial is red. A line is interrupted where a
-    parameter is not active, and dotted where the trial failed.
+    Lines are bright where the value is good; the best trial is red, or the Pareto front. A line is
+    interrupted where a parameter is not active, and dotted where the trial failed.
 
     Args:
         study: A study with at least one trial that has a value.
@@ -122,7 +124,7 @@ def plot_parallel_coordinates(
     if not values:
         raise StudyError(f"study {study.name!r} has no trial with a value to plot yet")
     low, high = min(values), max(values)
-    best = next(iter(best_first(trials, config.sign)), None)
+    best = study.best_trials
     from matplotlib import colormaps
 
     colors = colormaps[_WORST_FIRST[config.goal]]
@@ -136,8 +138,8 @@ def plot_parallel_coordinates(
             axes.plot([*line, np.nan], ":", color=QUIET, linewidth=1.0)
             continue
         level = (trial.value - low) / (high - low) if high > low else 0.5
-        style = {"color": colors(level), "linewidth": 1.0, "alpha": 0.7}
-        if trial == best:
+        style: dict[str, Any] = {"color": colors(level), "linewidth": 1.0, "alpha": 0.7}
+        if trial in best:
             style = {"color": COLORS[1], "linewidth": 2.4, "zorder": 4}
         axes.plot([*line, level], marker="o", markersize=3, **style)
     for place, name in enumerate(names):
@@ -148,8 +150,9 @@ def plot_parallel_coordinates(
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False)
-    if best is not None:
-        axes.plot([], [], color=COLORS[1], linewidth=2.4, label="best trial")
+    if best:
+        label = "Pareto front" if config.further_goals else "best trial"
+        axes.plot([], [], color=COLORS[1], linewidth=2.4, label=label)
     if any(trial.status is TrialStatus.FAILED for trial in trials):
         axes.plot([], [], ":", color=QUIET, label="failed")
     axes.set_title(f"{study.name} ({config.goal})", loc="left")
@@ -193,18 +196,20 @@ def _mark_axis(axes: Axes, place: float, labels: Sequence[tuple[float, str]]) ->
 def _places(parameter: Parameter, values: Sequence[Value]) -> list[float]:
     """Where values lie on an axis: a number where it is, a choice at its index."""
     if isinstance(parameter, Float | Int):
-        return [float(value) for value in values]  # type: ignore[arg-type]
+        return [float(value) for value in values]
     return [float(parameter.index(value)) for value in values]
 
 
 def _scale(axes: Axes, which: str, name: str, parameter: Parameter) -> None:
     """Name an axis, and give it its scale or its choices."""
+    from matplotlib.ticker import MaxNLocator
+
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_label_text(name)
     if not isinstance(parameter, Float | Int):
         choices = parameter.choices
         axis.set_ticks(range(len(choices)), [str(choice) for choice in choices])
     elif isinstance(parameter, Int) and not parameter.log:
-        axis.get_major_locator().set_params(integer=True)
+        axis.set_major_locator(MaxNLocator(integer=True))
     elif parameter.log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
