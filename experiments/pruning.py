@@ -4,8 +4,8 @@
 
 Every search may train for as many epochs as twenty whole trials take, in sixty trials at most. The
 table says, for each task and pruner, how many epochs twenty trials took, how good their best was,
-and how good the best was once all epochs were spent. Seconds are those of the processor, in
-training.
+and how good the best was once all epochs were spent. Seconds are those of the
+processor in the objective: training, reports and the pruner.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Result:
 
     Attributes:
         epochs: Epochs that twenty trials took.
-        seconds: Seconds of the processor in which they were trained.
+        seconds: Seconds of the processor that their training, reports and pruner took.
         best: Best value of these trials.
         best_of_all: Best value once all epochs were spent.
         trials: How many trials that took.

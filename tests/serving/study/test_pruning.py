@@ -19,7 +19,9 @@ from optformer.data.studies.parameters import Float
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.study.pruning import PRUNERS, TrialPruned, make_pruner
+from optformer.serving.study.storage import create_store
 from optformer.serving.study.study import Study, create_study, load_study
+from optformer.serving.study.trial_store import StudyRecord
 
 SPACE = SearchSpace(x=Float(0.0, 1.0))
 SETTINGS = {"threshold": "threshold(upper=0.95)", "wilcoxon": "wilcoxon(n_startup_steps=2)"}
@@ -166,12 +168,11 @@ def test_optimize__pruned__is_stopped_with_its_last_value(
 
 @pytest.mark.parametrize(("returned", "value"), [(None, 0.9), (0.8, 0.8)])
 def test_optimize__returning_when_told_to_stop__is_stopped(
-    returned: float | None, value: float
+    record: StudyRecord, planner: Any, returned: float | None, value: float
 ) -> None:
-    study = create_study(
-        SPACE, metric="loss", goal="minimize", pruner=optuna.pruners.ThresholdPruner(upper=0.5)
-    )
-    study.enqueue({"x": 0.5})
+    pruner = optuna.pruners.ThresholdPruner(upper=0.5)
+    store = create_store(None, "s", record, prunes=True)
+    study = Study(record, store, name="s", planner=planner, pruner=pruner)
 
     def objective(trial: Trial) -> Any:
         trial.report(0.9, 0)
