@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optformer.data.studies.errors import SearchSpaceError
@@ -17,16 +16,15 @@ from optformer.data.studies.inferred_conditions import infer_conditions
 from optformer.data.studies.optuna_distributions import from_distributions, to_distributions
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.spaces import SearchSpace
-from optformer.data.studies.study_config import Goal
+from optformer.data.studies.study_config import Goal, StudyConfig
 from optformer.data.studies.trials import Trial
-from optformer.serving.study.optuna_trials import read_outcome
+from optformer.serving.study.optuna_goals import foreign_metrics, goal_of
+from optformer.serving.study.optuna_studies import read_metadata
+from optformer.serving.study.optuna_trials import RECORD, read_outcome
+from optformer.serving.study.trial_store import StudyRecord
 
 PLAN = "optformer:plan"
 """System attribute of a trial: the values chosen for it, which it asks for one by one."""
-
-CONSTRAINTS = "constraints"
-"""System attribute in which Optuna keeps the constraints of a trial, those with names each behind a
-colon."""
 
 
 def whole(study: Study) -> Study:
@@ -85,59 +83,41 @@ def declared_space(
     return SearchSpace(parameters)
 
 
-def constraints_of(trial: FrozenTrial) -> dict[str, float]:
-    """The constraints of a trial by name, at most 0 where it keeps them.
+def recorded_space(study: Study) -> SearchSpace | None:
+    """The space of a study that `create_study` has made, None of any other."""
+    described = study.user_attrs.get(RECORD)
+    return None if described is None else StudyRecord.from_dict(described).config.space
 
-    They come from `trial.set_constraint(name, value)` of Optuna 5, or from a `constraints_func`,
-    which gives them no names.
-    """
-    attributes = trial.system_attrs
-    unnamed = enumerate(attributes.get(CONSTRAINTS) or ())
-    prefix = f"{CONSTRAINTS}:"
-    return {
-        **{f"constraint_{index}": value for index, value in unnamed},
-        **{
-            f"constraint_{key.removeprefix(prefix)}": value
-            for key, value in attributes.items()
-            if key.startswith(prefix)
-        },
-    }
+
+def read_words(study: Study) -> dict[str, str]:
+    """The words that a study comes with."""
+    described = study.user_attrs.get(RECORD)
+    if described is None:
+        return read_metadata(study)
+    return dict(StudyRecord.from_dict(described).config.metadata)
 
 
 def read_goals(study: Study) -> dict[str, Goal]:
     """The goals of a study by the names of its metrics."""
-    directions = study.directions
-    unnamed = ["value"] if len(directions) == 1 else [f"value_{i}" for i in range(len(directions))]
-    names = study.metric_names or unnamed
-    return {
-        name: "maximize" if direction is StudyDirection.MAXIMIZE else "minimize"
-        for name, direction in zip(names, directions, strict=True)
-    }
+    goals = [goal_of(direction) for direction in study.directions]
+    unnamed = ["value"] if len(goals) == 1 else [f"value {i}" for i in range(len(goals))]
+    return dict(zip(study.metric_names or unnamed, goals, strict=True))
 
 
-def read_trials(
-    trials: Sequence[FrozenTrial], space: SearchSpace, goals: Sequence[str] = ()
-) -> list[Trial]:
-    """Trials in the words of a space, without those that say nothing about it.
-
-    Args:
-        trials: The trials.
-        space: The space.
-        goals: Names of the goals where a trial has several metrics, constraints among them.
-    """
+def read_trials(trials: Sequence[FrozenTrial], config: StudyConfig) -> list[Trial]:
+    """Trials in the words of a study, without those that say nothing about its space."""
     history = []
     for frozen in trials:
-        params = legal_values(space, values_of(frozen))
+        params = legal_values(config.space, values_of(frozen))
         if params:
             status, value, reason = read_outcome(frozen)
-            metrics = _metrics(frozen, goals) if goals else {}
+            metrics = _metrics(config, frozen) if config.several and value is not None else {}
             history.append(Trial(frozen.number, params, status, value, reason, metrics))
     return history
 
 
-def _metrics(frozen: FrozenTrial, goals: Sequence[str]) -> dict[str, float]:
-    values = dict(zip(goals, frozen.values or (), strict=False))
-    found = {**values, **constraints_of(frozen)}
+def _metrics(config: StudyConfig, frozen: FrozenTrial) -> dict[str, float]:
+    found = foreign_metrics(config, frozen)
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 

@@ -22,35 +22,34 @@ from optformer.data.studies.errors import (
     SpaceExhaustedError,
     StudyError,
 )
-from optformer.data.studies.limits import Limit
 from optformer.data.studies.optuna_distributions import (
     from_distributions,
     to_distributions,
     union_of_distributions,
 )
 from optformer.data.studies.parameters import Value, is_whole
+from optformer.data.studies.space_files import load_space
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.planning.acquisition import check_strategy
 from optformer.serving.integrations.optuna_history import (
-    CONSTRAINTS,
     PLAN,
-    constraints_of,
     declared_space,
     infer_space,
     legal_values,
     read_goals,
     read_trials,
+    read_words,
+    recorded_space,
     values_of,
     whole,
 )
-from optformer.serving.study.optuna_studies import read_metadata
+from optformer.serving.study.optuna_goals import CONSTRAINTS, foreign_limits
 
 if TYPE_CHECKING:
     from optformer.planning.planner import Planner
 
 _SEEDS = 2**63
-_KEPT = Limit.parse("<= 0")  # where a constraint of Optuna's is kept
 
 
 class OptFormerSampler(BaseSampler):
@@ -72,8 +71,9 @@ class OptFormerSampler(BaseSampler):
     Args:
         seed: Seed of the suggestions, at least 0: with the same seed, the same trials get the same
             suggestions. Drawn when absent.
-        space: The space, where it is known before the search; with it come descriptions, ordinals
-            and conditions, which Optuna's distributions do not have.
+        space: The space, where it is known before the search: ours, with descriptions, ordinals and
+            conditions, which Optuna's distributions do not have, or whatever `load_space` reads. A
+            study of `optformer.create_study` comes with its own.
         metadata: Free text about the task, which the model reads (task, data set, model, ...).
         model: Directory of a checkpoint; the shipped one when absent.
         strategy: How suggestions are chosen: "ei", "pi", "ucb", "ts" or "policy"; "ei" alone with
@@ -84,14 +84,14 @@ class OptFormerSampler(BaseSampler):
     Raises:
         StudyError: The seed is not a whole number of at least 0.
         ConfigError: The strategy is unknown.
-        SearchSpaceError: Optuna cannot hold the space.
+        SearchSpaceError: The space cannot be read, or Optuna cannot hold it.
     """
 
     def __init__(
         self,
         *,
         seed: int | None = None,
-        space: SearchSpace | None = None,
+        space: Any = None,
         metadata: Mapping[str, str] | None = None,
         model: str | Path | None = None,
         strategy: str = "ei",
@@ -101,8 +101,9 @@ class OptFormerSampler(BaseSampler):
             raise StudyError(f"seed must be a whole number of at least 0, got {seed!r}")
         check_strategy(strategy)
         self._seed = secrets.randbelow(2**32) if seed is None else int(seed)
-        self._space = space
-        self._declared = {} if space is None else to_distributions(space)
+        self._space = None if space is None else load_space(space)
+        if self._space is not None:
+            to_distributions(self._space)  # refuses at once what Optuna cannot hold
         self._metadata = dict(metadata or {})
         self._model, self._strategy = model, strategy
         self._constraints_func = constraints_func
@@ -129,8 +130,10 @@ class OptFormerSampler(BaseSampler):
         Raises:
             SearchSpaceError: A parameter has changed its kind; the message names it.
         """
-        trials = _others(study, trial)
-        return union_of_distributions([self._declared, *(other.distributions for other in trials)])
+        space = self._declared_in(study)
+        declared = {} if space is None else to_distributions(space)
+        asked = [other.distributions for other in _others(study, trial)]
+        return union_of_distributions([declared, *asked])
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -220,13 +223,14 @@ class OptFormerSampler(BaseSampler):
             active: Parameters without a value that are known to be active.
         """
         others = _others(study, trial)
-        if self._space is None:
+        declared = self._declared_in(study)
+        if declared is None:
             space = infer_space(distributions, others, {**(active or {}), **held})
         else:
-            space = declared_space(distributions, self._space)
+            space = declared_space(distributions, declared)
         held = legal_values(space, held)
         config = self._configure(study, space, others)
-        history = read_trials(others, space, list(config.goals) if config.several else ())
+        history = read_trials(others, config)
         # A suggestion beside others that have said nothing yet must differ from theirs.
         seed = (self._seed + trial.number - len(history)) % _SEEDS
         if trial.number and not history:
@@ -237,6 +241,9 @@ class OptFormerSampler(BaseSampler):
         except SpaceExhaustedError:  # Optuna goes on, since objectives may be noisy
             return space.sample(np.random.default_rng([seed, trial.number]), held)
 
+    def _declared_in(self, study: Study) -> SearchSpace | None:
+        return recorded_space(whole(study)) if self._space is None else self._space
+
     def _configure(
         self, study: Study, space: SearchSpace, trials: Sequence[FrozenTrial]
     ) -> StudyConfig:
@@ -246,9 +253,9 @@ class OptFormerSampler(BaseSampler):
             space=space,
             metric=metric,
             goal=goal,
-            metadata={**read_metadata(whole(study)), **self._metadata},
+            metadata={**read_words(whole(study)), **self._metadata},
             further_goals=dict(further),
-            limits={name: _KEPT for trial in trials for name in constraints_of(trial)},
+            limits=foreign_limits(trials),
         )
         if self._config is None or self._config != config:
             self._config = config

@@ -13,7 +13,9 @@ from optformer.data.studies.limits import Limit
 from optformer.data.studies.study_config import Goal, StudyConfig
 from optformer.data.studies.trials import Trial
 
-_CONSTRAINTS = "constraints"  # trial system attribute of Optuna 4; Optuna 5 adds a colon and a name
+CONSTRAINTS = "constraints"
+"""Trial system attribute of Optuna 4; Optuna 5 adds a colon and a name."""
+
 _NAMED = hasattr(optuna.trial.Trial, "set_constraint")
 
 
@@ -45,8 +47,8 @@ def constraints(config: StudyConfig, trial: Trial) -> dict[str, Any]:
         return {}
     beyond = {name: limit.violation(metrics[name]) for name, limit in config.limits.items()}
     if _NAMED:
-        return {f"{_CONSTRAINTS}:{name}": amount for name, amount in beyond.items()}
-    return {_CONSTRAINTS: list(beyond.values())} if beyond else {}
+        return {f"{CONSTRAINTS}:{name}": amount for name, amount in beyond.items()}
+    return {CONSTRAINTS: list(beyond.values())} if beyond else {}
 
 
 def foreign_limits(trials: Iterable[FrozenTrial]) -> dict[str, Limit]:
@@ -67,11 +69,11 @@ def foreign_metrics(config: StudyConfig, trial: FrozenTrial) -> dict[str, Any]:
 
 def _constraint_metrics(trial: FrozenTrial) -> dict[str, Any]:
     attributes: Mapping[str, Any] = trial.system_attrs
-    listed = attributes.get(_CONSTRAINTS) or ()
+    listed = attributes.get(CONSTRAINTS) or ()
     named = {
-        key.removeprefix(f"{_CONSTRAINTS}:"): value
+        key.removeprefix(f"{CONSTRAINTS}:"): value
         for key, value in attributes.items()
-        if key.startswith(f"{_CONSTRAINTS}:")
+        if key.startswith(f"{CONSTRAINTS}:")
     }
     every = {**{str(i): value for i, value in enumerate(listed)}, **named}
     return {f"constraint {name}": value for name, value in every.items()}

@@ -41,7 +41,7 @@ from optformer.serving.study.optuna_access import (
     study_names,
 )
 from optformer.serving.study.optuna_studies import Description, read_record
-from optformer.serving.study.optuna_trials import REASON, read_outcome
+from optformer.serving.study.optuna_trials import REASON, RECORD, read_outcome
 from optformer.serving.study.owners import Heartbeat, is_gone, this_process
 from optformer.serving.study.storage_locks import StudyLocks
 from optformer.serving.study.trial_store import (
@@ -53,7 +53,6 @@ from optformer.serving.study.trial_store import (
     unknown_trial,
 )
 
-_RECORD = "optformer"  # study user attribute
 _LATE = "optformer:late"  # trial system attribute: the interrupted trial this is the outcome of
 _OWNER = "optformer:owner"  # trial system attribute: the process that runs it
 _HEARTBEAT = "optformer:heartbeat"  # the same: when that was last heard of, in seconds since 1970
@@ -498,7 +497,7 @@ def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
     what = f"create study {name!r}"
 
     def describe() -> None:
-        study.set_user_attr(_RECORD, record.to_dict())
+        study.set_user_attr(RECORD, record.to_dict())
         with quiet_optuna():  # naming the metric was experimental in Optuna 4
             study.set_metric_names(list(record.config.goals))
 
@@ -535,7 +534,7 @@ def _new_study(storage: BaseStorage, name: str, config: StudyConfig) -> optuna.S
 
 def _is_unfinished(study: optuna.Study) -> bool:
     """Whether a study may be one of ours that has only a name yet."""
-    return _RECORD not in study.user_attrs and not study.get_trials(deepcopy=False)
+    return RECORD not in study.user_attrs and not study.get_trials(deepcopy=False)
 
 
 def delete(storage: BaseStorage, name: str) -> None:
@@ -566,7 +565,7 @@ def load(
     study = retry_while_locked(what, lambda: optuna.load_study(study_name=name, storage=storage))
     if retry_while_locked(what, lambda: _is_unfinished(study)):
         StudyLocks(storage, name).await_writers()  # it may be written at this moment
-    described = retry_while_locked(what, lambda: study.user_attrs).get(_RECORD)
+    described = retry_while_locked(what, lambda: study.user_attrs).get(RECORD)
     if described is not None:
         if description.given():
             raise StudyError(

@@ -1,4 +1,4 @@
-"""What became of a trial that Optuna has stored, in our words."""
+"""Studies and trials that Optuna has stored, in our words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import math
 from optuna.trial import FrozenTrial, TrialState
 
 from optformer.data.studies.trials import TrialStatus
+
+RECORD = "optformer"
+"""User attribute of a study of ours: its `StudyRecord`."""
 
 REASON = "optformer:reason"
 """User attribute of a failed trial: why it failed."""

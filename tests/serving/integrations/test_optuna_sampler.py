@@ -244,8 +244,8 @@ def test_several_objectives__are_told_by_name(
     study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 2.0), n_trials=2)
 
     config, history, _ = recorder.told[-1]
-    assert config.goals == {"value_0": "maximize", "value_1": "minimize"}
-    assert history[0].metrics == {"value_0": study.trials[0].values[0], "value_1": 2.0}
+    assert config.goals == {"value 0": "maximize", "value 1": "minimize"}
+    assert (history[0].value, history[0].metrics) == (study.trials[0].values[0], {"value 1": 2.0})
 
 
 def test_constraints__of_either_kind__are_limits(
@@ -264,16 +264,15 @@ def test_constraints__of_either_kind__are_limits(
 
     config, history, _ = recorder.told[-1]
     assert {name: str(limit) for name, limit in config.limits.items()} == {
-        "constraint_0": "<= 0.0",
-        "constraint_1": "<= 0.0",
-        "constraint_memory": "<= 0.0",
+        "constraint 0": "<= 0.0",
+        "constraint 1": "<= 0.0",
+        "constraint memory": "<= 0.0",
     }
     x = study.trials[0].params["x"]
     assert history[0].metrics == {
-        "value": x,
-        "constraint_0": 1.0,
-        "constraint_1": -2.0,
-        "constraint_memory": x - 0.5,
+        "constraint 0": 1.0,
+        "constraint 1": -2.0,
+        "constraint memory": x - 0.5,
     }
 
 
@@ -351,6 +350,33 @@ def test_exhausted_space__goes_on(tiny_model: Path) -> None:
     assert sorted(trial.params["x"] for trial in study.trials[:3]) == [0, 1, 2]
 
 
+def test_own_study__opened_by_optuna__brings_its_space_and_words(
+    sampler: Callable[..., OptFormerSampler], recorder: Recorder
+) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    metadata = {"task": "image classification", "model": "convnet"}
+    of.create_study(
+        SPACE, metric="loss", goal="minimize", metadata=metadata, storage=storage, name="own"
+    )
+    study = optuna.load_study(study_name="own", storage=storage, sampler=sampler())
+    study.optimize(lambda trial: loss(asked(trial)), n_trials=2)
+
+    config, history, _ = recorder.told[-1]
+    assert (config.space, config.metric, config.metadata) == (SPACE, "loss", metadata)
+    assert len(history) == 1
+    assert len(of.load_study(storage=storage).trials) == 2
+
+
+def test_space__of_optuna_distributions__is_known_from_the_first_trial_on(
+    sampler: Callable[..., OptFormerSampler], recorder: Recorder
+) -> None:
+    space = {"x": FloatDistribution(0, 1), "kind": CategoricalDistribution(["a", "b"])}
+    study = optuna.create_study(sampler=sampler(space=space))
+    study.ask(space)
+
+    assert [list(config.space) for config, _, _ in recorder.told] == [["x", "kind"]]
+
+
 def test_value_outside_its_distribution__counts_as_not_known(
     sampler: Callable[..., OptFormerSampler], recorder: Recorder
 ) -> None:
@@ -421,6 +447,7 @@ def test_declared_condition__that_the_objective_breaks__is_refused_by_name(
     [
         ({"seed": -1}, StudyError, "seed must be a whole number of at least 0, got -1"),
         ({"strategy": "best"}, ConfigError, "unknown strategy 'best'"),
+        ({"space": 3}, SearchSpaceError, "a space must map names to parameters, got int"),
     ],
 )
 def test_settings__not_understood__are_refused(
