@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from optformer.data.runtime.files import write_text
 from optformer.data.studies.errors import OptFormerWarning, SearchSpaceError
-from optformer.data.studies.space_formats.reading import read_space
+from optformer.data.studies.parameters import Categorical
+from optformer.data.studies.space_formats.reading import OWN, read_space
 from optformer.data.studies.space_formats.translated import TranslatedSpace
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.yaml_json import parse_json, parse_yaml, to_json, to_yaml
@@ -21,6 +23,7 @@ class _Format(NamedTuple):
 
 
 _YAML, _JSON = _Format(parse_yaml, to_yaml), _Format(parse_json, to_json)
+_SWITCHES = ("on", "off", "yes", "no")
 _FORMATS = {".yaml": _YAML, ".yml": _YAML, ".json": _JSON}
 
 
@@ -69,9 +72,25 @@ def translate_space(source: str | Path | Any) -> TranslatedSpace:
     except ValueError as error:
         raise SearchSpaceError(f"{path} is not a readable {path.suffix} file: {error}") from error
     try:
-        return read_space(described)
+        translated = read_space(described)
     except SearchSpaceError as error:
         raise SearchSpaceError(f"{path}: {error}") from None
+    return _with_word_on_switches(translated) if parse is parse_yaml else translated
+
+
+def _with_word_on_switches(translated: TranslatedSpace) -> TranslatedSpace:
+    """Tell that `on` and `yes` are text: other tools read YAML by its older version."""
+    if translated.tool == OWN:
+        return translated
+    notes = [
+        f"{name}: {choice!r} is text here; {translated.tool} reads it as a truth value unless it "
+        "is quoted"
+        for name, parameter in translated.space.items()
+        if isinstance(parameter, Categorical)
+        for choice in parameter.choices
+        if isinstance(choice, str) and choice.lower() in _SWITCHES
+    ]
+    return replace(translated, notes=(*translated.notes, *notes))
 
 
 def save_space(space: SearchSpace, path: str | Path) -> None:

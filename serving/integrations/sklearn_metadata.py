@@ -9,7 +9,7 @@ from optformer.data.studies.study_config import Goal
 
 _MOST_CLASSES = 10  # class names beyond so many are not told
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|[0-9]+")
-_ROLES = ("Classifier", "Regressor", "Regression", "CV")
+_ROLES = ("CV", "Classifier", "Regressor")
 _MODELS = {
     "AdaBoost": "AdaBoost of decision trees",
     "Bagging": "bagging ensemble",
@@ -26,12 +26,11 @@ _MODELS = {
     "LGBM": "gradient boosted trees",
     "LinearSVC": "linear support vector machine",
     "LinearSVR": "linear support vector machine",
-    "Logistic": "logistic regression",
     "MLP": "multilayer perceptron",
     "MultinomialNB": "naive Bayes",
     "NuSVC": "support vector machine",
     "NuSVR": "support vector machine",
-    "PLS": "partial least squares regression",
+    "PLSRegression": "partial least squares regression",
     "Ridge": "ridge regression",
     "SGD": "linear model by stochastic gradient descent",
     "SVC": "support vector machine",
@@ -113,15 +112,18 @@ def told_task(estimator: Any, inputs: Any, targets: Any) -> dict[str, str]:
 
 
 def final_step(estimator: Any) -> tuple[str, Any]:
-    """The model of a pipeline and the prefix of its parameters' names; "" for any other estimator.
+    """The model inside of pipelines and target transformations, and its parameters' prefix.
 
-    Parameters of the model have the names that the model has learned without this prefix.
+    Without the prefix, "" for any other estimator, parameters have the names that are learned.
     """
     steps = getattr(estimator, "steps", None)
-    if not isinstance(steps, list) or not steps:
+    if isinstance(steps, list) and steps:
+        name, inner = steps[-1]
+    elif getattr(estimator, "regressor", None) is not None:
+        name, inner = "regressor", estimator.regressor
+    else:
         return "", estimator
-    name, last = steps[-1]
-    prefix, model = final_step(last)
+    prefix, model = final_step(inner)
     return f"{name}__{prefix}", model
 
 

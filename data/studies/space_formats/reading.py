@@ -24,6 +24,9 @@ from optformer.data.studies.space_formats import (
 from optformer.data.studies.space_formats.translated import TranslatedSpace
 from optformer.data.studies.spaces import SearchSpace
 
+OWN = "OptFormer"
+"""The tool of spaces in our own words."""
+
 _Matches = Callable[[Mapping[Any, Any]], bool]
 _Read = Callable[[Mapping[str, Any]], TranslatedSpace]
 
@@ -52,7 +55,7 @@ def read_space(described: Any) -> TranslatedSpace:
         SearchSpaceError: It cannot be read; the message has the path of what cannot.
     """
     if isinstance(described, SearchSpace):
-        return TranslatedSpace("OptFormer", described)
+        return TranslatedSpace(OWN, described)
     home = type(described).__module__.partition(".")[0]
     if home == "optuna" and hasattr(described, "get_trials"):
         return _of_study(described)
@@ -64,7 +67,7 @@ def read_space(described: Any) -> TranslatedSpace:
                 return read(described)
     if isinstance(described, list) and described and isinstance(described[0], Mapping):
         return alternatives.read(described)
-    return TranslatedSpace("OptFormer", SearchSpace.from_dict(described))
+    return TranslatedSpace(OWN, SearchSpace.from_dict(described))
 
 
 def _of_study(study: Any) -> TranslatedSpace:

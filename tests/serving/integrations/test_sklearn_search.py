@@ -13,10 +13,13 @@ from joblib import parallel_config
 from scipy.stats import loguniform, randint
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_iris
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import FitFailedWarning
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeCV
+from sklearn.metrics import accuracy_score, log_loss, make_scorer
 from sklearn.model_selection import GroupKFold, RandomizedSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -31,13 +34,14 @@ from optformer.data.studies.errors import ConfigError, SearchSpaceError
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.planning.planner import Planner
+from optformer.serving.integrations.sklearn_metadata import told_metric, told_task
 
 X, Y = load_iris(return_X_y=True)
 CHECKED = [
-    of.OptFormerSearchCV(model, grid, n_iter=2, cv=2, error_score="raise", random_state=0)
-    for model, grid in (
-        (LogisticRegression(), {"C": [0.1, 1.0]}),
-        (Ridge(), {"alpha": [0.1, 1.0]}),
+    of.OptFormerSearchCV(model, grid, n_iter=count, cv=2, error_score="raise", random_state=0)
+    for model, grid, count in (
+        (LogisticRegression(), {"C": [0.1, 1.0]}, 1),
+        (Ridge(), {"alpha": [0.1, 1.0]}, 2),
     )
 ]
 Asked = list[tuple[StudyConfig, list[Trial]]]
@@ -141,6 +145,38 @@ def test_search__pipeline__tells_the_model_what_it_has_learned(asked: Asked) -> 
         "classes": "setosa, versicolor, virginica",
         "dataset": "iris",
     }
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (LinearRegression(), "linear regression"),
+        (HistGradientBoostingRegressor(), "histogram gradient boosting"),
+        (make_pipeline(StandardScaler(), make_pipeline(SVC())), "support vector machine"),
+        (TransformedTargetRegressor(RidgeCV()), "ridge regression"),
+        (Picky(), "picky"),
+    ],
+)
+def test_told_task__an_estimator__has_the_name_that_an_engineer_would_write(
+    model: BaseEstimator, name: str
+) -> None:
+    assert told_task(model, X, Y)["model"] == name
+
+
+@pytest.mark.parametrize(
+    ("scoring", "expected"),
+    [
+        ("neg_root_mean_squared_error", ("rmse", "minimize", -1.0)),
+        ("neg_mean_absolute_error", ("mae", "minimize", -1.0)),
+        ("roc_auc", ("roc_auc", "maximize", 1.0)),
+        (make_scorer(log_loss, greater_is_better=False), ("log_loss", "minimize", -1.0)),
+        (make_scorer(accuracy_score), ("accuracy", "maximize", 1.0)),
+        (None, ("r2", "maximize", 1.0)),
+        (lambda model, inputs, targets: 0.0, ("lambda", "maximize", 1.0)),
+    ],
+)
+def test_told_metric__a_score__is_the_metric_behind_it(scoring: Any, expected: Any) -> None:
+    assert told_metric(scoring, Ridge()) == expected
 
 
 def test_search__values_of_a_minimized_metric__have_their_own_sign(asked: Asked) -> None:

@@ -134,3 +134,9 @@ def test_read__choices_that_are_lists__are_written_as_text() -> None:
     with pytest.warns(OptFormerWarning, match="x: choices that are lists"):
         space = load_space({"parameters": {"x": {"values": [[64, 64], [128]]}}})
     assert space["x"] == Categorical(["[64, 64]", "[128]"])
+
+
+def test_load_space__switches_in_yaml__are_text_with_a_word(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text("parameters: {amp: {values: [on, off]}}")
+    with pytest.warns(OptFormerWarning, match="amp: 'o(n|ff)' is text here; W&B sweep reads it as"):
+        assert load_space(tmp_path / "sweep.yaml")["amp"] == Categorical(["on", "off"])
