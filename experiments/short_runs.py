@@ -55,7 +55,7 @@ Telling = Mapping[str, Any]
 """What a source tells of its spaces: fields of `EmulatedSource`."""
 
 EVERYTHING_TOLD: Telling = {
-    "variation": SpaceVariation(unnamed=0.0, undescribed=0.0),
+    "variation": SpaceVariation(unnamed=0.0, renamed=0.0, undescribed=0.0),
     "metadata_share": 1.0,
 }
 WHOLE_RANGES: Telling = {"variation": SpaceVariation(reranged=0.0, listed=0.0)}

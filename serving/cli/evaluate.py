@@ -27,7 +27,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "With --histories: of real studies, beside a Gaussian process fitted to the same trials. "
         "With --imitation: its policy's searches beside those of the methods it imitates. "
         "With --transfer: searches of data sets that its training held out, with and without names "
-        "and metadata. With --failures: searches of functions that fail on a part of their space.",
+        "and metadata. With --start: their first trials, beside a fixed list of configurations "
+        "chosen on the data sets of training. With --failures: searches of functions that fail on "
+        "a part of their space.",
     )
     parser.add_argument("--model", help="checkpoint directory (default: the shipped model)")
     parser.add_argument("--seed", type=int, default=2024, help="seed of the studies (default 2024)")
@@ -70,6 +72,13 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
         help="folder of the tables the model was trained on: search the data sets they held out",
     )
     what.add_argument(
+        "--start",
+        type=Path,
+        metavar="DIR",
+        help="folder of the tables the model was trained on: the first trials on the data sets "
+        "they held out, and with --trials 50 how many searches end in a mode",
+    )
+    what.add_argument(
         "--failures",
         action="store_true",
         help="search functions of which a third to a half of the space always fails",
@@ -99,7 +108,7 @@ def _add_sizes(parser: argparse.ArgumentParser) -> None:
     )
     add_table_options(samples)
     searches = parser.add_argument_group(
-        "--imitation, and --transfer and --failures: --tasks and --seeds"
+        "--imitation and --start, and --transfer and --failures: --tasks and --seeds"
     )
     searches.add_argument(
         "--teachers",
@@ -110,8 +119,12 @@ def _add_sizes(parser: argparse.ArgumentParser) -> None:
     searches.add_argument(
         "--tasks", type=int, help="functions, or data sets of a table (default 30)"
     )
-    searches.add_argument("--seeds", type=int, help="searches of each of them (default 20)")
-    searches.add_argument("--trials", type=int, help="trials of each search (default 40)")
+    searches.add_argument(
+        "--seeds", type=int, help="searches of each of them (default 20; --start: 2)"
+    )
+    searches.add_argument(
+        "--trials", type=int, help="trials of each search (default 40; --start: 10)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -276,6 +289,41 @@ def _transfer(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
     return {**likelihood, **searches}
 
 
+def _start(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
+    from optformer.planning.planner import Planner
+    from optformer.training.config import TrainingConfig
+    from optformer.training.evaluation.start import MODE_REGRET, start_scores
+    from optformer.training.evaluation.transfer import draw_tasks, split_tables
+
+    config = TrainingConfig.from_dict(checkpoint.run["config"])
+    tables = split_tables(config.tables, args.start)
+    known, drawn = (
+        draw_tasks(data, count=count, seed=args.seed, progress=True)
+        for data, count in zip(zip(*tables, strict=True), (_KNOWN, args.tasks), strict=True)
+    )
+    scores = start_scores(
+        Planner(checkpoint),
+        drawn,
+        known,
+        trials=args.trials,
+        seeds=args.seeds,
+        seed=args.seed,
+        progress=True,
+    )
+    rows = [
+        {
+            "data": score.table,
+            "search": score.searcher,
+            "data sets": score.tasks,
+            "searches of each": score.seeds,
+            **{f"regret after {budget}": f"{found:.3f}" for budget, found in score.regret.items()},
+            f"ends above {MODE_REGRET}": f"{score.in_mode:.2f}",
+        }
+        for score in scores
+    ]
+    return _shown("Start: first trials on data sets held out of training", rows)
+
+
 def _failures(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
     from optformer.planning.planner import Planner
     from optformer.training.evaluation.failures import failure_scores
@@ -313,9 +361,11 @@ _MEASURES = {
     "histories": _histories,
     "imitation": _imitation,
     "transfer": _transfer,
+    "start": _start,
     "failures": _failures,
 }
 
+_KNOWN = 60  # data sets of training that a fixed list is chosen on
 _SEARCHES: dict[str, Any] = {"tasks": 30, "seeds": 20}
 _FOLDER: dict[str, Any] = {"out": Path("runs/evaluation")}
 _USED: dict[str, dict[str, Any]] = {
@@ -332,6 +382,7 @@ _USED: dict[str, dict[str, Any]] = {
         **_FOLDER,
     },
     "transfer": _SEARCHES,
+    "start": {"tasks": 30, "seeds": 2, "trials": 10},
     "failures": _SEARCHES,
 }
 """Options that a measure uses, with their defaults."""

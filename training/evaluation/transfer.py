@@ -51,12 +51,13 @@ CONTEXTS = (1, 5, 10, 20)
 _PREDICTED = 64  # random points whose values are predicted
 _DRAWS = 4  # contexts of each length and task
 _REFERENCE = 8192  # random points that the median and the climbs to the top begin from
+_GOOD = 16  # of the random points, and of those climbed to
 _CLIMBS = (0.3, 0.1, 0.05, 0.02, 0.01, 0.005) * 2
 
 
 @dataclass(frozen=True)
-class HeldOutData:
-    """Data sets of one space that training never saw.
+class TableData:
+    """Data sets of one space: those that training saw, or those that it never saw.
 
     Attributes:
         name: Name of the table.
@@ -121,6 +122,7 @@ class EmulatedTask:
         answer: Values of encoded points, (N, P) to (N,).
         median: Median value of random points.
         top: The best value found by climbing from the best of them.
+        good: The best of the random points and of those that were climbed to, (N, P).
     """
 
     config: StudyConfig
@@ -129,13 +131,14 @@ class EmulatedTask:
     answer: Callable[[Array], Array]
     median: float
     top: float
+    good: Array
 
     def value(self, point: Mapping[str, Value]) -> float:
         """The metric at a point of the space."""
         return float(self.answer(self.space.encode([point]))[0])
 
 
-def held_out_data(configs: Sequence[TableConfig], folder: Path) -> list[HeldOutData]:
+def held_out_data(configs: Sequence[TableConfig], folder: Path) -> list[TableData]:
     """What a run's tables of one space each hold out; folders of histories are left aside.
 
     Args:
@@ -146,21 +149,33 @@ def held_out_data(configs: Sequence[TableConfig], folder: Path) -> list[HeldOutD
         ConfigError: None of them is such a table.
         DatasetError: A table cannot be read, or holds out no data set.
     """
+    return [late for _, late in split_tables(configs, folder)]
+
+
+def split_tables(configs: Sequence[TableConfig], folder: Path) -> list[tuple[TableData, TableData]]:
+    """Of each table that holds out data sets, those of training and those held out.
+
+    Raises:
+        ConfigError: None of the tables holds out a share of its data sets.
+        DatasetError: A table cannot be read, or holds out no data set.
+    """
     data = []
     for config in configs:
-        if config.goals:
-            _, late = load_table(folder / config.path, config.goals).split(config.held_out)
-            if not late.datasets:
+        if config.goals and config.held_out:
+            parts = load_table(folder / config.path, config.goals).split(config.held_out)
+            if not parts[1].datasets:
                 raise DatasetError(f"{config.path} holds out no data set; raise held_out")
             metadata = {"task": config.tasks[0], "model": config.models[0]}
-            data.append(HeldOutData(Path(config.path).stem, late, metadata))
+            name = Path(config.path).stem
+            early, late = (TableData(name, part, metadata) for part in parts)
+            data.append((early, late))
     if not data:
         raise ConfigError("the model was not trained on a table of real evaluations")
     return data
 
 
 def draw_tasks(
-    data: Sequence[HeldOutData], *, count: int = 10, seed: int = 2024, progress: bool = False
+    data: Sequence[TableData], *, count: int = 10, seed: int = 2024, progress: bool = False
 ) -> dict[str, list[EmulatedTask]]:
     """Tasks of each table: an emulator is fitted to its held-out data sets alone.
 
@@ -205,7 +220,7 @@ def transfer_scores(
     for table, tasks in drawn.items():
 
         def model(variant: str, task: EmulatedTask, number: int, search_seed: int) -> SearchMethod:
-            return _VariantSearch(planner, _variant_of(task, variant, seed, number), search_seed)
+            return VariantSearch(planner, ablated_task(task, variant, seed, number), search_seed)
 
         searchers: dict[str, Callable[[EmulatedTask, int, int], SearchMethod]] = {
             **{f"optformer, {variant}": partial(model, variant) for variant in VARIANTS},
@@ -249,7 +264,7 @@ def variant_scores(
         losses = {name: np.zeros((len(tasks), len(CONTEXTS))) for name in VARIANTS}
         for number, task in enumerate(tqdm(tasks, table, unit="task", disable=not progress)):
             for name in VARIANTS:
-                variant = _variant_of(task, name, seed, number)
+                variant = ablated_task(task, name, seed, number)
                 losses[name][number] = _losses(checkpoint, task, variant, [seed, number])
         for name, loss in losses.items():
             above = loss - losses[VARIANTS[0]]
@@ -296,7 +311,7 @@ def _losses(
     return averages
 
 
-def _tasks(data: HeldOutData, count: int, seed: int, progress: bool) -> Iterator[EmulatedTask]:
+def _tasks(data: TableData, count: int, seed: int, progress: bool) -> Iterator[EmulatedTask]:
     """One task a data set; the metrics take turns."""
     table = data.table
     emulator = fit_emulator(table, seed=seed, progress=progress)
@@ -331,12 +346,14 @@ def _emulated(
     points = space.from_uniform(rng.random((_REFERENCE, len(space.names))))
     values = answer(points)
     median = float(np.median(values))
+    good = points[np.argsort(-values)[:_GOOD]]
     for size in _CLIMBS:
         best = points[np.argsort(-values)[:64]]
         scale = np.full((1024, 1), size)
         points = np.concatenate([best, space.mutate(best.repeat(16, 0), scale, 0.3, rng)])
         values = answer(points)
-    return EmulatedTask(config, goal, space, answer, median, float(values.max()))
+    good = np.concatenate([good, points[np.argsort(-values)[:_GOOD]]])
+    return EmulatedTask(config, goal, space, answer, median, float(values.max()), good)
 
 
 def _method(name: str, task: EmulatedTask, number: int, search_seed: int) -> SearchMethod:
@@ -344,8 +361,8 @@ def _method(name: str, task: EmulatedTask, number: int, search_seed: int) -> Sea
     return create(name, task.config)
 
 
-class _VariantSearch:
-    """The model that reads a variant of a task's metadata."""
+class VariantSearch:
+    """A search by the model that reads a variant of a task's metadata."""
 
     def __init__(self, planner: Planner, variant: MetadataVariant, seed: int) -> None:
         self._variant = variant
@@ -359,5 +376,6 @@ class _VariantSearch:
         return [self._variant.original(point) for point in points]
 
 
-def _variant_of(task: EmulatedTask, name: str, seed: int, number: int) -> MetadataVariant:
+def ablated_task(task: EmulatedTask, name: str, seed: int, number: int) -> MetadataVariant:
+    """The study of a task in one of `VARIANTS`; its seed and number permute the names."""
     return ablate_metadata(task.config, task.goal, name, np.random.default_rng([seed, number]))

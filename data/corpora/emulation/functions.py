@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from optformer.data.corpora.emulation.emulator import Emulator, from_scores
+from optformer.data.corpora.emulation.naming import rename
 from optformer.data.corpora.emulation.ranges import as_list, narrow, span_of
 from optformer.data.corpora.emulation.tables import EvaluationTable
 from optformer.data.corpora.synthetic.spaces import MAX_CHOICES, SyntheticSpaces
@@ -31,12 +32,14 @@ class SpaceVariation:
 
     Attributes:
         unnamed: Parameters get neutral names, and half of the numeric axes are mirrored.
+        renamed: Parameters of the others get further names that people give them.
         undescribed: Parameters that keep their names lose their descriptions.
         reranged: Half of the numbers are searched on a part of their range.
         listed: Numbers become lists of values.
     """
 
     unnamed: float = 0.3
+    renamed: float = 0.5
     undescribed: float = 0.5
     reranged: float = 0.5
     listed: float = 0.25
@@ -251,7 +254,12 @@ class EmulatedTable:
         reranged = 0.5 * (rng.random() < variation.reranged)
         listed = rng.random() < variation.listed
         originals = [self.space.names[column] for column in columns]
-        renamed = {name: f"x{i}" if unnamed else name for i, name in enumerate(originals)}
+        if unnamed:
+            renamed = {name: f"x{i}" for i, name in enumerate(originals)}
+        elif rng.random() < variation.renamed:
+            renamed = rename(originals, rng)
+        else:
+            renamed = dict(zip(originals, originals, strict=True))
         described: dict[str, Parameter] = {}
         starts, spans = [], []
         for name in originals:
