@@ -31,7 +31,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-STRATEGIES = ("ei", "pi", "ucb", "ts", "policy")
+STRATEGIES = ("ei", "pi", "ucb", "ts")
 PLACES = {  # what the public face does not offer, and where it has been
     "main": ("optformer.serving.cli:main",),
     "encode_study": (
@@ -203,7 +203,7 @@ def cases() -> dict[str, Case]:
                 space, settings, shapes[(i + 2 * s) % 5], known, rounds, fails, waits
             )
     basic: dict[str, Any] = {"metric": "accuracy", "goal": "maximize", "seed": 5, "metadata": told}
-    for space, strategy in (("readme", "ei"), ("xgboost", "ts"), ("sixteen", "policy")):
+    for space, strategy in (("readme", "ei"), ("xgboost", "ts"), ("sixteen", "ei")):
         settings = {**basic, "strategy": strategy}
         found[f"long, {space}"] = Case(space, settings, "plain", 150, (0, 4, 0), 9, 2)
     held = {**basic, "fixed": {"optimizer": "sgd"}}

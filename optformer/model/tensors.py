@@ -88,6 +88,10 @@ class PointTensors:
             points.values.masked_fill(later, 0.0), points.kinds.masked_fill(later, UNSET)
         )
 
+    def expand(self, studies: int) -> PointTensors:
+        """The same points for each of B studies."""
+        return PointTensors(self.values.expand(studies, -1, -1), self.kinds.expand(studies, -1, -1))
+
     def join(self, later: PointTensors) -> PointTensors:
         """These points, then others."""
         return PointTensors(
@@ -136,6 +140,14 @@ class HistoryTensors:
         """The first trials."""
         points = self.points.select(slice(count))
         return HistoryTensors(points, self.metric[:, :count], self.metric_kinds[:, :count])
+
+    def expand(self, studies: int) -> HistoryTensors:
+        """The same trials for each of B studies."""
+        return HistoryTensors(
+            self.points.expand(studies),
+            self.metric.expand(studies, -1),
+            self.metric_kinds.expand(studies, -1),
+        )
 
     def join(self, later: HistoryTensors) -> HistoryTensors:
         """These trials, then others."""

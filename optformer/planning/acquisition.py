@@ -54,7 +54,7 @@ ACQUISITIONS = {
 
 STRATEGIES = {
     **{name: f"chooses by {each.text}" for name, each in ACQUISITIONS.items()},
-    "policy": "imitates good searches, without ranking",
+    "optimum": "draws from the belief of where the best lies, without ranking",
 }
 """What each strategy of a study does, by its name; the first is the default."""
 

@@ -32,7 +32,7 @@ class Candidates:
 
     Attributes:
         values: Points, (N, P), as in `SpaceTransform`.
-        source: What proposed each point, (N,): "start", "space", "policy", "mutation", "axis" or
+        source: What proposed each point, (N,): "start", "space", "optimum", "mutation", "axis" or
             "local".
     """
 
@@ -66,7 +66,7 @@ def from_policy(
     study: EncodedStudy, space: SpaceTransform, count: int, generator: torch.Generator
 ) -> Candidates:
     """Samples of the model's own policy."""
-    return _from("policy", draw_trials(study, space, count, generator))
+    return _from("optimum", draw_trials(study, space, count, generator))
 
 
 def mutations(

@@ -39,6 +39,7 @@ from optformer.planning.candidates import (
     untried_or_any,
 )
 from optformer.planning.distribution import BinnedDistribution
+from optformer.planning.portfolio import Portfolio
 from optformer.planning.prediction import Explanation, Measured, Prediction, predictions
 from optformer.planning.several_goals import goals_state, predict_goals
 from optformer.planning.space_transform import SpaceTransform
@@ -62,6 +63,10 @@ class _Counts(NamedTuple):
 _PREDICTED = _Counts(32, 64, 64, 48)  # when the model predicts all of them
 _PRESCREENED, _KEPT, _KEPT_LOCAL = _Counts(64, 192, 0, 128), 32, 24  # when it predicts those kept
 _POLICY_CANDIDATES = 32  # a draw costs a query for each parameter
+_START_TRIALS = 3  # measured trials before which the next one is of a portfolio
+_START_TRUST = 0.5  # in the metadata, from which it is
+_START_CANDIDATES, _HYPOTHESES = 80, 16  # of a portfolio
+_REPEATED = 4  # draws a point of a batch in a finite space, where some are equal
 _PARENTS = 5  # best trials that are mutated
 _LOCAL_CENTERS = 8  # best candidates that are mutated in the local round
 _LOCAL_SCALES = (0.002, 0.1)  # steps of these mutations, finer than those of the first round
@@ -147,11 +152,17 @@ class Planner:
         chosen: list[Suggestion] = []
         with _TURN, one_torch_thread(), torch.inference_mode():
             state = self._state(config, history, {**config.fixed, **(fixed or {})}, generator)
-            pool = None
+            if self.strategy == "optimum":
+                drawn = state.predict(self._draw(state, count, rng, generator))
+                picks = [drawn.take([index]) for index in range(count)]
+                return [_explain(state, picked, len(history)) for picked in picks]
+            pool = portfolio = None
             for member in range(count):
                 try:
-                    if self.strategy == "policy":
-                        picked = state.predict(self._imitate(state, generator))
+                    if _knows_a_start(state):
+                        if not portfolio:
+                            portfolio = self._portfolio(state, count, seed)
+                        picked = state.predict(portfolio.take())
                     elif state.history and not state.measured:
                         # Knowing no value, the model would put all of a batch in one place.
                         index = len(history) + member
@@ -166,10 +177,7 @@ class Planner:
                 except SpaceExhaustedError:
                     if not chosen:
                         raise
-                    raise SpaceExhaustedError(
-                        f"{count} points were asked for and {member} of this space are left; "
-                        f"ask for at most {member}"
-                    ) from None
+                    raise _too_few(count, member) from None
                 chosen.append(_explain(state, picked, len(history)))
                 if member + 1 < count:
                     state = state.assume(picked, partial(self._assume, generator=generator))
@@ -250,14 +258,39 @@ class Planner:
                 f"'sample', got {self.strategy!r} and {self.batch_mode!r}"
             )
 
-    def _imitate(self, state: PlannerState, generator: torch.Generator) -> Candidates:
-        """One sample of the policy that was not tried."""
-        fresh = from_policy(state.policy, state.space, 16 if state.space.finite else 1, generator)
-        fresh = fresh.select(state.space.unseen(fresh.values, state.tried))
-        if not len(fresh):
-            rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-            fresh = any_untried(state.space, state.tried, rng)
-        return fresh.select([0])
+    def _draw(
+        self, state: PlannerState, count: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> Candidates:
+        """Independent draws of where the metric is best, all at once, none of them tried before."""
+        space = state.space
+        drawn = from_policy(
+            state.policy, space, count * (_REPEATED if space.finite else 1), generator
+        )
+        fresh = drawn.select(space.unseen(drawn.values, state.tried))
+        if len(fresh) < count:  # the belief is narrower than the batch
+            tried = np.concatenate([state.tried, fresh.values])
+            try:
+                fresh = join(fresh, any_untried(space, tried, rng))
+            except SpaceExhaustedError:
+                if not len(fresh):
+                    raise
+        if len(fresh) < count:
+            raise _too_few(count, len(fresh))
+        return fresh.select([*range(count)])
+
+    def _portfolio(self, state: PlannerState, count: int, seed: int) -> Portfolio:
+        """Draws of the policy before any trial, of which the first trials are chosen.
+
+        What the first trials measured is not looked at: a scale of so few values says less than
+        the metadata. Each call of a study draws the same hypotheses.
+        """
+        space, study = state.space, state.encoder.encode([])
+        generator = torch.Generator().manual_seed(seed)
+        optima = from_policy(study, space, _HYPOTHESES, generator).values
+        drawn = from_policy(study, space, max(_START_CANDIDATES, 2 * count), generator)
+        rng = np.random.default_rng(seed)
+        candidates = untried_or_any(space, drawn, state.tried, rng)
+        return Portfolio(study, space, optima, candidates, state.tried)
 
     def _pool(
         self, state: PlannerState, rng: np.random.Generator, generator: torch.Generator
@@ -326,7 +359,7 @@ class Planner:
         score = state.score(predicted, ACQUISITIONS[self.strategy], slope, generator)
         if not state.early or state.trust < LEAST_TRUST:
             return predicted, score
-        kept = torch.from_numpy(predicted.candidates.source == "policy")
+        kept = torch.from_numpy(predicted.candidates.source == "optimum")
         kept[score.topk(min(count, len(score))).indices] = True
         index = kept.nonzero()[:, 0]
         short = predicted.take(index.tolist())
@@ -355,9 +388,24 @@ class Planner:
         return float(prediction.sample_center(generator))
 
 
+def _too_few(asked: int, left: int) -> SpaceExhaustedError:
+    return SpaceExhaustedError(
+        f"{asked} points were asked for and {left} of this space are left; ask for at most {left}"
+    )
+
+
 def _listed(space: SpaceTransform) -> bool:
     """Whether every point of the space is a candidate."""
     return space.listed(MAX_LISTED) is not None
+
+
+def _knows_a_start(state: PlannerState) -> bool:
+    """Whether the next trial is of a portfolio: few are measured, and the metadata tell a lot."""
+    return (
+        len(state.measured) < _START_TRIALS
+        and state.trust > _START_TRUST
+        and len(state.policies) == 1
+    )
 
 
 def _prescreens(state: PlannerState) -> bool:

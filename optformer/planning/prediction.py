@@ -60,7 +60,7 @@ class Explanation:
     Attributes:
         prediction: What the model expected of it; None before the first measured trial.
         nearest: Numbers of the most similar past trials, nearest first.
-        source: Who proposed it: "start" (a space-filling trial), "space", "policy", "mutation" or
+        source: Who proposed it: "start" (a space-filling trial), "space", "optimum", "mutation" or
             "local".
     """
 

@@ -76,7 +76,7 @@ class OptFormerSampler(BaseSampler):
             study of `optformer.create_study` comes with its own.
         metadata: Free text about the task, which the model reads (task, data set, model, ...).
         model: Directory of a checkpoint; the shipped one when absent.
-        strategy: How suggestions are chosen: "ei", "pi", "ucb", "ts" or "policy"; "ei" alone with
+        strategy: How suggestions are chosen: "ei", "pi", "ucb", "ts" or "optimum"; "ei" alone with
             several objectives or constraints.
         constraints_func: Computes the constraints of a finished trial, at most 0 where it keeps
             them. From Optuna 5 on, `trial.set_constraint` in the objective does the same.

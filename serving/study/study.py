@@ -725,7 +725,7 @@ def create_study(
             storage. Without it the study lives in memory.
         name: Name of the study, unique in its storage; drawn when absent.
         model: Directory of a checkpoint; the shipped one when absent.
-        strategy: How suggestions are chosen: "ei", "pi", "ucb", "ts" or "policy".
+        strategy: How suggestions are chosen: "ei", "pi", "ucb", "ts" or "optimum".
         pruner: Which trials stop early: a name of `PRUNERS`, with settings if need be, as in
             "median" or "percentile(percentile=10, n_warmup_steps=5)"; or a pruner of Optuna. A name
             is stored with the study, so that all its processes stop alike; an object belongs to

@@ -76,7 +76,7 @@ def test_ts__drawn_failures_and_values_below_zero__rank_last_and_finite(gaussian
 def test_check_strategy__unknown_name__lists_the_known() -> None:
     for name in STRATEGIES:
         check_strategy(name)
-    with pytest.raises(ConfigError, match=r"'best'.*'ei'.*'policy'"):
+    with pytest.raises(ConfigError, match=r"'best'.*'ei'.*'optimum'"):
         check_strategy("best")
 
 

@@ -117,18 +117,18 @@ def test_suggest__every_space_and_strategy__gives_legal_new_points(
     assert len(suggestions) == 2
     _check(config, suggestions)
     points = [t.params for t in history] + [s.params for s in suggestions]
-    if strategy != "policy" or name in ("one choice", "finite"):
-        assert len({repr(p) for p in points}) == len(points)
+    assert len({repr(p) for p in points}) == len(points)
     sources = {s.explanation.source for s in suggestions if s.explanation}
-    allowed = {"space", "mutation", "axis", "local", "policy"}
-    assert sources <= ({"policy", "space"} if strategy == "policy" else allowed)
+    allowed = {"space", "mutation", "axis", "local", "optimum"}
+    assert sources <= ({"optimum", "space"} if strategy == "optimum" else allowed)
 
 
 @pytest.mark.parametrize("name", ["conditional", "finite", "one float"])
 @pytest.mark.parametrize("measured", [0, 1])
 def test_suggest__little_measured__ranks_distinct_points(
-    planner: Planner, name: str, measured: int
+    planner: Planner, name: str, measured: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(PlannerState, "trust", 0.0)
     config = _config(name)
     history = _history(config, 1, pending=0, failed=0)[:measured]
     suggestions = planner.suggest(config, history, 8, seed=1)
@@ -138,6 +138,23 @@ def test_suggest__little_measured__ranks_distinct_points(
     assert all((prediction is not None) == bool(measured) for prediction in predictions)
     starts = [s.explanation.source == "start" for s in suggestions]
     assert starts == [False] + [not measured] * 7
+
+
+@pytest.mark.parametrize("name", ["conditional", "one float"])
+def test_suggest__metadata_tell_a_lot__starts_with_a_portfolio(
+    planner: Planner, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PlannerState, "trust", 1.0)
+    config = _config(name)
+    batch = planner.suggest(config, [], 3, seed=1)
+    _check(config, batch)
+    assert [s.explanation.source for s in batch] == ["optimum"] * 3
+    assert len({repr(s.params) for s in batch}) == 3
+    history: list[Trial] = []
+    for value in (0.3, 0.1, 0.2):  # one by one, whatever was measured
+        (found,) = planner.suggest(config, history, 1, seed=1)
+        assert found.params == batch[len(history)].params
+        history.append(Trial(len(history), found.params).finish(value))
 
 
 @pytest.mark.parametrize("name", ["conditional", "finite"])
@@ -228,7 +245,7 @@ def test_suggest__ranking_strategy__finds_a_better_score_than_random_points(
     assert better <= 0.05 * 5 * 60  # few: random weights make a rugged function
 
 
-@pytest.mark.parametrize("strategy", ["ei", "ts", "policy"])
+@pytest.mark.parametrize("strategy", ["ei", "ts", "optimum"])
 def test_suggest__finite_space__never_repeats_and_says_when_it_is_exhausted(
     tiny_checkpoint: Checkpoint, strategy: str
 ) -> None:
@@ -277,7 +294,7 @@ def test_suggest__larger_finite_space__finds_what_is_left(planner: Planner) -> N
     assert {s.params["n"] for s in found} == left
 
 
-@pytest.mark.parametrize("strategy", ["ei", "policy"])
+@pytest.mark.parametrize("strategy", ["ei", "optimum"])
 @pytest.mark.parametrize("measured", [0, 6])
 def test_suggest__fixed_values__hold_for_study_and_call(
     tiny_checkpoint: Checkpoint, strategy: str, measured: int

@@ -79,8 +79,8 @@ def _ask(method: SearchMethod, history: list[Trial], count: int) -> list[dict[st
     [
         ("optformer", "ei", "mean"),
         ("optformer-pi", "pi", "mean"),
+        ("optformer-optimum", "optimum", "mean"),
         ("optformer-placeholder", "ei", "placeholder"),
-        ("optformer-policy", "policy", "mean"),
         ("optformer-sample", "ei", "sample"),
         ("optformer-ts", "ts", "mean"),
         ("optformer-ucb", "ucb", "mean"),

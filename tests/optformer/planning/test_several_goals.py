@@ -151,7 +151,7 @@ def test_log_at_least__gaussian__is_the_chance_of_that_much(gaussian: Gaussian) 
 
 
 @pytest.mark.parametrize(
-    "settings", [{"strategy": "ucb"}, {"strategy": "policy"}, {"batch_mode": "placeholder"}]
+    "settings", [{"strategy": "ucb"}, {"strategy": "optimum"}, {"batch_mode": "placeholder"}]
 )
 def test_suggest__what_is_for_one_goal__is_refused(
     tiny_checkpoint: Checkpoint, settings: dict[str, Any]
