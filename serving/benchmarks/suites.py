@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from optformer.data.objectives import bbob, gaussian_processes, sklearn_families
+from optformer.data.objectives import bbob, gaussian_processes, modes, sklearn_families
 from optformer.data.objectives.sklearn_tasks import dev_tasks
 from optformer.data.registry import Registry
 from optformer.data.studies.errors import ConfigError
@@ -80,6 +80,7 @@ def _load_dev_task(name: str) -> Task:
 for _suite in (
     Suite("dev", _dev_names, _load_dev_task),
     objective_suite("bbob", bbob.NAMES, bbob.bbob_objective),
+    objective_suite("modes", modes.NAMES, modes.modes_objective),
     objective_suite("sklearn", sklearn_families.NAMES, sklearn_families.sklearn_objective),
     objective_suite("synthetic-gp", gaussian_processes.NAMES, gaussian_processes.gp_objective),
     *(

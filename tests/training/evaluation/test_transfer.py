@@ -64,9 +64,10 @@ def test_held_out_data__table__is_what_training_leaves_out(folder: Path) -> None
 
 def test_held_out_data__nothing_held_out__says_so(folder: Path) -> None:
     with pytest.raises(DatasetError, match="holds out no data set; raise held_out"):
-        held_out_data([table(held_out=0.0)], folder)
-    with pytest.raises(ConfigError, match="was not trained on a table"):
-        held_out_data([TableConfig(path="generated")], folder)
+        held_out_data([table(held_out=0.001)], folder)
+    for config in (TableConfig(path="generated"), table(held_out=0.0)):
+        with pytest.raises(ConfigError, match="was not trained on a table"):
+            held_out_data([config], folder)
 
 
 def test_transfer_scores__all_variants__search_the_same_tasks(

@@ -245,9 +245,7 @@ def test_fit_emulator__metrics_of_different_data_sets__each_is_learned(
 def test_draw__no_variation__the_spaces_are_parts_of_the_table_s(
     table: EvaluationTable, emulator: Emulator
 ) -> None:
-    plain = SpaceVariation(
-        unnamed=0.0, renamed=0.0, undescribed=0.0, reranged=0.0, listed=0.0
-    )
+    plain = SpaceVariation(unnamed=0.0, renamed=0.0, undescribed=0.0, reranged=0.0, listed=0.0)
     functions, *_ = EmulatedTable(table, emulator).draw(20, 3, 1, np.random.default_rng(7), plain)
 
     assert (functions.start == 0).all()
