@@ -35,18 +35,21 @@ class OptFormerSearcher(Searcher):
 
     The trials form a study, in memory or in a storage, which plots and predicts as any other one.
     A trial that a scheduler ends, and that is shorter than the longest one, is recorded as stopped
-    early. A trial that raises is recorded as failed.
+    early. A trial that raises is recorded as failed. With several metrics the search is for their
+    Pareto front.
 
     Args:
         space: What to search: our space, or that of any tool that `load_space` reads; the
             `param_space` of the tuner when absent. Our names have a slash for each level of
             nesting.
-        metric: The reported metric to search on; that of `TuneConfig` when absent.
-        mode: "min" or "max"; that of `TuneConfig` when absent.
+        metric: The reported metric to search on, or a list of several; that of `TuneConfig` when
+            absent.
+        mode: "min" or "max", or a list of them, one a metric; that of `TuneConfig` when absent.
         points_to_evaluate: Configurations to try first, nested or with slashes in their names. The
             model fills in what one leaves open.
         evaluated_rewards: The metric at each of these points where it is known already: they are
-            told to the model and not run again.
+            told to the model and not run again. With several metrics, these by name.
+        limits: Limits that a trial must keep, as in `create_study`: `{"memory": "<= 8"}`.
         metadata: Free text about the task, which the model reads (task, data set, model, ...).
         storage: Where to keep the study, as in `create_study`; in memory when absent, from where
             Ray's checkpoints of the experiment take it.
@@ -65,11 +68,12 @@ class OptFormerSearcher(Searcher):
     def __init__(
         self,
         space: Any = None,
-        metric: str | None = None,
-        mode: str | None = None,
+        metric: str | list[str] | None = None,
+        mode: str | list[str] | None = None,
         *,
         points_to_evaluate: Sequence[Mapping[str, Any]] = (),
-        evaluated_rewards: Sequence[float] | None = None,
+        evaluated_rewards: Sequence[float | Mapping[str, float]] | None = None,
+        limits: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
         storage: StorageLike | None = None,
         name: str | None = None,
@@ -77,17 +81,24 @@ class OptFormerSearcher(Searcher):
         strategy: str = "ei",
         seed: int | None = None,
     ) -> None:
-        if mode is not None and mode not in _GOALS:
-            raise StudyError(f"mode must be 'min' or 'max', got {mode!r}")
+        modes = _listed(mode)
+        if mode is not None and not all(one in _GOALS for one in modes):
+            raise StudyError(f"mode must be 'min' or 'max', or a list of them, got {mode!r}")
+        if metric is not None and isinstance(mode, list) != isinstance(metric, list):
+            raise StudyError(f"metric and mode must both be lists, got {metric!r} and {mode!r}")
+        if isinstance(metric, list) and len(metric) != len(modes):
+            raise StudyError(f"mode must have one entry a metric, got {metric!r} and {mode!r}")
         if evaluated_rewards is not None and len(evaluated_rewards) != len(points_to_evaluate):
             raise StudyError(
                 f"evaluated_rewards must have a value for each of the {len(points_to_evaluate)} "
                 f"points_to_evaluate, got {len(evaluated_rewards)}"
             )
-        super().__init__(metric=metric, mode=mode)
+        # Ray takes lists, of which its types do not tell.
+        super().__init__(metric=metric, mode=mode)  # type: ignore[arg-type]
         self._space = None if space is None else _told_of_notes(translate_space(space))
         self._points, self._values = list(points_to_evaluate), evaluated_rewards
         self._settings: dict[str, Any] = {
+            "limits": limits,
             "metadata": metadata,
             "name": name,
             "model": model,
@@ -135,7 +146,7 @@ class OptFormerSearcher(Searcher):
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Keep the curve of a running trial."""
         trial = self._trial(trial_id)
-        value = result.get(self.metric)
+        value = result.get(self.study.config.metric_name)  # of several, the first
         if trial is not None and trial.status is TrialStatus.PENDING and value is not None:
             trial.report(value, result[TRAINING_ITERATION])
 
@@ -146,9 +157,8 @@ class OptFormerSearcher(Searcher):
         trial = self._trial(trial_id)
         if trial is None:
             return
-        curve = trial.intermediate_values
-        value = result.get(self.metric) if result else curve.get(max(curve, default=0))
-        stopped = value is not None and not error and self._was_stopped(trial, result)
+        value, reason = self._measured(trial, result)
+        stopped = not error and self._was_stopped(trial, result)
         # The last result of a trial that is ended from outside comes here alone.
         self.on_trial_result(trial_id, result or {})
         # Ray can run a failed trial again; what then comes of it is a trial of its own.
@@ -156,7 +166,6 @@ class OptFormerSearcher(Searcher):
         if error:
             self.study.observe(tried, failed="it raised in Ray Tune")
         elif value is None:
-            reason = f"metric {self.metric!r} is missing" if result else INTERRUPTED
             self.study.observe(tried, failed=reason)
         else:
             self.study.observe(tried, value, stopped=stopped)
@@ -164,7 +173,7 @@ class OptFormerSearcher(Searcher):
     def add_evaluated_point(
         self,
         parameters: Mapping[str, Any],
-        value: float,
+        value: float | Mapping[str, float],
         error: bool = False,
         pruned: bool = False,
         intermediate_values: Sequence[float] | None = None,
@@ -173,7 +182,7 @@ class OptFormerSearcher(Searcher):
 
         Args:
             parameters: The configuration; what is no parameter of the space is left out.
-            value: Its metric, unless it failed.
+            value: Its metric, or several by name, unless it failed.
             error: Whether it failed.
             pruned: Whether it was stopped early.
             intermediate_values: Not used.
@@ -223,8 +232,10 @@ class OptFormerSearcher(Searcher):
             self._storage = InMemoryStorage()  # unlike a study in memory, it can be pickled
         study = create_study(
             space,
-            metric=self._metric,
-            goal=_GOALS[self._mode],
+            metrics={
+                name: _GOALS[mode]
+                for name, mode in zip(_listed(self._metric), _listed(self._mode), strict=True)
+            },
             storage=self._storage,
             **self._settings,
         )
@@ -250,6 +261,21 @@ class OptFormerSearcher(Searcher):
         )
         return None
 
+    def _measured(
+        self, trial: Trial, result: Mapping[str, Any] | None
+    ) -> tuple[float | Mapping[str, float] | None, str]:
+        """The metrics of a trial that has ended, or why there are none."""
+        config = self.study.config
+        names = [*config.goals, *config.limits]
+        if not result:  # it was paused and does not go on
+            curve = trial.intermediate_values
+            return None if config.several else curve.get(max(curve, default=0)), INTERRUPTED
+        missing = [name for name in names if result.get(name) is None]
+        if missing:
+            return None, f"metric {missing[0]!r} is missing"
+        values = {name: result[name] for name in names}
+        return values if config.several else values[config.metric_name], ""
+
     def _was_stopped(self, trial: Trial, result: Mapping[str, Any] | None) -> bool:
         """Whether a scheduler ended a trial before its time.
 
@@ -257,7 +283,7 @@ class OptFormerSearcher(Searcher):
         that is ended from outside has not.
         """
         if not result:
-            return True  # it was paused and does not go on
+            return True
         seen = max(trial.intermediate_values, default=0)
         iteration = result.get(TRAINING_ITERATION, seen)
         if iteration == seen or any(
@@ -272,6 +298,10 @@ def _told_of_notes(translated: TranslatedSpace) -> TranslatedSpace:
     for note in translated.notes:
         warnings.warn(note, OptFormerWarning, stacklevel=3)
     return translated
+
+
+def _listed(names: Any) -> list[Any]:
+    return names if isinstance(names, list) else [names]
 
 
 def _flattened(

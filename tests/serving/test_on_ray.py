@@ -38,7 +38,7 @@ def test_guide__ray_tune__every_trial_is_recorded_once(
 ) -> None:
     monkeypatch.setattr("ray.train.constants.DEFAULT_STORAGE_PATH", str(tmp_path))
     guide = ROOT / "docs" / "how-to" / "use-with-ray-tune.md"
-    search, own_space = re.findall(r"```python\n(.*?)```", guide.read_text("utf-8"), re.DOTALL)
+    search, *others = re.findall(r"```python\n(.*?)```", guide.read_text("utf-8"), re.DOTALL)
     names: dict[str, Any] = {"__name__": "guide"}
     exec(compile(search, str(guide), "exec"), names)
     study, results = names["searcher"].study, names["results"]
@@ -56,7 +56,8 @@ def test_guide__ray_tune__every_trial_is_recorded_once(
     assert study.config.space["width"] == of.Int(8, 64, step=8)
     restored = names["tune"].Tuner.restore(results.experiment_path, names["train"])
     assert len(restored.get_results()) == 6
-    exec(compile(own_space, str(guide), "exec"), names)
+    for code in others:
+        exec(compile(code, str(guide), "exec"), names)
 
 
 TRAIN = """

@@ -143,6 +143,21 @@ def test_suggest__choices_that_are_lists__come_back_as_lists(make: Make) -> None
     assert dict(searcher.study.trials[0].params) == {"layers": "[64, 64]", "lr": 0.5}
 
 
+def test_complete__several_metrics_and_a_limit__are_recorded_by_name(make: Make) -> None:
+    searcher = make(metric=["loss", "size"], mode=["min", "max"], limits={"memory": "<= 8"})
+    for trial in "ab":
+        searcher.suggest(trial)
+    result = {"loss": 0.5, "size": 3, "memory": 9.0, "training_iteration": 1}
+    searcher.on_trial_result("a", result)
+    searcher.on_trial_complete("a", result)
+    searcher.on_trial_complete("b", {"loss": 0.5, "training_iteration": 1})
+    one, two = searcher.study.trials
+    assert dict(one.metrics) == {"loss": 0.5, "size": 3.0, "memory": 9.0}
+    assert two.reason == "metric 'size' is missing"
+    assert searcher.study.best_trials == []  # the limit is not kept
+    assert searcher.study.config.goals == {"loss": "minimize", "size": "maximize"}
+
+
 def test_add_evaluated_point__a_nested_configuration__is_told(make: Make) -> None:
     searcher = make()
     config = {"lr": 1e-3, "optimizer": {"kind": "sgd"}, "epochs": 3}
@@ -175,8 +190,12 @@ def test_save__in_the_middle__another_searcher_goes_on_alike(
 
 
 def test_searcher__bad_settings__are_named(make: Make) -> None:
-    with pytest.raises(StudyError, match="mode must be 'min' or 'max', got 'least'"):
+    with pytest.raises(StudyError, match=r"mode must be 'min' or 'max', .* got 'least'"):
         make(mode="least")
+    with pytest.raises(StudyError, match=r"must both be lists, got \['loss'\] and 'min'"):
+        make(metric=["loss"], mode="min")
+    with pytest.raises(StudyError, match="mode must have one entry a metric"):
+        make(metric=["loss", "size"], mode=["min"])
     with pytest.raises(StudyError, match="a value for each of the 1 points_to_evaluate, got 2"):
         make(points_to_evaluate=[{"lr": 1e-3}], evaluated_rewards=[0.1, 0.2])
     with pytest.raises(SearchSpaceError, match="unknown parameter 'rate'"):
