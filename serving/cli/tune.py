@@ -8,11 +8,13 @@ with `--resume` where its scripts have got to.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
+import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -391,6 +393,8 @@ def _signals_request(stop: StopRequest, tell: Callable[[], None]) -> Iterator[li
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if sys.platform != "win32" and number == signal.SIGHUP:
+            _drop_lost_terminal()
         if not received:
             tell()
         received.append(number)
@@ -408,6 +412,14 @@ def _signals_request(stop: StopRequest, tell: Callable[[], None]) -> Iterator[li
     finally:
         for number in watched:
             signal.signal(number, before[number])
+
+
+def _drop_lost_terminal() -> None:
+    """Have what would be written to a terminal that is gone go nowhere, and not fail."""
+    for stream in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def _positive_int(text: str) -> int:

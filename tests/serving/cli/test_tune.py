@@ -141,6 +141,26 @@ def test_tune__pruner__stops_scripts_early_and_is_kept_with_the_study(
     assert "2 completed, 2 stopped" in output
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal of Linux")
+def test_tune__terminal_closed__ends_as_by_any_signal(
+    tmp_path: Path, start: Start, wait_for: Wait
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    (tmp_path / "train.py").write_text(
+        "import sys, time; time.sleep(60 * int(sys.argv[1])); print('score: 1')"
+    )
+    ours, theirs = os.openpty()
+    command = ["--", sys.executable, "train.py", "{trial}", "{lr}{layers}"]
+    process = start(*base_options(), *command, stdout=theirs)
+    os.close(theirs)
+    wait_for(lambda: (tmp_path / "out" / "trial-0001" / "stdout.txt").exists())
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert [trial.reason for trial in load(tmp_path).trials] == [None, "interrupted"]
+
+
 def test_tune__environment__holds_parameters_number_and_directory(
     tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
