@@ -194,12 +194,13 @@ def main() -> None:
 def write_means(measured: Path, path: Path) -> None:
     """Means over seeds of every task, and over the tasks."""
     lines = pd.read_csv(measured)
-    runs = lines.groupby("seed")["task"].transform("size")
-    lines = lines[runs == runs.max()]  # whole seeds only
+    runs = lines.groupby(["problem", "seed"])["task"].transform("size")
+    lines = lines[runs == runs.groupby(lines["problem"]).transform("max")]  # whole seeds only
     groups = ["problem", "figure", "trials", "method"]
     tasks = lines.groupby([*groups, "task"], as_index=False)["value"].mean()
     means = tasks.groupby(groups, as_index=False)["value"].mean().assign(task="mean")
-    means = pd.concat([tasks, means]).assign(seeds=lines["seed"].nunique())
+    means = pd.concat([tasks, means])
+    means["seeds"] = means["problem"].map(lines.groupby("problem")["seed"].nunique())
     means["value"] = means["value"].map("{:.4f}".format)
     order = ["problem", "figure", "task", "trials", "method", "seeds", "value"]
     means[order].to_csv(path, index=False, lineterminator="\n")

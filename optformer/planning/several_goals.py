@@ -242,6 +242,9 @@ class GoalsState(PlannerState):
                 reference[limit.view] = max(reference[limit.view], limit.bound)
         gains = np.concatenate([known, assumed[within][:, :goals]])
         lower, upper = nondominated_boxes(gains, reference)
+        for limit in self._limits:
+            if limit.view < goals and not limit.at_least:  # nothing is gained beyond it
+                upper[:, limit.view] = upper[:, limit.view].clip(max=limit.bound)
         return torch.from_numpy(lower), torch.from_numpy(upper)
 
     def _log_score(self, every: Sequence[PredictiveDistribution]) -> Tensor:
