@@ -32,8 +32,11 @@ _Allowed = dict[str, list[Value]]
 
 
 def matches(described: Mapping[Any, Any]) -> bool:
-    """Whether a mapping looks like the JSON of a space."""
-    return isinstance(described.get("hyperparameters"), list)
+    """Whether a mapping looks like the JSON of a space, or its like with names as keys."""
+    given = described.get("hyperparameters")
+    return isinstance(given, list) or (
+        isinstance(given, Mapping) and not isinstance(given.get("type"), str)
+    )
 
 
 def read(described: Mapping[str, Any]) -> TranslatedSpace:
@@ -51,7 +54,10 @@ def read(described: Mapping[str, Any]) -> TranslatedSpace:
                 "trials as failed"
             )
     parameters: dict[str, Parameter] = {}
-    for number, entry in enumerate(described["hyperparameters"]):
+    given = described["hyperparameters"]
+    if isinstance(given, Mapping):  # as SMAC's sweeper for Hydra writes it
+        given = [{**expect_mapping(entry), "name": name} for name, entry in given.items()]
+    for number, entry in enumerate(given):
         with builder.at(f"hyperparameters[{number}]"):
             name = expect_mapping(entry).get("name")
             if not isinstance(name, str):

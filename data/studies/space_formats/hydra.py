@@ -25,6 +25,7 @@ from optformer.data.studies.space_formats.translated import (
 TOOL = "Hydra's Optuna sweeper"
 
 _CALL = re.compile(r"([A-Za-z_]+)\((.*)\)$", re.DOTALL)
+_SWEEP = re.compile(r"\s*(?:(?:tag|int|float|shuffle|sort)\(.*)?(?:choice|interval|range)\(")
 _KEYWORD = re.compile(r"([A-Za-z_]+)\s*=\s*(.*)$", re.DOTALL)
 _NUMBER = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$")
 _WORDS = {"true": True, "false": False, "null": None}
@@ -76,15 +77,22 @@ def _sweeper(described: Mapping[Any, Any]) -> tuple[Mapping[str, Any], str] | No
     """The mapping that holds the space, and its path."""
     hydra = described.get("hydra")
     inner = hydra.get("sweeper") if isinstance(hydra, Mapping) else None
-    candidates = [(inner, "hydra.sweeper."), (described.get("sweeper"), "sweeper.")]
-    if "OptunaSweeper" in str(described.get("_target_", "")):
-        candidates.append((described, ""))
-    for candidate, path in candidates:
-        if isinstance(candidate, Mapping) and any(
-            isinstance(candidate.get(key), Mapping) for key in ("params", "search_space")
-        ):
-            return candidate, path
+    if "OptunaSweeper" in str(described.get("_target_", "")) or _has_sweep(described.get("params")):
+        inner, path = described, ""
+    else:
+        path = "hydra.sweeper."
+    if isinstance(inner, Mapping) and any(
+        isinstance(inner.get(key), Mapping) for key in ("params", "search_space")
+    ):
+        return inner, path
     return None
+
+
+def _has_sweep(params: Any) -> bool:
+    """Whether a mapping has a value that only a sweeper reads, as in a file of its `params`."""
+    return isinstance(params, Mapping) and any(
+        isinstance(text, str) and _SWEEP.match(text) for text in params.values()
+    )
 
 
 def _add(builder: SpaceBuilder, name: str, sweep: _Sweep) -> None:
@@ -93,10 +101,12 @@ def _add(builder: SpaceBuilder, name: str, sweep: _Sweep) -> None:
         return
     low, high = expect_number(sweep.low), expect_number(sweep.high)
     log = "log" in sweep.tags
-    if log and sweep.step is not None:
-        raise SearchSpaceError("a range has no logarithmic scale; write tag(log, interval(...))")
     if sweep.step is not None:
-        builder.add(name, stepped(low, high, sweep.step, note=builder.note))
+        if log:
+            builder.note(
+                "the sweeper draws this range evenly; the tag asks for a logarithmic scale"
+            )
+        builder.add(name, stepped(low, high, sweep.step, log=log, note=builder.note))
         return
     whole = isinstance(low, int) and isinstance(high, int)
     builder.add(name, interval(low, high, log=log, whole=whole))
@@ -119,7 +129,8 @@ def _called(function: str, inside: str) -> _Sweep:
         return _Sweep(choices=[_value(part) for part in positional])
     if function == "interval":
         low, high = _bind(function, positional, named, ("start", "end"))
-        return _Sweep(low=_value(low), high=_value(high))
+        # Whole bounds, too, stand for a range of floats, unless int(...) is around it.
+        return _cast("float", _Sweep(low=_value(low), high=_value(high)))
     if function == "range":
         if len(positional) == 1 and "stop" not in named:
             positional = ["0", *positional]

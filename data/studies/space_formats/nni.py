@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from optformer.data.studies.errors import SearchSpaceError
-from optformer.data.studies.parameters import Categorical, Condition, Parameter
-from optformer.data.studies.space_formats.ranges import bell, interval, multiples
+from optformer.data.studies.parameters import Categorical, Condition, Ordinal, Parameter
+from optformer.data.studies.space_formats.ranges import bell, interval, is_multiple, multiples
 from optformer.data.studies.space_formats.translated import (
     Note,
     SpaceBuilder,
@@ -34,6 +34,7 @@ _NUMBERS = {
     "lognormal": ("mu", "sigma"),
     "qlognormal": ("mu", "sigma", "q"),
 }
+_LISTED = 64  # multiples that are listed together with bounds that are none
 _PLACES = ("searchSpace", "search_space")  # in the configuration of an experiment
 
 
@@ -117,5 +118,25 @@ def _parameter(kind: str, values: list[Any], note: Note, when: Condition | None)
     if kind.endswith("normal"):
         return bell(values[0], values[1], note=note, log=log, step=step, when=when)
     if step is not None:
-        return multiples(values[0], values[1], step, note=note, log=log, when=when)
+        return _clipped_multiples(values[0], values[1], step, log, note, when)
     return interval(values[0], values[1], log=log, when=when)
+
+
+def _clipped_multiples(
+    low: Any, high: Any, step: Any, log: bool, note: Note, when: Condition | None
+) -> Parameter:
+    """Multiples of a step, and the bounds that rounding beyond them is clipped to."""
+    grid = multiples(low, high, step, log=log, note=lambda _: None, when=when)
+    if is_multiple(low, step) and is_multiple(high, step):
+        return multiples(low, high, step, log=log, note=note, when=when)
+    if grid.num_levels is None or grid.num_levels > _LISTED:
+        return multiples(low, high, step, log=log, note=note, when=when)
+    ends = [
+        bound
+        for bound, beyond in (
+            (low, round(low / step) < low / step),
+            (high, round(high / step) > high / step),
+        )
+        if beyond and not is_multiple(bound, step)
+    ]
+    return Ordinal(sorted([*grid.grid(), *ends]), when=when)

@@ -99,7 +99,7 @@ def multiples(
     first, last = math.ceil(low / step - _CLOSE), math.floor(high / step + _CLOSE)
     if first > last:
         raise SearchSpaceError(f"there is no multiple of {step} between {low} and {high}")
-    if not (_is_multiple(low, step) and _is_multiple(high, step)):
+    if not (is_multiple(low, step) and is_multiple(high, step)):
         note(f"searched from {first * step:g} to {last * step:g}, the multiples of {step:g} within")
     if whole is None:
         whole = isinstance(step, int)
@@ -214,7 +214,8 @@ def _skew(quartiles: np.ndarray[Any, Any]) -> float:
     return float(abs(high + low - 2 * middle) / (high - low)) if high > low else 0.0
 
 
-def _is_multiple(number: float, step: float) -> bool:
+def is_multiple(number: float, step: float) -> bool:
+    """Whether a number is a multiple of a step, but for round-off."""
     return abs(number / step - round(number / step)) <= _CLOSE * max(1.0, abs(number / step))
 
 

@@ -99,6 +99,11 @@ def test_load_space__older_form__is_read(tmp_path: Path) -> None:
     }
 
 
+def test_read__names_as_keys__are_those_of_the_parameters() -> None:
+    entries = {entry["name"]: {**entry, "name": None} for entry in OLD["hyperparameters"]}
+    assert read_space({"hyperparameters": entries}).space["lr"] == Float(1e-5, 0.1, log=True)
+
+
 def test_read__priors__are_left_out_with_a_word() -> None:
     space = CS.ConfigurationSpace(seed=1)
     space.add(

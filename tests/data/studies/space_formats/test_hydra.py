@@ -25,7 +25,7 @@ hydra:
     params:
       model.lr: tag(log, interval(1e-5, 1e-1))
       model.dropout: interval(0.0, 0.5)
-      model.layers: interval(1, 8)
+      model.layers: int(interval(1, 8))
       model.width: range(16, 256, step=16)
       model.act: choice(relu, 'leaky relu', null)
       data.batch_size: 64, 32, 128
@@ -74,10 +74,11 @@ def test_load_space__older_search_space__is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("interval(start=1, end=4)", Int(1, 4)),
+        ("interval(start=1, end=4)", Float(1, 4)),
         ("int(interval(1.0, 4.0))", Int(1, 4)),
         ("float(interval(1, 4))", Float(1, 4)),
-        ("tag(log, interval(1, 64))", Int(1, 64, log=True)),
+        ("tag(log, interval(1, 64))", Float(1, 64, log=True)),
+        ("tag(log, int(interval(1, 64)))", Int(1, 64, log=True)),
         ("tag(a, tag(log, interval(0.1, 10)))", Float(0.1, 10, log=True)),
         ("range(4)", Int(0, 4)),
         ("range(0.5, 2, 0.5)", Float(0.5, 2.0, step=0.5)),
@@ -101,7 +102,6 @@ def test_read__overrides__mean_what_the_sweeper_makes_of_them(text: str, expecte
         ("interval(1)", "interval takes start, end, got 1"),
         ("interval(a, b)", "expected a number, got 'a'"),
         ("interval(2, 1)", r"^hydra\.sweeper\.params\.x: low must be below high"),
-        ("tag(log, range(1, 8))", "a range has no logarithmic scale"),
         ("range(1, 8, 0)", "a step must be above 0"),
         ("choice(a, b", r"has no closing '\)'"),
         ("choice()", r"^hydra\.sweeper\.params\.x: choices must hold"),
@@ -110,6 +110,22 @@ def test_read__overrides__mean_what_the_sweeper_makes_of_them(text: str, expecte
 def test_read__what_cannot_be_read__is_named_with_its_path(text: str, message: str) -> None:
     with pytest.raises(SearchSpaceError, match=message):
         override(text)
+
+
+def test_load_space__file_of_params__is_read(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(
+        "params:\n  +model.eta: tag(log, interval(0.001, 1))\n  model.rounds: range(100, 1000)\n"
+    )
+    assert dict(load_space(tmp_path / "params.yaml")) == {
+        "+model.eta": Float(0.001, 1, log=True),
+        "model.rounds": Int(100, 1000),
+    }
+
+
+def test_read__range_with_a_log_tag__is_logarithmic_with_a_word() -> None:
+    read = read_space({"hydra": {"sweeper": {"params": {"x": "tag(log, range(10, 100000))"}}}})
+    assert read.space["x"] == Int(10, 100_000, log=True)
+    assert "draws this range evenly" in read.notes[0]
 
 
 def test_read__function_that_suggests__is_refused_by_name() -> None:

@@ -63,7 +63,10 @@ def test_load_space__nested_choice_in_an_experiment__becomes_conditions(tmp_path
 @pytest.mark.parametrize(
     ("kind", "value", "expected", "word"),
     [
-        ("quniform", [1, 100, 5], Int(5, 100, step=5), "multiples of 5 within"),
+        ("quniform", [1, 11, 2.5], Ordinal([1, 2.5, 5.0, 7.5, 10.0]), None),
+        ("quniform", [2, 10, 5], Ordinal([2, 5, 10]), None),
+        ("quniform", [4, 10, 5], Ordinal([5, 10]), None),  # 4 is rounded to 5
+        ("quniform", [1, 1000, 5], Int(5, 1000, step=5), "multiples of 5 within"),
         ("normal", [0, 1], Float(-2.58, 2.58), "not uniform"),
         ("qnormal", [10, 2, 1], Int(5, 15), "not uniform"),
         ("lognormal", [0, 1], Float(0.0761, 13.1, log=True), "logarithmic"),

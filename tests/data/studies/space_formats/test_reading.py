@@ -30,7 +30,8 @@ SPACES: dict[str, dict[str, Any]] = {
         "e": {"_type": "lognormal", "_value": [0, 1]},
     },
     "Hydra's Optuna sweeper": {
-        "hydra": {"sweeper": {"params": {"a": "tag(log, interval(1, 8))", "b": "choice(c, [d])"}}}
+        "hydra": {"sweeper": {"params": {
+            "a": "tag(log, interval(1, 8))", "b": "choice(c, [d])", "e": "int(interval(1, 9))"}}}
     },
     "ConfigSpace": {
         "hyperparameters": [
