@@ -207,7 +207,7 @@ class Vocabulary:
             table = json.loads(table_file.read_text(encoding="utf-8"))
             version, digest = table["format_version"], table["hash"]
             known, corpus = table["symbols"], table["corpus"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(
                 f"{table_file} is missing or unreadable ({error!r}); "
                 "copy it again from where the checkpoint came from"

@@ -4,9 +4,23 @@
 expect, so `except ValueError` keeps working. `OptFormerWarning` is the category of all warnings.
 """
 
+from __future__ import annotations
+
+from optformer.data.runtime.text import shorten
+
+_LONGEST = 2000  # characters of a message: what it quotes may be a whole file
+_SLACK = 100  # more than that are not worth a cut, which itself takes some
+
 
 class OptFormerError(Exception):
-    """Root of all errors raised by OptFormer."""
+    """Root of all errors raised by OptFormer. A very long message is cut in its middle."""
+
+    def __init__(self, *args: object):
+        super().__init__(*(_cut(arg) if isinstance(arg, str) else arg for arg in args))
+
+
+def _cut(message: str) -> str:
+    return shorten(message, _LONGEST) if len(message) > _LONGEST + _SLACK else message
 
 
 class ConfigError(OptFormerError, ValueError):

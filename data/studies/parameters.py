@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -408,7 +409,7 @@ def _number(what: str, value: Value) -> float:
     try:
         number = float(value)
     except OverflowError:
-        number = math.inf
+        raise SearchSpaceError(f"{what} must be finite, got one above 1e308") from None
     if not math.isfinite(number):
         raise SearchSpaceError(f"{what} must be finite, got {value!r}")
     return number
@@ -433,6 +434,8 @@ def _plain(value: Value) -> Value:
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise SearchSpaceError(f"a choice must be finite, got {value!r}")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise SearchSpaceError("a choice must be below 1e308, got a larger whole number")
     return value
 
 

@@ -110,6 +110,8 @@ def save_space(space: SearchSpace, path: str | Path) -> None:
         write_text(path, text)
     except OSError as error:
         raise SearchSpaceError(f"cannot write search space {path}: {error.strerror}") from error
+    except UnicodeEncodeError as error:  # half of a character
+        raise SearchSpaceError(f"cannot write search space {path}: {error}") from error
 
 
 def _format(path: Path) -> _Format:

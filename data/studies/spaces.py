@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +35,10 @@ class SearchSpace(Mapping[str, Parameter]):
     """
 
     def __init__(self, parameters: Mapping[str, Parameter] | None = None, /, **named: Parameter):
+        if parameters is not None and not isinstance(parameters, Mapping):
+            raise SearchSpaceError(
+                f"a space must map names to parameters, got {type(parameters).__name__}"
+            )
         given = dict(parameters or {})
         twice = given.keys() & named.keys()
         if twice:
@@ -99,6 +104,8 @@ class SearchSpace(Mapping[str, Parameter]):
             SearchSpaceError: A name is unknown, an active parameter is missing, an inactive one is
                 given, or a value is not legal; the message names the parameter.
         """
+        if not isinstance(params, Mapping):
+            raise SearchSpaceError(f"a point must map names to values, got {params!r}")
         unknown = [name for name in params if name not in self._parameters]
         if unknown:
             raise SearchSpaceError(
@@ -275,17 +282,26 @@ def _with_checked_conditions(parameters: Mapping[str, Parameter]) -> dict[str, P
 
 def _topological(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
     """Order parents before children and otherwise keep the given order."""
+    names = list(parameters)
+    children: dict[str, list[int]] = {}
+    missing = []  # parents of each parameter that have no place yet
+    for position, parameter in enumerate(parameters.values()):
+        missing.append(len(parameter.when or {}))
+        for parent in parameter.when or {}:
+            children.setdefault(parent, []).append(position)
+    ready = [position for position, count in enumerate(missing) if not count]
     ordered: dict[str, Parameter] = {}
-    waiting = dict(parameters)
-    while waiting:
-        ready = [
-            name
-            for name, parameter in waiting.items()
-            if all(parent in ordered for parent in parameter.when or {})
-        ]
-        if not ready:
-            raise SearchSpaceError(f"conditions go in a circle among {sorted(waiting)}")
-        ordered[ready[0]] = waiting.pop(ready[0])
+    while ready:
+        name = names[heapq.heappop(ready)]
+        ordered[name] = parameters[name]
+        for child in children.get(name, []):
+            missing[child] -= 1
+            if not missing[child]:
+                heapq.heappush(ready, child)
+    if len(ordered) < len(names):
+        raise SearchSpaceError(
+            f"conditions go in a circle among {sorted(set(names) - set(ordered))}"
+        )
     return ordered
 
 

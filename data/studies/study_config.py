@@ -33,6 +33,8 @@ class Weighted:
     """
 
     def __init__(self, weights: Mapping[str, float] | None = None, /, **named: float):
+        if weights is not None and not isinstance(weights, Mapping):
+            raise MetricError(f"Weighted needs a mapping of metrics to weights, got {weights!r}")
         self.weights: dict[str, float] = {
             name: _finite(f"weight of {name!r}", weight)
             for name, weight in {**(weights or {}), **named}.items()

@@ -30,6 +30,9 @@ def write_studies(path: Path, studies: Iterable[RecordedStudy]) -> None:
         raise DatasetError(f"cannot write {path}: {error.strerror}") from error
 
 
+_NO_STUDY = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+
+
 def read_studies(path: Path) -> Iterator[RecordedStudy]:
     """Read studies back, in their order.
 
@@ -41,10 +44,12 @@ def read_studies(path: Path) -> Iterator[RecordedStudy]:
             for number, line in enumerate(file, 1):
                 try:
                     yield _read(json.loads(line))
-                except (ValueError, KeyError, TypeError, OptFormerError) as error:
+                except (*_NO_STUDY, OptFormerError) as error:
                     raise DatasetError(f"{path}, line {number} is no study: {error}") from error
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"cannot read {path}: {error}") from error
 
 
 def _described(study: RecordedStudy) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from typing import Any
 
 import yaml
 
+_MOST_VALUES = 1_000_000
+_TOO_DEEP = "it is nested too deeply"
+
 _INT = re.compile(r"[-+]?[0-9]+$")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
 
@@ -21,21 +24,30 @@ def parse_yaml(text: str) -> Any:
     """Read one document.
 
     Raises:
-        ValueError: It is not YAML, or a mapping has a key twice or one that is no scalar.
+        ValueError: It is not YAML, a mapping has a key twice or one that is no scalar, or aliases
+            repeat more than a million values.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+        document = yaml.load(text, Loader=_Loader)
+        if _count(document, {}) > _MOST_VALUES:
+            raise ValueError(f"its aliases repeat more than {_MOST_VALUES} values")
+    except (yaml.YAMLError, KeyError, AttributeError) as error:  # no truth value, no date
         raise ValueError(str(error)) from error
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    return document
 
 
 def parse_json(text: str) -> Any:
     """Read one document.
 
     Raises:
-        ValueError: It is not JSON, or an object has a key twice.
+        ValueError: It is not JSON, is nested too deeply, or an object has a key twice.
     """
-    return json.loads(text, object_pairs_hook=_unique)
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
 
 
 def to_yaml(value: Any) -> str:
@@ -46,6 +58,22 @@ def to_yaml(value: Any) -> str:
 def to_json(value: Any) -> str:
     """Write a document on indented lines."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _count(value: Any, known: dict[int, int]) -> int:
+    """How many values there are, those behind aliases each time.
+
+    Args:
+        value: A document; a collection that holds itself is endless.
+        known: The counts of collections by their identities.
+    """
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = _MOST_VALUES + 1  # until it is known: what holds itself keeps that
+        inside = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_count(each, known) for each in inside)
+    return known[id(value)]
 
 
 def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:

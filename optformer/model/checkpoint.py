@@ -111,12 +111,33 @@ def _load(directory: Path, stamps: tuple[tuple[str, int], ...]) -> Checkpoint:
     except ConfigError as error:
         raise CheckpointError(f"{directory / CONFIG}: unknown architecture: {error}") from error
     try:
-        model = OptFormerModel(config)
-        weights = upgrade(load_file(directory / WEIGHTS), version, model)
+        stored = load_file(directory / WEIGHTS)
+        _check_weights(stored, config)
+        # The weights that a new model draws are replaced: nobody's random numbers go into them.
+        with torch.random.fork_rng(devices=[]):
+            model = OptFormerModel(config)
+        weights = upgrade(stored, version, model)
         model.load_state_dict({name: weight.float() for name, weight in weights.items()})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{directory / WEIGHTS} cannot be read: {error}") from error
     return Checkpoint(model.eval().requires_grad_(False), vocabulary, run)
+
+
+def _check_weights(weights: Mapping[str, Tensor], config: ModelConfig) -> None:
+    """Refuse weights that are no finite floats, and too few for the architecture.
+
+    Raises:
+        SafetensorError: What is wrong.
+    """
+    for name, weight in weights.items():
+        if not weight.is_floating_point():
+            raise SafetensorError(f"weight {name} must be of floats, got {weight.dtype}")
+        if not weight.isfinite().all():
+            raise SafetensorError(f"weight {name} must be finite, but some of it is not")
+    # Before a model is built, which takes memory as the configuration says.
+    held, needed = sum(weight.numel() for weight in weights.values()), config.least_weights
+    if held < needed:
+        raise SafetensorError(f"the architecture has at least {needed} weights, got {held}")
 
 
 def save_checkpoint(
@@ -188,17 +209,22 @@ def upgrade(
 
     Returns:
         Weights by today's names; zeros for those that came later.
+
+    Raises:
+        CheckpointError: There are weights that came with a later format.
     """
     named = rename(weights) if version < RENAMED_IN else dict(weights)
     state = model.state_dict()
     later = [name for first, names in WEIGHTS_ADDED_IN.items() if version < first for name in names]
+    if early := sorted(named.keys() & set(later)):
+        raise CheckpointError(f"format {version} has no weight {early[0]}: it is of a later format")
     return named | {name: torch.zeros_like(state[name]) for name in later}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} must hold a JSON object")

@@ -72,6 +72,20 @@ class ModelConfig:
         """Features of an embedded number: itself, its square, sines and cosines."""
         return 2 + 2 * self.frequencies
 
+    @property
+    def least_weights(self) -> int:
+        """A number of weights that a model of these sizes surely has; every size counts."""
+        width, encoder, pool = self.width, self.encoder_width, self.pool_width
+        return (
+            self.layers * width * (4 * width + 3 * self.feedforward)
+            + self.encoder_layers * encoder * (4 * encoder + 3 * self.encoder_feedforward)
+            + self.vocabulary_size * encoder
+            + (self.max_parameters + 2 * self.max_choices) * pool
+            + (self.num_bins + self.number_features) * width
+            + self.study_vectors * encoder
+            + self.distance_buckets * self.heads
+        )
+
     @classmethod
     def named(cls, size: str, vocabulary_size: int) -> ModelConfig:
         """A configuration by its name: `tiny`, `small` or `base`."""

@@ -547,6 +547,8 @@ class Study:
 
     def _held(self, fixed: Mapping[str, Value]) -> dict[str, Value]:
         """Check values fixed for one call."""
+        if not isinstance(fixed, Mapping):
+            raise SearchSpaceError(f"fixed must map parameters to values, got {fixed!r}")
         held: dict[str, Value] = {}
         for name, value in fixed.items():
             held[name] = self.config.space.validate_value(name, value)
@@ -857,4 +859,6 @@ def _recorded_model(model: str | Path | None) -> str | None:
     """A model as it is stored: a directory by its full path, so that any process finds it."""
     if model is None:
         return None
+    if not isinstance(model, str | Path):
+        raise StudyError(f"model must be the folder of a checkpoint, got {model!r}")
     return str(Path(model).absolute()) if Path(model).exists() else str(model)

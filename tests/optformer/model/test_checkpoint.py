@@ -25,6 +25,7 @@ from optformer.model.checkpoint import (
     save_checkpoint,
 )
 from optformer.model.config import ModelConfig
+from optformer.model.state_keys import RENAMED
 
 Weights = dict[str, torch.Tensor]
 
@@ -233,3 +234,71 @@ def test_shipped_checkpoint__weights__are_those_of_the_small_model() -> None:
     model = load_checkpoint().model
     assert model.config == ModelConfig.named("small", model.config.vocabulary_size)
     assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("nan", "weight .* must be finite"),
+        ("infinity", "weight .* must be finite"),
+        ("bytes", "weight .* must be of floats, got torch.int8"),
+        ("missing", "cannot be read"),
+    ],
+)
+def test_load_checkpoint__weights_that_are_none__are_refused(
+    saved: Path, fault: str, message: str
+) -> None:
+    weights = load_file(saved / WEIGHTS)
+    name = max(weights)
+    if fault == "missing":
+        del weights[name]
+    elif fault == "bytes":
+        weights[name] = weights[name].to(torch.int8)
+    else:
+        weights[name].view(-1)[-1] = float("nan" if fault == "nan" else "inf")
+    save_file(weights, saved / WEIGHTS)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    "size",
+    ["layers", "frequencies", "max_choices", "num_bins", "vocabulary_size", "encoder_layers"],
+)
+def test_load_checkpoint__huge_architecture__is_refused_before_it_is_built(
+    saved: Path, size: str
+) -> None:
+    described = json.loads((saved / CONFIG).read_text())
+    described["architecture"][size] = 10**9
+    (saved / CONFIG).write_text(json.dumps(described))
+    with pytest.raises(CheckpointError, match="the architecture has at least"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("name", [CONFIG, RUN, "vocab.json"])
+def test_load_checkpoint__deeply_nested_file__is_refused(saved: Path, name: str) -> None:
+    (saved / name).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(saved)
+
+
+def test_load_checkpoint__any__leaves_the_random_numbers_alone(saved: Path) -> None:
+    before = torch.get_rng_state()
+    load_checkpoint(saved)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_load_checkpoint__weights_of_a_later_format__are_refused(saved: Path) -> None:
+    former = {new: old for old, new in RENAMED.items()}
+    weights = {}
+    for name, weight in load_file(saved / WEIGHTS).items():
+        module = name
+        while module not in former:
+            module = module.rpartition(".")[0]
+        weights[former[module] + name.removeprefix(module)] = weight
+    save_file(weights, saved / WEIGHTS)
+    _rewrite(saved / CONFIG, format_version=3)
+    load_checkpoint(saved)
+    _rewrite(saved / CONFIG, format_version=1)
+    with pytest.raises(CheckpointError, match="it is of a later format"):
+        load_checkpoint(saved)
