@@ -164,28 +164,27 @@ class OptunaStore:
     def _append(self, template: FrozenTrial, trial: Trial) -> Trial:
         what = f"add a trial to study {self._study.study_name!r}"
         self._check_exists(what)
-        trial_id = self._stored_after_all(trial)
+        mark, trial_id = self._earlier_attempt(trial)
         if trial_id is None:
-            mark = uuid.uuid4().hex
             template.system_attrs = {**template.system_attrs, _MARK: mark}
             self._unsure[mark] = trial
             trial_id = self._ask(
                 what,
                 lambda: self._storage.create_new_trial(self._study_id, template_trial=template),
             )
-            del self._unsure[mark]
         number = self._ask(what, lambda: self._number(trial_id))
         self._ids[number] = trial_id
+        self._unsure.pop(mark, None)
         return replace(trial, number=number)
 
-    def _stored_after_all(self, trial: Trial) -> int | None:
-        """Id of a trial whose writing seemed to fail, None when it did."""
+    def _earlier_attempt(self, trial: Trial) -> tuple[str, int | None]:
+        """Mark and id of a trial whose writing seemed to fail; a new mark if it did fail."""
         for mark in [mark for mark, unsure in self._unsure.items() if unsure == trial]:
-            del self._unsure[mark]
             for frozen in self._frozen():
                 if frozen.system_attrs.get(_MARK) == mark:
-                    return frozen._trial_id
-        return None
+                    return mark, frozen._trial_id
+            del self._unsure[mark]
+        return uuid.uuid4().hex, None
 
     def _is_lost(self, frozen: FrozenTrial) -> bool:
         """Whether a trial was suggested here in a call that seemed to fail."""
@@ -304,12 +303,12 @@ class OptunaStore:
         with self._locks.write():
             self._check_exists(what)
             frozen = self._ask(what, lambda: self._storage.get_trial(trial_id))
-            if self._is_lost(frozen):
-                del self._unsure[frozen.system_attrs[_MARK]]
-            elif _is_waiting(frozen):
-                self._ask(what, lambda: self._run(trial_id, trial))
-            else:
+            if not (_is_waiting(frozen) or self._is_lost(frozen)):
                 return False
+            mark = frozen.system_attrs.get(_MARK) or uuid.uuid4().hex
+            self._unsure[mark] = trial
+            self._ask(what, lambda: self._run(trial_id, trial, mark))
+            del self._unsure[mark]
         self._heartbeat.add(trial_id)
         return True
 
@@ -375,11 +374,12 @@ class OptunaStore:
         if file is None or file.exists():  # a file that was removed is not made again
             self._storage.set_trial_system_attr(trial_id, _OWNER, None)
 
-    def _run(self, trial_id: int, trial: Trial) -> None:
+    def _run(self, trial_id: int, trial: Trial, mark: str | None = None) -> None:
         """Have an enqueued trial run, and write the parameters that it does not have yet."""
         frozen = self._storage.get_trial(trial_id)
         if _is_waiting(frozen):
             self._own(trial_id)
+            self._storage.set_trial_system_attr(trial_id, _MARK, mark)
             self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         for name, value in trial.params.items():
             if name not in frozen.params:
