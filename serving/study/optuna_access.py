@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
+from weakref import WeakSet
 
 from optuna import get_all_study_names
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from sqlalchemy import NullPool, create_engine, inspect
+from sqlalchemy import Engine, NullPool, create_engine, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
@@ -250,6 +251,23 @@ def without_cache(storage: BaseStorage) -> BaseStorage:
     """The storage itself, of one that Optuna's `get_storage` has wrapped into a cache."""
     backend = getattr(storage, "_backend", None)
     return backend if isinstance(backend, BaseStorage) else storage
+
+
+def part_after_fork(storage: BaseStorage) -> None:
+    """Have a process that is forked from this one open connections of its own."""
+    storage = without_cache(storage)
+    if isinstance(storage, RDBStorage):
+        _engines.add(storage.engine)
+
+
+def _part() -> None:
+    for engine in list(_engines):
+        engine.dispose(close=False)  # the parent goes on with them
+
+
+_engines: WeakSet[Engine] = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_part)
 
 
 def retry_while_locked(what: str, call: Callable[[], _Result]) -> _Result:

@@ -37,6 +37,7 @@ from optformer.serving.study import optuna_goals
 from optformer.serving.study.optuna_access import (
     address_of,
     file_of,
+    part_after_fork,
     retry_while_locked,
     study_names,
 )
@@ -88,6 +89,7 @@ class OptunaStore:
         distributions: Mapping[str, BaseDistribution] | None = None,
     ) -> None:
         self._storage = storage
+        part_after_fork(storage)
         self.address = address_of(storage)  # now, while a relative one is relative to this folder
         self._locks = StudyLocks(storage, study.study_name)
         self._study = study
@@ -97,6 +99,7 @@ class OptunaStore:
             f"read study {study.study_name!r}",
             lambda: storage.get_study_id_from_name(study.study_name),
         )
+        self._identity = _identity(study.user_attrs.get(RECORD))
         self._ids: dict[int, int] = {}  # number to the storage's own id
         self._finished: dict[int, Trial] = {}  # finished trials never change
         self._heartbeat = Heartbeat(
@@ -203,8 +206,13 @@ class OptunaStore:
 
     def _check_exists(self, what: str) -> None:
         """A journal takes trials of a deleted study, and SQLite gives its id to the next one."""
-        name = self._ask(what, lambda: self._storage.get_study_name_from_id(self._study_id))
-        if name != self._study.study_name:
+        if self._identity is None:
+            name = self._ask(what, lambda: self._storage.get_study_name_from_id(self._study_id))
+            same = name == self._study.study_name
+        else:
+            found = self._ask(what, lambda: self._storage.get_study_user_attrs(self._study_id))
+            same = _identity(found.get(RECORD)) == self._identity
+        if not same:
             raise StorageError(_deleted(what))
 
     def _ask(self, what: str, call: Callable[[], _Result]) -> _Result:
@@ -487,6 +495,11 @@ def _started(frozen: FrozenTrial) -> float:
     return 0.0 if frozen.datetime_start is None else frozen.datetime_start.timestamp()
 
 
+def _identity(described: object) -> str | None:
+    """What tells a study from another of the same name; None where nothing does."""
+    return described.get("id") if isinstance(described, dict) else None
+
+
 def _deleted(what: str) -> str:
     return f"cannot {what}: it is not in the storage any more; the study was deleted"
 
@@ -497,7 +510,7 @@ def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
     what = f"create study {name!r}"
 
     def describe() -> None:
-        study.set_user_attr(RECORD, record.to_dict())
+        study.set_user_attr(RECORD, {**record.to_dict(), "id": uuid.uuid4().hex})
         with quiet_optuna():  # naming the metric was experimental in Optuna 4
             study.set_metric_names(list(record.config.goals))
 

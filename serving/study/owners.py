@@ -65,7 +65,9 @@ def _lives(identity: object) -> bool:
     if not isinstance(identity, dict) or not isinstance(identity.get("process"), int):
         return False
     process = identity["process"]
-    return _runs(process) and _began(process) == identity.get("began")
+    began = _began(process)
+    told = began is not None and identity.get("began") is not None
+    return _runs(process) and (not told or began == identity["began"])
 
 
 def _runs(process: int) -> bool:
@@ -79,16 +81,17 @@ def _runs(process: int) -> bool:
 
 
 def _began(process: int) -> str | None:
-    """When a process began, in ticks since the start of the machine; None where it is not told.
+    """When a process began, in ticks since the start of the machine; empty when it has ended.
 
-    Numbers of processes are used again.
+    Numbers of processes are used again. None where it is not told, as of other users' processes on
+    machines that hide them.
     """
     try:
         told = Path(f"/proc/{process}/stat").read_text()
     except OSError:
         return None
     state, *fields = told.rpartition(")")[2].split()  # the name before it may have spaces
-    return None if state in "ZX" else fields[18]
+    return "" if state in "ZX" else fields[18]
 
 
 class Heartbeat:
@@ -148,8 +151,12 @@ class Heartbeat:
             with self._lock:
                 trials = sorted(self._trials)
             for trial in trials:
-                with suppress(Exception):  # the storage may be away for a while
+                try:
                     self._beat(trial)
+                except (KeyError, RuntimeError):  # Optuna's words: it is deleted, or finished
+                    self.remove(trial)
+                except Exception:  # noqa: BLE001 - the storage may be away for a while
+                    continue
 
 
 _heartbeats: WeakSet[Heartbeat] = WeakSet()

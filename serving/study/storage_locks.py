@@ -50,6 +50,7 @@ class StudyLocks:
         self._storage = storage
         self._name = name
         file = file_of(storage)
+        file = None if file is None else file.resolve()  # the same, whichever link leads there
         self._paths = {
             kind: None if file is None else file.with_name(f"{file.name}.{kind}")
             for kind in ("turn", "write")

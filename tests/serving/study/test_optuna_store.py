@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -29,7 +30,7 @@ from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig, Weighted
 from optformer.data.studies.trials import Trial
 from optformer.serving.study import optuna_access, storage_locks
-from optformer.serving.study.storage import create_store, open_store
+from optformer.serving.study.storage import create_store, delete_study, open_store
 from optformer.serving.study.study import Study, create_study, load_study
 from optformer.serving.study.trial_store import StudyRecord, TrialStore
 
@@ -142,6 +143,47 @@ def test_load__study_is_being_created__waits_for_it(
         between.wait()
         assert open_store(address, "s")[2] == record
         creating.result()
+
+
+def test_deleted_study__another_of_its_name__gets_none_of_its_trials(
+    address: str, make_study: Callable[..., Study]
+) -> None:
+    study = make_study(storage=address)
+    trial = study.suggest()
+    delete_study("s", address)
+    other = make_study(storage=address)
+    other.suggest()
+    for call in (lambda: study.observe(trial, 0.5), study.suggest):
+        with pytest.raises(StorageError, match="the study was deleted"):
+            call()
+    assert [trial.value for trial in other.trials] == [None]
+
+
+def test_locks__file_opened_through_a_link__are_those_of_the_file(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link.journal").symlink_to(tmp_path / "s.journal")
+    make_study(storage=str(tmp_path / "s.journal"))
+    linked = load_study(storage=str(tmp_path / "folder" / "link.journal"))
+    with linked._store.suggest_lock():
+        assert (tmp_path / "s.journal.turn").exists()
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["link.journal"]
+
+
+def test_fork__study_that_the_parent_goes_on_with__both_have_connections_of_their_own(
+    sqlite: str, make_study: Callable[..., Study]
+) -> None:
+    study = make_study(storage=sqlite)
+    trial = study.suggest()
+    engine = study._store._storage.engine  # type: ignore[attr-defined]
+    connections = engine.pool.checkedin()
+    if (child := os.fork()) == 0:
+        study.observe(trial, 0.5)
+        os._exit(0 if engine.pool.checkedin() <= 1 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert engine.pool.checkedin() == connections
+    assert study.trials[0].value == 0.5
 
 
 def _lose_answers(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

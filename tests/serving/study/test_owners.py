@@ -45,6 +45,12 @@ def test_is_gone__another_machine__is_gone_after_its_lease() -> None:
     assert owners.is_gone(other, time.time() - owners.LEASE_SECONDS - 10)
 
 
+def test_is_gone__process_that_tells_nothing__is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = owners.this_process()
+    monkeypatch.setattr(owners, "_began", lambda process: None)  # as /proc with hidepid
+    assert not owners.is_gone(owner, 0.0)
+
+
 @pytest.mark.parametrize("owner", [None, "text", {}, {"process": "1"}])
 def test_is_gone__nothing_is_known__is_not_gone(owner: object) -> None:
     assert not owners.is_gone(owner, 0.0)
@@ -129,6 +135,22 @@ def test_fail_stale_trials__enqueued_trial__is_enqueued_again_once(
         assert [trial.number for trial in study.fail_stale_trials()] == [number]
     again = study.suggest()
     assert (again.number, again.params["x"]) == (2, 0.01)
+
+
+def test_heartbeat__trial_that_another_process_has_observed__ends(
+    address: str,
+    make_study: Callable[..., Study],
+    reopen: Callable[..., Study],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(owners, "HEARTBEAT_SECONDS", 0.02)
+    before = set(threading.enumerate())
+    study = make_study(storage=address)
+    reopen(address).observe(study.suggest(), 0.5)
+    deadline = time.monotonic() + 10
+    while set(threading.enumerate()) - before:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_heartbeat__fork__has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
