@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from optformer.planning.prediction import Prediction
     from optformer.serving.study.pruning import PrunerLike
 
+_RECLAIM_SECONDS = 10.0  # between two looks at who is gone, which cost a read
 _FRESH_ATTEMPTS = 3  # plans made at most when other processes keep changing the history meanwhile
 
 
@@ -115,6 +117,7 @@ class Study:
         self._described: dict[str, Any] = {}  # what `load_study` was told
         self._stopping = threading.Event()  # ends `optimize`
         self._turn = threading.Lock()  # of the threads that suggest
+        self._reclaimed = 0.0  # when stale trials were last looked for
 
     def __repr__(self) -> str:
         config = self.config
@@ -476,6 +479,7 @@ class Study:
             self._store.adopt(self._own(trial), helper)
 
     def _reclaim(self, *, grace: float, older_than: float | None = None) -> list[Trial]:
+        self._reclaimed = time.time()
         failed = self._store.reclaim(grace=grace, older_than=older_than)
         for trial in failed:
             self._pending.pop(trial.number, None)
@@ -566,7 +570,8 @@ class Study:
             self._loaded_planner()  # takes seconds, in which others may hold the lock
         # The turn comes first: whoever waits for it keeps no other thread from observing.
         with self._turn, self._store.suggest_lock(), self._lock:
-            self._reclaim(grace=LEASE_SECONDS)
+            if time.time() - self._reclaimed >= _RECLAIM_SECONDS:
+                self._reclaim(grace=LEASE_SECONDS)
             yield
 
     def _suggest(self, count: int, held: Mapping[str, Value]) -> list[Trial]:
