@@ -11,7 +11,7 @@ import argparse
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -203,7 +203,7 @@ def measure_goals(trials: int, seeds: int) -> None:
             )
 
 
-def _front(goals: Goals, sampler: BaseSampler, trials: int) -> Iterator[float]:
+def _front(goals: Goals, sampler: BaseSampler, trials: int) -> list[float]:
     study = optuna.create_study(directions=["minimize"] * len(goals.reference), sampler=sampler)
 
     def objective(trial: optuna.Trial) -> list[float]:
@@ -215,9 +215,11 @@ def _front(goals: Goals, sampler: BaseSampler, trials: int) -> Iterator[float]:
     study.optimize(objective, n_trials=trials)
     kept = [all(each <= 0 for each in trial.constraints.values()) for trial in study.trials]
     gains = -np.array([trial.values for trial in study.trials], dtype=float)
-    for end in (trials, trials // 2):
-        yield hypervolume(gains[:end][kept[:end]], -np.array(goals.reference))
-    yield float(sum(kept))
+    volumes = [
+        hypervolume(gains[:end][kept[:end]], -np.array(goals.reference))
+        for end in (trials, trials // 2)
+    ]
+    return [*volumes, float(sum(kept))]
 
 
 def main() -> None:
