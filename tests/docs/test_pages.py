@@ -40,7 +40,13 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 LAYERS = ("data", "tokenization", "optformer", "training", "serving")
 HOOK = runpy.run_path(str(DOCS / "hooks" / "command_line.py"))
-LONG = ("benchmark.md", "generate.md", "use-with-ray-tune.md", "use-with-transformers.md")
+LONG = (
+    "benchmark.md",
+    "generate.md",
+    "tune-the-transformers-trainer.md",
+    "use-with-ray-tune.md",
+    "use-with-transformers.md",
+)
 # The first two take minutes, the others have tests of their own.
 RUN = [
     ROOT / "README.md",
