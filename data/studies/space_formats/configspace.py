@@ -34,9 +34,9 @@ _Allowed = dict[str, list[Value]]
 def matches(described: Mapping[Any, Any]) -> bool:
     """Whether a mapping looks like the JSON of a space, or its like with names as keys."""
     given = described.get("hyperparameters")
-    return isinstance(given, list) or (
-        isinstance(given, Mapping) and not isinstance(given.get("type"), str)
-    )
+    if isinstance(given, list):
+        return any(isinstance(entry, Mapping) for entry in given)
+    return isinstance(given, Mapping) and not isinstance(given.get("type"), str)
 
 
 def read(described: Mapping[str, Any]) -> TranslatedSpace:

@@ -110,6 +110,10 @@ def test_load_space__parameters_with_the_names_of_other_tools__are_ours() -> Non
     space = SearchSpace(parameters=Float(0, 1), hydra=Float(0, 1), hyperparameters=Float(0, 1))
     assert load_space(space.to_dict()) == space
     assert load_space(space) is space
+    assert list(load_space({"parameters": ["a", "b"], "hyperparameters": [1, 2]})) == [
+        "parameters",
+        "hyperparameters",
+    ]
 
 
 @pytest.mark.parametrize("described", [None, 3, [], ["a"], {}, {"a": {"b": 1}}])
