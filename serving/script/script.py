@@ -26,6 +26,7 @@ from optformer.serving.script.process import RunningScript, StartScript, start_s
 from optformer.serving.script.trial_folder import STDERR, TrialFolder
 
 _LAST_LINE_BYTES = 64 << 20
+_UNBUFFERED = {"PYTHONUNBUFFERED": "1"}  # Python keeps what it prints to a pipe until it is 8 kB
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Script:
             folder,
             record=record,
             environment={
+                **({} if self.curves is None else _UNBUFFERED),
                 **os.environ,
                 "OPTFORMER_PARAMS": json.dumps(dict(trial.params)),
                 "OPTFORMER_TRIAL": str(trial.number),

@@ -126,7 +126,7 @@ def test_tune__pruner__stops_scripts_early_and_is_kept_with_the_study(
 ) -> None:
     program = (
         "import sys, time\nprint('score: 1')\nfor epoch in range(3, 9):\n"
-        "    print(f'epoch {epoch} score:', epoch * int(sys.argv[3]), flush=True)\n"
+        "    print(f'epoch {epoch} score:', epoch * int(sys.argv[3]))\n"
         "time.sleep(60 * (int(sys.argv[3]) > 1))"
     )
     options = ["--pruner", "threshold(upper=10)", "--step-pattern", r"epoch (\d+)", "--json"]
