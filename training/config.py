@@ -111,6 +111,7 @@ class TableConfig:
         goals: The metrics to learn, with their goals; none for histories, which tell them.
         tasks: Ways to say what is learned; metadata of a study has one, or none. Histories tell it.
         models: Ways to say what is tuned, as for `tasks`.
+        licence: The licence it is taken under; a `corpus.yaml` that tells another one ends the run.
         held_out: Share of the data sets that training never sees.
         weight: How often its functions are drawn, relative to those of the other entries; the
             tables of a folder share it.
@@ -120,6 +121,7 @@ class TableConfig:
     goals: Mapping[str, Goal] = field(default_factory=dict)
     tasks: Sequence[str] = ()
     models: Sequence[str] = ()
+    licence: str | None = None
     held_out: Fraction = 0.15
     weight: Positive = 1.0
 

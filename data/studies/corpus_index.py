@@ -1,8 +1,8 @@
 """`corpus.yaml`: what the tables of a corpus measure, and what they may be used for.
 
 A list with an entry for each table: `file` (without its suffix, relative to the index), `metric`,
-`goal` and `role`; `tasks` describes each cell of its column `dataset` in words: `task`, `model` and
-`dataset`. What else it says, such as licence and origin, is for readers.
+`goal`, `role` and `licence`; `tasks` describes each cell of its column `dataset` in words: `task`,
+`model` and `dataset`. What else it says, such as the origin, is for readers.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ class CorpusEntry:
         metric: Name of the metric, in the column `value`.
         goal: Its direction.
         role: "train" for data to learn from, "dev" for data to choose by.
+        licence: Name of its licence, where it is told.
         metadata: Metadata of each task, by its cell in the column `dataset`.
     """
 
     metric: str
     goal: Goal
     role: Literal["train", "dev"]
+    licence: str | None = None
     metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -72,4 +74,7 @@ def _read_entry(index: Path, entry: Mapping[str, Any]) -> CorpusEntry:
         str(cell): {word: str(about[word]) for word in _WORDS if word in about}
         for cell, about in tasks.items()
     }
-    return CorpusEntry(metric, entry["goal"], entry["role"], metadata)
+    licence = entry.get("licence")
+    return CorpusEntry(
+        metric, entry["goal"], entry["role"], None if licence is None else str(licence), metadata
+    )

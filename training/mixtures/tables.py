@@ -17,6 +17,8 @@ from optformer.data.corpora.emulation.emulator import (
 from optformer.data.corpora.emulation.functions import EmulatedTable
 from optformer.data.corpora.emulation.histories import load_history_tables
 from optformer.data.corpora.emulation.tables import EvaluationTable, load_table
+from optformer.data.studies.corpus_index import find_entry
+from optformer.data.studies.errors import DatasetError
 from optformer.training.config import TableConfig
 from optformer.training.mixtures.prior import EmulatedSource
 
@@ -56,9 +58,22 @@ def describe_table(config: TableConfig) -> str:
 
 def _read(config: TableConfig, folder: Path) -> dict[str, EvaluationTable]:
     path = folder / config.path
+    _check_licence(config, path)
     if config.goals:
         return {path.stem: load_table(path, config.goals)}
     return load_history_tables(path)
+
+
+def _check_licence(config: TableConfig, path: Path) -> None:
+    """Raise `DatasetError` when an index tells another licence than the configuration."""
+    entry = find_entry(path)
+    if config.licence is None or (entry is not None and entry.licence == config.licence):
+        return
+    told = "none" if entry is None or entry.licence is None else repr(entry.licence)
+    raise DatasetError(
+        f"{path}: the configuration states the licence {config.licence!r}, its corpus.yaml tells "
+        f"{told}; find out which is right before you train on it"
+    )
 
 
 def _emulator(table: EvaluationTable, name: str, directory: Path) -> Emulator:

@@ -108,3 +108,21 @@ def test_load_tables__no_histories__says_how_to_make_them(tmp_path: Path) -> Non
 def test_table_config__halves_of_a_table__are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"histories|weight|held_out"):
         TableConfig(path="histories", **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("told", ["", ", licence: GPL-3.0"])
+def test_load_tables__other_licence_than_stated__is_refused_before_anything_is_fitted(
+    tmp_path: Path, told: str
+) -> None:
+    entry = f"- {{file: toy, metric: error, goal: minimize, role: train{told}}}"
+    (tmp_path / "corpus.yaml").write_text(entry)
+    config = TableConfig(
+        path="toy.parquet",
+        goals={"error": "minimize"},
+        tasks=["regression"],
+        models=["toy"],
+        licence="MIT",
+    )
+    with pytest.raises(DatasetError, match=r"toy\.parquet: the configuration states .*'MIT'"):
+        load_tables([config], tmp_path, tmp_path, DEVICE)
+    assert not list(tmp_path.glob("emulator-*"))
