@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from optformer.data.studies.encoding import encode_value
 from optformer.data.studies.parameters import Categorical, Parameter, Value
 from optformer.data.studies.spaces import SearchSpace
-from optformer.planning.levels import Array, ComputedLevels, levels_of, near
+from optformer.planning.levels import Array as Array
+from optformer.planning.levels import ComputedLevels, levels_of, near
 from optformer.tokenization.history import Points, ValueKind, decode_point, encode_points
 
 _LOCAL_LEVELS = 0.75  # smallest step of a mutation, in levels: half of all steps reach another one

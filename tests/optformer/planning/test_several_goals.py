@@ -17,7 +17,7 @@ from optformer.data.studies.trials import Trial
 from optformer.model.checkpoint import Checkpoint, load_checkpoint
 from optformer.planning.distribution import BinnedDistribution, NormalDistribution
 from optformer.planning.planner import Planner
-from optformer.planning.several_goals import log_improvement
+from optformer.planning.several_goals import GoalsState, log_improvement
 
 Gaussian = Callable[..., BinnedDistribution]
 
@@ -159,6 +159,17 @@ def test_suggest__what_is_for_one_goal__is_refused(
     config = _config()
     with pytest.raises(ConfigError, match="several goals and limits need the strategy 'ei'"):
         Planner(tiny_checkpoint, **settings).suggest(config, _history(config), 1, seed=0)
+
+
+def test_boxes__limit_against_its_goal__nothing_is_gained_beyond_it(planner: Planner) -> None:
+    config = CONFIGS["a limit against its goal"]
+    with torch.inference_mode():
+        state = planner._state(config, _history(config), {}, torch.Generator())
+    assert isinstance(state, GoalsState)
+    assert state._boxes is not None
+    (limit,) = state._limits
+    assert float(state._boxes[1][:, 1].max()) == limit.bound
+    assert float(state._boxes[1][:, 0].max()) == np.inf
 
 
 def _search(planner: Planner, config: StudyConfig, count: int, batch: int = 1) -> list[Trial]:
