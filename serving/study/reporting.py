@@ -35,7 +35,7 @@ def checked_pruner(pruner: PrunerLike | None, config: StudyConfig) -> BasePruner
         return None
     if config.further_goals:
         raise StudyError(
-            f"a pruner compares one metric, this study searches {list(config.goals)}; "
+            f"a pruner compares trials by one goal, and there are {list(config.goals)}; "
             "leave pruner= out"
         )
     from optformer.serving.study.pruning import make_pruner

@@ -15,11 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from optformer.data.studies.errors import (
     OptFormerWarning,
-    SearchSpaceError,
     StorageError,
     StudyError,
     TrialError,
@@ -43,41 +42,17 @@ from optformer.serving.study.outcomes import decide_outcome
 from optformer.serving.study.owners import LEASE_SECONDS
 from optformer.serving.study.reporting import Reporter, checked_pruner
 from optformer.serving.study.storage import StorageLike, create_store, open_store
+from optformer.serving.study.suggesting import StudyPlanner, Suggester
 from optformer.serving.study.trial_store import StudyRecord, TrialStore, unknown_trial
 from optformer.tokenization.metadata import check_limits
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from optformer.planning.planner import Suggestion
     from optformer.planning.prediction import Prediction
     from optformer.serving.study.pruning import PrunerLike
 
 _RECLAIM_SECONDS = 10.0  # between two looks at who is gone, which cost a read
-_FRESH_ATTEMPTS = 3  # plans made at most when other processes keep changing the history meanwhile
-
-
-class StudyPlanner(Protocol):
-    """What a study asks of its planner; `optformer.planning.planner.Planner` is the real one."""
-
-    def suggest(
-        self,
-        config: StudyConfig,
-        history: Sequence[Trial],
-        count: int,
-        *,
-        seed: int,
-        fixed: Mapping[str, Value] | None = None,
-    ) -> Sequence[Suggestion]:
-        """Propose points, a pure function of its arguments."""
-
-    def predict(
-        self,
-        config: StudyConfig,
-        history: Sequence[Trial],
-        points: Sequence[Mapping[str, Value]],
-    ) -> Sequence[Prediction]:
-        """Predict the metric at points."""
 
 
 class Study:
@@ -106,11 +81,9 @@ class Study:
         self._record = record
         self._store = store
         self._name = name
-        self._planner = planner
+        self._suggester = Suggester(record, store, name, planner)
         self._explanations: dict[int, Any] = {}
         self._pending: dict[int, Trial] = {}  # suggested here; spares a read at observe
-        self._inside: set[int] = set()  # trials known to lie in the space
-        self._outside: set[int] = set()  # trials that were warned of
         self._lock = threading.RLock()
         pruner = record.pruner if pruner is None else pruner
         self._reporter = Reporter(record.config, store, name, pruner, self._lock)
@@ -256,7 +229,7 @@ class Study:
             raise StudyError(f"count must be a whole number, got {count!r}")
         if count is not None and count < 1:
             raise StudyError(f"count must be at least 1, got {count}")
-        held = self._held(fixed or {})
+        held = self._suggester.held(fixed or {})
         with self._suggesting():
             trials = self._suggest(1 if count is None else int(count), held)
         return trials[0] if count is None else trials
@@ -363,7 +336,7 @@ class Study:
         """
         if not isinstance(params, Mapping):
             raise TrialError(f"enqueue needs a mapping of parameters, got {params!r}")
-        held = self._held(params)
+        held = self._suggester.held(params)
         with self._lock:
             return self._bound(self._store.enqueue(held))
 
@@ -505,7 +478,7 @@ class Study:
         if not valid:
             return []
         with self._lock:
-            return list(self._loaded_planner().predict(self.config, self._history(), valid))
+            return self._suggester.predict(valid)
 
     def importances(
         self, evaluator: str = "ped_anova", *, metric: str | None = None
@@ -542,32 +515,11 @@ class Study:
         numbers = ["value", *(name for name in table if str(name).startswith("metrics."))]
         return table.astype(dict.fromkeys(numbers, float))
 
-    def _loaded_planner(self) -> StudyPlanner:
-        if self._planner is None:
-            from optformer.planning.planner import load_planner
-
-            self._planner = load_planner(self._record.model, strategy=self._record.strategy)
-        return self._planner
-
-    def _held(self, fixed: Mapping[str, Value]) -> dict[str, Value]:
-        """Check values fixed for one call."""
-        if not isinstance(fixed, Mapping):
-            raise SearchSpaceError(f"fixed must map parameters to values, got {fixed!r}")
-        held: dict[str, Value] = {}
-        for name, value in fixed.items():
-            held[name] = self.config.space.validate_value(name, value)
-            if name in self.config.fixed and self.config.fixed[name] != held[name]:
-                raise SearchSpaceError(
-                    f"parameter {name!r} is fixed to {self.config.fixed[name]!r} in this study, "
-                    f"suggest cannot fix it to {value!r}"
-                )
-        return held
-
     @contextmanager
     def _suggesting(self) -> Iterator[None]:
         """The turn to suggest, with a planner at hand and stale trials out of the way."""
         with self._lock:
-            self._loaded_planner()  # takes seconds, in which others may hold the lock
+            self._suggester.planner()  # takes seconds, in which others may hold the lock
         # The turn comes first: whoever waits for it keeps no other thread from observing.
         with self._turn, self._store.suggest_lock(), self._lock:
             if time.time() - self._reclaimed >= _RECLAIM_SECONDS:
@@ -575,82 +527,13 @@ class Study:
             yield
 
     def _suggest(self, count: int, held: Mapping[str, Value]) -> list[Trial]:
-        trials = self._hand_out(count, held)
+        trials = self._suggester.hand_out(count, held)
+        self._pending |= {trial.number: trial for trial in trials}
         missing = count - len(trials)
-        for suggestion in self._plan(missing, held) if missing else []:
+        for suggestion in self._suggester.plan(missing, held) if missing else []:
             point = self.config.space.validate(suggestion.params)
             trials.append(self._append(point, suggestion.explanation, trials))
         return [self._bound(trial) for trial in trials]
-
-    def _plan(self, count: int, fixed: Mapping[str, Value]) -> Sequence[Suggestion]:
-        """Suggestions for the history as it is when they are ready.
-
-        Planning takes a while, in which another process may have suggested the very same points.
-        """
-        planner = self._loaded_planner()
-        history = self._history()
-        for _ in range(_FRESH_ATTEMPTS):
-            suggestions = planner.suggest(self.config, history, count, seed=self.seed, fixed=fixed)
-            planned, history = history, self._history()
-            if history == planned:
-                break
-        return suggestions
-
-    def _hand_out(self, count: int, fixed: Mapping[str, Value]) -> list[Trial]:
-        """The first trials that somebody has enqueued, completed where they leave values open."""
-        trials: list[Trial] = []
-        for waiting in self._store.waiting():
-            if len(trials) == count:
-                break
-            try:
-                given = self._held(waiting.params)
-            except SearchSpaceError:
-                continue  # such trials are left out of the history, with a warning
-            if any(name in given and given[name] != value for name, value in fixed.items()):
-                continue
-            trial = replace(waiting, params=self._completed(waiting, {**fixed, **given}))
-            if self._store.hand_out(trial):
-                self._pending[trial.number] = trial
-                trials.append(trial)
-        return trials
-
-    def _completed(self, waiting: Trial, given: Mapping[str, Value]) -> dict[str, Value]:
-        """A legal point with the given values."""
-        try:
-            return self.config.space.validate({**self.config.fixed, **given})
-        except SearchSpaceError:
-            history = [trial for trial in self._history() if trial.number != waiting.number]
-            (suggestion,) = self._loaded_planner().suggest(
-                self.config, history, 1, seed=self.seed, fixed=given
-            )
-            return self.config.space.validate(suggestion.params)
-
-    def _history(self) -> list[Trial]:
-        """The trials that lie in the space; Optuna takes others too, and only warns."""
-        trials = self._store.all()
-        outside = [trial.number for trial in trials if not self._is_inside(trial)]
-        new = set(outside) - self._outside
-        if new:
-            self._outside |= new
-            warnings.warn(
-                f"trials {sorted(new)} of study {self.name!r} have values outside of its space and "
-                "are left out; load the study again if its ranges were widened",
-                OptFormerWarning,
-                stacklevel=5,
-            )
-        return [trial for trial in trials if trial.number not in outside] if outside else trials
-
-    def _is_inside(self, trial: Trial) -> bool:
-        if trial.number in self._inside:
-            return True
-        try:
-            for name, value in trial.params.items():
-                self.config.space.validate_value(name, value)
-        except SearchSpaceError:
-            return False
-        if trial.status is not TrialStatus.PENDING:  # its parameters are settled
-            self._inside.add(trial.number)
-        return True
 
     def _append(self, point: dict[str, Value], explanation: Any, before: list[Trial]) -> Trial:
         try:

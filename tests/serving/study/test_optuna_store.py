@@ -469,7 +469,7 @@ def test_optuna_study__value_outside_its_range__is_left_out_with_a_warning(
     with pytest.warns(OptFormerWarning, match=r"trials \[0\] of study 's' have values outside"):
         trial = study.suggest()
     assert trial.number == 3
-    assert study._planner.calls == [(2, 1)]  # type: ignore[union-attr]
+    assert study._suggester.planner().calls == [(2, 1)]  # type: ignore[attr-defined]
     assert study.trials[0].params == {"x": 3.0}
     with warnings.catch_warnings():
         warnings.simplefilter("error")

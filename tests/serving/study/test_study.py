@@ -319,7 +319,7 @@ def test_create_study__absent_seed_and_name__are_drawn(space: SearchSpace) -> No
     ("settings", "error", "text"),
     [
         ({"goal": "max"}, StudyError, "goal must be 'maximize' or 'minimize', got 'max'"),
-        ({"strategy": "lcb"}, StudyError, "strategy must be one of .*'policy'.*, got 'lcb'"),
+        ({"strategy": "lcb"}, StudyError, "strategy must be one of .*'ts'.*, got 'lcb'"),
         ({"seed": -1}, StudyError, "seed must be"),
         ({"seed": 0.5}, StudyError, "seed must be"),
         ({"name": " "}, StudyError, "name must be text"),
