@@ -8,7 +8,7 @@ import random
 import re
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -21,7 +21,7 @@ from sqlalchemy import Engine, NullPool, create_engine, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
-from optformer.data.runtime.text import hide_passwords
+from optformer.data.runtime.text import hide_passwords, shorten
 from optformer.data.studies.errors import OptFormerError, StorageError
 from optformer.serving.study.journal import FileJournalStorage
 
@@ -32,6 +32,7 @@ _JOURNALS = (".journal", ".log")
 _TABLES = {"studies", "trials", "version_info"}  # some of those that Optuna makes
 _FOREIGN = "is a database without Optuna's tables: no storage of studies"
 _MAKING = 1.0  # seconds that another process may take to make the tables
+_NAME_CHARACTERS = 512  # of Optuna's columns
 _CONNECT_SECONDS = 10  # for a server to answer
 _CONNECT_TIMEOUT = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")  # know of that
 _DRIVERS = {  # by how an address begins: with the driver that our extra installs
@@ -251,6 +252,19 @@ def without_cache(storage: BaseStorage) -> BaseStorage:
     """The storage itself, of one that Optuna's `get_storage` has wrapped into a cache."""
     backend = getattr(storage, "_backend", None)
     return backend if isinstance(backend, BaseStorage) else storage
+
+
+def check_names(storage: BaseStorage, names: Iterable[str]) -> None:
+    """Raise `StorageError` when a storage is a server that does not take a name."""
+    storage = without_cache(storage)
+    if not isinstance(storage, RDBStorage) or storage.engine.dialect.name == "sqlite":
+        return
+    for name in names:
+        if len(name) > _NAME_CHARACTERS or "\0" in name:
+            raise StorageError(
+                f"the name {shorten(name, 60)!r} cannot be stored in a database server: it has "
+                f"{len(name)} characters; use at most {_NAME_CHARACTERS}, none of them NUL"
+            )
 
 
 def part_after_fork(storage: BaseStorage) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ from optformer.data.studies.trials import INTERRUPTED, Trial, TrialStatus
 from optformer.serving.study import optuna_goals
 from optformer.serving.study.optuna_access import (
     address_of,
+    check_names,
     file_of,
     part_after_fork,
     retry_while_locked,
@@ -507,6 +508,8 @@ def _deleted(what: str) -> str:
 def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
     """Create a study; see `storage.create_store`."""
     to_distributions(record.config.space)  # refuse what Optuna cannot hold before writing anything
+    config = record.config
+    check_names(storage, [name, *config.space, *config.goals, *config.limits])
     what = f"create study {name!r}"
 
     def describe() -> None:
@@ -516,7 +519,12 @@ def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
 
     with StudyLocks(storage, name).write():
         study = retry_while_locked(what, lambda: _new_study(storage, name, record.config))
-        retry_while_locked(what, describe)
+        try:
+            retry_while_locked(what, describe)
+        except StorageError:
+            with suppress(Exception):  # nothing of it is left behind, if the storage lets us
+                optuna.delete_study(study_name=study.study_name, storage=storage)
+            raise
     return OptunaStore(storage, study, record.config)
 
 
@@ -529,9 +537,11 @@ def _new_study(storage: BaseStorage, name: str, config: StudyConfig) -> optuna.S
         except DuplicatedStudyError:
             study = optuna.load_study(study_name=name, storage=storage)
         if not _is_unfinished(study):
+            found = storage.get_study_name_from_id(study._study_id)
+            same = "" if found == name else f", and {name!r} is the same to it"
             raise StudyError(
-                f"study {name!r} is already in this storage; open it with "
-                f"load_study(storage=..., name={name!r}) or choose another name"
+                f"study {found!r} is already in this storage{same}; open it with "
+                f"load_study(storage=..., name={found!r}) or choose another name"
             )
         aims = [optuna_goals.goal_of(direction) for direction in study.directions]
         if aims == directions:

@@ -6,10 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from optformer.data.runtime.text import shorten
 from optformer.data.studies.errors import TrialError
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.study.trial_store import observed_before
+
+_REASON_CHARACTERS = 10_000  # as much as any database takes, in any alphabet
 
 
 def decide_outcome(
@@ -48,7 +51,7 @@ def decide_outcome(
             failed = f"{name}: {text}" if text.strip() else name
         if not isinstance(failed, str) or not failed.strip():
             raise TrialError(f"failed must say why, got {failed!r}")
-        return trial.fail(failed), None
+        return trial.fail(shorten(failed, _REASON_CHARACTERS)), None
     if value is None and not (stopped and trial.intermediate_values):
         raise TrialError(
             f"observe needs a value of {config.metric_name!r} or failed='reason', got neither"

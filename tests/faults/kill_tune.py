@@ -31,7 +31,9 @@ def disturb(folder: Path, kind: str, kills: int, rng: random.Random) -> list[str
     died, resume = 0, False
     while died < kills:
         process = search.start(resume=resume)
-        time.sleep(rng.uniform(0.3, 3.0))  # starting takes a second, later ones a little longer
+        if rng.random() < 0.8:  # the others are killed while they start, or soon after
+            search.await_first_words(process)
+        time.sleep(rng.uniform(0.0, 3.0))
         if process.poll() is not None:
             print(f"{kind}: ended by itself with status {process.returncode}")
             if process.returncode == 0:
@@ -41,8 +43,9 @@ def disturb(folder: Path, kind: str, kills: int, rng: random.Random) -> list[str
         died += 1
         resume = "is already in" in search.log.read_text() or any(search.out.glob("trial-*"))
     for _ in range(3):
-        if search.start(resume=True).wait() == 0:
+        if search.start(resume=resume).wait() == 0:
             break
+        resume = True
     print(f"{kind}: killed {died} times: ", end="")
     return search.faults()
 

@@ -62,12 +62,18 @@ class Search:
         """Start the search, or go on with it."""
         options = ["--resume"] if resume else []
         with self.log.open("ab") as log:
+            self._said = log.tell()
             return subprocess.Popen(
                 [*self._command, *options, *self._script],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
+
+    def await_first_words(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until a search that was just started says something, or has ended."""
+        while self.log.stat().st_size == self._said and process.poll() is None:
+            time.sleep(0.05)
 
     def faults(self) -> list[str]:
         """What is wrong with the study after the search."""

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,7 +56,7 @@ def kill_workers(address: str, rounds: int) -> str:
             _kill(worker)
             told = [line for line in [first, *lines] if line.endswith("\n")]
         reported += [(int(number), float(value)) for number, value in map(str.split, told)]
-        waits.measure(lambda: _add(address))
+        waits.measure(lambda: _add(address), lambda: _add(address))
     trials = open_store(address, "s")[0].all()
     for number, value in reported:
         check(trials[number].value == value, f"trial {number} has {trials[number]}, not {value}")
@@ -78,7 +79,9 @@ def kill_creations(address: str, rounds: int) -> str:
     taken_over = 0
     names = {name for number in range(rounds) for name in _names(number)}
     for name in sorted(names):
-        taken_over += waits.measure(lambda name=name: _take(address, name))  # type: ignore[misc]
+        taken_over += waits.measure(
+            partial(_take, address, name), partial(_take, address, f"{name}-of-nobody")
+        )
     made = len(names) - taken_over
     return f"{len(names)} names are usable, {made} were made by the killed, {waits.told()}"
 
@@ -166,12 +169,12 @@ class Waits:
         self._after: list[float] = []
         self._else: list[float] = []
 
-    def measure(self, call: Callable[[], _Result]) -> _Result:
-        """Call it after somebody died, and once more."""
+    def measure(self, call: Callable[[], _Result], usual: Callable[[], object]) -> _Result:
+        """Do something after somebody died, and then the like where nobody has."""
         started = time.monotonic()
         result = call()
         between = time.monotonic()
-        call()
+        usual()
         self._after.append(between - started)
         self._else.append(time.monotonic() - between)
         return result

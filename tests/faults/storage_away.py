@@ -26,6 +26,7 @@ def main() -> int:
         folder = Path(name)
         search = Search(folder, folder / "out", running.address, trials=20 * args.times)
         process = search.start()
+        search.await_first_words(process)
         stopped = 0
         while stopped < args.times and process.poll() is None:
             time.sleep(rng.uniform(1.0, 4.0))

@@ -377,6 +377,29 @@ def test_load_study__nothing_to_search__says_why(tmp_path: Path) -> None:
         load_study(storage=None)  # type: ignore[arg-type]
 
 
+def test_create_study__record_cannot_be_written__leaves_nothing(
+    address: str, record: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("Data too long for column 'value_json'")  # MySQL, of a large space
+
+    storage = optuna_access.open_storage(address)
+    monkeypatch.setattr(storage, "set_study_user_attr", fail)
+    with pytest.raises(StorageError, match=r"cannot create study 's'.*too long"):
+        create_store(storage, "s", record)
+    assert optuna_access.study_names(optuna_access.open_storage(address)) == []
+
+
+@pytest.mark.parametrize("name", ["n" * 513, "a\0b"])
+def test_create_study__name_that_a_server_does_not_take__writes_nothing(
+    name: str, sqlite: str, record: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = optuna_access.open_storage(sqlite)
+    monkeypatch.setattr(storage.engine.dialect, "name", "postgresql")  # type: ignore[attr-defined]
+    with pytest.raises(StorageError, match="cannot be stored in a database server"):
+        create_store(storage, name, record)
+
+
 def test_create_study__name_taken__says_how_to_open_it(
     address: str, make_study: Callable[..., Study], point: dict[str, Value]
 ) -> None:

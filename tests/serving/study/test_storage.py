@@ -102,7 +102,7 @@ def test_full_disk__sqlite__loses_nothing(
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages if full else 10**6}")
 
-    reason = "x" * 50_000
+    reason = "x" * 10_000
     with pytest.raises(StorageError, match=r"trial 1 .*the disk is full .*repeat the call"):
         study.observe(second, failed=reason)
     assert study.trials == [first.finish(0.5), second]

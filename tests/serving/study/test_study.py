@@ -431,3 +431,14 @@ def test_copy__study_in_memory__says_what_to_do(
 ) -> None:
     with pytest.raises(StudyError, match=r"cannot be copied; create it with storage="):
         copied(make_study())
+
+
+def test_observe__reason_of_any_length__fits_every_database(
+    make_study: Callable[..., Study],
+) -> None:
+    study = make_study()
+    failed = study.observe(study.suggest(), failed="first" + "x" * 200_000 + "last")
+    assert failed.reason is not None
+    assert len(failed.reason) < 11_000
+    assert failed.reason.startswith("first")
+    assert failed.reason.endswith("last")
