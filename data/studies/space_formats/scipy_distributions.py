@@ -34,7 +34,10 @@ def parameter_of(distribution: Any, note: Note) -> Parameter:
             f"{name} draws values and does not say which; give a list, a distribution of "
             "scipy.stats with its arguments, or a Float, Int or Categorical"
         )
-    low, high = (float(bound) for bound in distribution.support())
+    bounds = distribution.support()
+    if any(getattr(bound, "ndim", 0) for bound in bounds):
+        raise SearchSpaceError(f"{name} draws several values at once; give it single arguments")
+    low, high = map(float, bounds)
     whole = not hasattr(family, "pdf")  # discrete ones have a mass function
     if name == "uniform":
         return interval(low, high)

@@ -97,6 +97,8 @@ def test_load_space__alternatives__become_conditions() -> None:
     [
         ({"x": 3}, "^x: expected a list of values, a distribution"),
         ({"x": stats.uniform}, "^x: uniform_gen draws values and does not say which"),
+        ({"x": stats.uniform([0, 1], 2)}, "^x: uniform draws several values at once"),
+        ({"x": stats.norm(0, 0)}, "^x: norm has no quantiles"),
         ({"x": []}, "^x: choices must hold"),
         ([{"k": ["a"]}, {"k": ["a", "b"]}], "no parameter tells the 2 alternatives apart"),
         ([{"k": ["a"]}, {"j": ["b"]}], "no parameter tells the 2 alternatives apart"),
