@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_PATIENCE = 10.0  # seconds until somebody has to answer
 
 
 @contextmanager
@@ -16,15 +21,24 @@ def connection(address: str | None = None) -> Iterator[None]:
             cluster of this machine, which ends with the block.
 
     Raises:
-        ConnectionError: There is no cluster at the address.
+        OSError: Nobody answers at the address.
+        ValueError: The address cannot be read.
     """
     import ray
 
     if ray.is_initialized():
         yield
         return
+    _check(address or os.environ.get("RAY_ADDRESS", ""))
     ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check(address: str) -> None:
+    """Look whether somebody is there; Ray tries for minutes, and then ends the process."""
+    found = re.fullmatch(r"([^:/]+):(\d+)", address)
+    if found is not None:
+        socket.create_connection((found[1], int(found[2])), timeout=_PATIENCE).close()

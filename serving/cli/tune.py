@@ -251,7 +251,7 @@ def _cluster(args: argparse.Namespace, held: ExitStack) -> RayCluster:
         import ray  # noqa: F401
     try:
         held.enter_context(connection(args.ray or None))
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(f"cannot reach the cluster {args.ray!r}: {error}") from error
     cluster = RayCluster(parse_pairs("--resources", args.resources))
     if not cluster.has_room:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -554,3 +555,22 @@ def test_tune__fault_of_the_user__one_line_and_exit_status_2(
 def test_tune__option_out_of_range__refused_by_the_parser(options: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main([*base_options(), *options, "--", "python"])
+
+
+def test_tune__cluster_that_does_not_answer__is_named_before_anything_is_made(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        assert tune("", "--ray", address) == 2
+    assert f"cannot reach the cluster '{address}': " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_tune__resources_without_a_cluster__are_refused(
+    tune: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune("", "--resources", "GPU=1") == 2
+    assert "resources are those of a cluster; give --ray, too" in capsys.readouterr().err
