@@ -158,7 +158,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    warnings.simplefilter("ignore", of.OptFormerWarning)  # networks that diverge
+    warnings.simplefilter("ignore", RuntimeWarning)  # networks that diverge
+    warnings.simplefilter("ignore", of.OptFormerWarning)
     results = []
     with open(arguments.out, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(Result.__annotations__))
