@@ -36,6 +36,7 @@ def disturb(folder: Path, times: int, rng: random.Random) -> int:
     address = f"sqlite:///{disk}/out/study.db"
     search = Search(folder / "rest", disk / "out", address, trials=12 * times)
     process = search.start()
+    search.await_first_words(process)
     filled = 0
     while filled < times and process.poll() is None:
         time.sleep(rng.uniform(0.0, 3.0))
