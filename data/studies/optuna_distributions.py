@@ -73,6 +73,8 @@ def to_numeric_distribution(parameter: Float | Int) -> FloatDistribution | IntDi
     # Optuna wants a bound on the step grid, and from_unit gives the last value there is.
     if isinstance(parameter, Float):
         top = parameter.from_unit(1.0)
+        if parameter.step is not None:  # Optuna divides decimals: 1.1, not 1.0999999999999999
+            top = float(f"{top:.15g}")
         return FloatDistribution(parameter.low, top, log=parameter.log, step=parameter.step)
     last = parameter.from_unit(1.0)
     return IntDistribution(parameter.low, last, log=parameter.log, step=parameter.step)

@@ -5,6 +5,7 @@ A suggestion is a pure function of the study's configuration, its history, the c
 
 from __future__ import annotations
 
+import math
 import operator
 import threading
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,7 @@ _LOCAL_SCALES = (0.002, 0.1)  # steps of these mutations, finer than those of th
 _SHORTLIST, _SHORTLIST_LOCAL = 32, 16  # candidates weighted with where the best may lie
 _PLATEAU = 8  # ties with the best at which every second trial leaves the plateau
 _ESCAPE_CANDIDATES = 64
+_PENDING_PASSES = 16  # in which pending trials are told to the model, so that the cost is linear
 _NEAREST = 3  # past trials named in an explanation
 
 _TURN = threading.Lock()  # planners take turns, because the number of threads is the process's
@@ -245,8 +247,13 @@ class Planner:
         if config.several:
             self._check_several()
             state = goals_state(state, config, encoders[1:])
-        for values in space.encode(pending):
-            predicted = state.predict(Candidates(values[None], np.array(["pending"])))
+        # One by one if they are few, so that each knows what is assumed of those before it.
+        points = space.encode(pending)
+        together = math.ceil(len(points) / _PENDING_PASSES)
+        for start in range(0, len(points), max(together, 1)):
+            values = points[start : start + together]
+            source = np.full(len(values), "pending")
+            predicted = state.predict(Candidates(values, source))
             state = state.assume(predicted, partial(self._assume, generator=generator))
         return state
 
@@ -379,13 +386,17 @@ class Planner:
         score = ACQUISITIONS["ts"].score(predicted.prediction, state.best, generator)
         return predicted.take([int(score.argmax())])
 
-    def _assume(self, prediction: BinnedDistribution, generator: torch.Generator) -> float | None:
-        """The y to assume for a pending trial, None for the placeholder."""
+    def _assume(
+        self, prediction: BinnedDistribution, generator: torch.Generator
+    ) -> list[float] | None:
+        """The y to assume for pending trials, None for placeholders."""
         if self.batch_mode == "placeholder":
             return None
         if self.batch_mode == "mean":
-            return float(prediction.mean)
-        return float(prediction.sample_center(generator))
+            means: list[float] = prediction.mean.tolist()
+            return means
+        drawn: list[float] = prediction.sample_center(generator).tolist()
+        return drawn
 
 
 def _too_few(asked: int, left: int) -> SpaceExhaustedError:

@@ -173,16 +173,16 @@ class GoalsState(PlannerState):
     def assume(
         self,
         pending: PredictedCandidates,
-        value: Callable[[BinnedDistribution], float | None],
+        values: Callable[[BinnedDistribution], Sequence[float] | None],
     ) -> GoalsState:
-        """The state with one more pending trial, with a y of each metric."""
+        """The state with more pending trials, with a y of each metric."""
         states, assumed = [], []
         for state, each in zip(self.states, [pending.prediction, *pending.further], strict=True):
-            y = value(each)
-            if y is None:
-                raise ValueError("several goals need a value to assume for pending trials")
-            states.append(state.with_pending(PredictedCandidates(pending.candidates, each), y))
-            assumed.append(y)
+            ys = values(each)
+            if ys is None:
+                raise ValueError("several goals need values to assume for pending trials")
+            states.append(state.with_pending(PredictedCandidates(pending.candidates, each), ys))
+            assumed.append(ys)
         return replace(
             self,
             history=states[0].history,
@@ -190,7 +190,7 @@ class GoalsState(PlannerState):
             policy=states[0].policy,
             ranking=states[0].ranking,
             states=tuple(states),
-            assumed=(*self.assumed, tuple(assumed)),
+            assumed=(*self.assumed, *zip(*assumed, strict=True)),
         )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -253,34 +253,37 @@ class PlannerState:
     def assume(
         self,
         pending: PredictedCandidates,
-        value: Callable[[BinnedDistribution], float | None],
+        values: Callable[[BinnedDistribution], Sequence[float] | None],
     ) -> PlannerState:
-        """The state with one more pending trial, whose y follows from its prediction.
+        """The state with more pending trials, whose y follow from their predictions.
 
         Args:
-            pending: The trial.
-            value: A prediction of one point to the y to assume for it; None for a placeholder.
+            pending: The trials.
+            values: Predictions of points to the y to assume for them; None for placeholders.
         """
-        return self.with_pending(pending, value(pending.prediction))
+        return self.with_pending(pending, values(pending.prediction))
 
-    def with_pending(self, pending: PredictedCandidates, y: float | None) -> PlannerState:
-        """The state with one more pending trial.
+    def with_pending(
+        self, pending: PredictedCandidates, ys: Sequence[float] | None
+    ) -> PlannerState:
+        """The state with more pending trials.
 
         Args:
-            pending: The trial.
-            y: Value to assume for it; None for a placeholder.
+            pending: The trials.
+            ys: Values to assume for them; None for placeholders.
         """
         values = pending.candidates.values
         number = 1 + max((trial.number for trial in self.history), default=-1)
-        trial = Trial(number=number, params=self.space.decode(values[0]))
-        conditioned = self.policy.condition_on(self.space.points(values), y)
+        points = map(self.space.decode, values)
+        trials = [Trial(number=number + i, params=point) for i, point in enumerate(points)]
+        conditioned = self.policy.condition_on(self.space.points(values), ys)
         state = replace(
             self,
-            history=(*self.history, trial),
+            history=(*self.history, *trials),
             tried=np.concatenate([self.tried, values]),
             policy=conditioned,
         )
-        if y is not None:
+        if ys is not None:
             return replace(state, ranking=conditioned)
         avoided = pending if self.avoided is None else self.avoided.join(pending)
         return replace(state, avoided=avoided)

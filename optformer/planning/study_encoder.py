@@ -62,22 +62,23 @@ class EncodedStudy:
         mean, stddev = self.encoded.gp.predict(points_batch(points)).moments()
         return NormalDistribution(mean[0], stddev[0])
 
-    def condition_on(self, point: EncodedPoints, y: float | None) -> EncodedStudy:
-        """Condition on one more trial, which is pending.
+    def condition_on(self, points: EncodedPoints, ys: Sequence[float] | None) -> EncodedStudy:
+        """Condition on more trials, which are pending.
 
         Args:
-            point: The trial, one row.
-            y: Value to assume as if it were measured; the pending placeholder when None.
+            points: The trials.
+            ys: Values to assume as if they were measured; the pending placeholder when None.
         """
-        kind = MetricKind.PENDING if y is None else MetricKind.VALUE
-        trial = HistoryTensors(
-            points_batch(point),
-            torch.tensor([[y or 0.0]]),
-            torch.tensor([[int(kind)]]),
+        count = len(points.values)
+        kind = MetricKind.PENDING if ys is None else MetricKind.VALUE
+        trials = HistoryTensors(
+            points_batch(points),
+            torch.tensor([[0.0] * count if ys is None else list(ys)]),
+            torch.full((1, count), int(kind)),
         )
-        history = self.history.join(trial)
+        history = self.history.join(trials)
         if kind is MetricKind.PENDING:
-            encoded = self.model.extend_history(self.metadata, self.encoded, trial)
+            encoded = self.model.extend_history(self.metadata, self.encoded, trials)
         else:
             encoded = self.model.condition_on(self.metadata, self.encoded, history)
         return replace(self, history=history, encoded=encoded)

@@ -83,7 +83,11 @@ def plot_history(study: Study, path: str | os.PathLike[str] | None = None) -> Fi
 
 
 def plot_response(
-    study: Study, parameter: str, path: str | os.PathLike[str] | None = None
+    study: Study,
+    parameter: str,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    at: Mapping[str, Value] | None = None,
 ) -> Figure:
     """Plot the predicted metric along one parameter, the others held at the best trial.
 
@@ -94,27 +98,30 @@ def plot_response(
 
     Args:
         study: A study with at least one completed trial.
-        parameter: Name of the parameter, active in the best trial.
+        parameter: Name of the parameter, active there.
         path: Where to write it; the suffix chooses the format (.png, .svg, .pdf).
+        at: Values of other parameters that are held instead of the best trial's, such as those that
+            make the parameter active.
 
     Raises:
-        StudyError: The parameter is unknown or inactive in the best trial, no trial is completed,
-            or the suffix is unknown.
+        StudyError: The parameter is unknown or inactive there, no trial is completed, or the suffix
+            is unknown.
+        SearchSpaceError: A value to hold is not legal.
     """
     space, best = study.config.space, study.best_trial
     if parameter not in space:
         raise StudyError(f"unknown parameter {parameter!r}; this space has {list(space)}")
-    if parameter not in best.params:
-        raise StudyError(
-            f"parameter {parameter!r} is inactive in the best trial, number {best.number}; "
-            f"its active parameters are {list(best.params)}"
-        )
+    held = {name: space.validate_value(name, value) for name, value in (at or {}).items()}
     trials = study.trials
     values = spread_values(space[parameter], _CURVE_POINTS)
     ranked = best_first(trials, study.config.sign)
-    predictions = study.predict(
-        [changed_point(space, {parameter: value}, ranked) for value in values]
-    )
+    points = [changed_point(space, {**held, parameter: value}, ranked) for value in values]
+    if parameter not in points[0]:
+        raise StudyError(
+            f"parameter {parameter!r} is inactive in the best trial, number {best.number}; "
+            f"it needs {dict(space[parameter].when or {})}: give such values with at="
+        )
+    predictions = study.predict(points)
     numeric = isinstance(space[parameter], Float | Int)
     places = values if numeric else list(range(len(values)))
     figure, axes = new_figure()
@@ -140,7 +147,9 @@ def plot_response(
         axes.set_xticks(places, [str(value) for value in values])
     axes.set_xlabel(parameter)
     axes.set_ylabel(study.config.metric_name)
-    axes.set_title(f"{study.name}: other parameters as in trial {best.number}", loc="left")
+    others = ", ".join(f"{name} = {value}" for name, value in held.items())
+    title = f"{study.name}: other parameters as in trial {best.number}"
+    axes.set_title(f"{title}, {others}" if held else title, loc="left")
     return finished(figure, path)
 
 
@@ -208,6 +217,9 @@ def _mark_failed(axes: Axes, places: Sequence[float]) -> None:
             transform=axes.get_xaxis_transform(),
             label="failed",
         )
+        # Of places without a value the limits of the axis know nothing.
+        axes.update_datalim([(place, 0.0) for place in places], updatey=False)
+        axes.autoscale_view(scaley=False)
 
 
 def _draw_trials(
@@ -231,13 +243,14 @@ def _draw_trials(
         label="trials",
         zorder=3,
     )
-    axes.scatter(
-        [place(best)],
-        _values([best])[1],
-        marker="*",
-        s=110,
-        color=COLORS[1],
-        label="best trial",
-        zorder=4,
-    )
+    if parameter in best.params:
+        axes.scatter(
+            [place(best)],
+            _values([best])[1],
+            marker="*",
+            s=110,
+            color=COLORS[1],
+            label="best trial",
+            zorder=4,
+        )
     _mark_failed(axes, [place(trial) for trial in known if trial.status is TrialStatus.FAILED])

@@ -6,6 +6,7 @@ function of configuration, history, count and seed.
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -24,7 +25,7 @@ from optformer.data.studies.errors import (
     TrialError,
 )
 from optformer.data.studies.limits import read_limits
-from optformer.data.studies.parameters import Value, is_whole
+from optformer.data.studies.parameters import Categorical, Ordinal, Value, is_whole
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import (
     Goal,
@@ -507,11 +508,17 @@ class Study:
 
         Returns:
             Columns `number`, `status`, `value` and `reason`, then `params.<name>` for every
-            parameter of the space and `metrics.<name>` for every metric.
+            parameter of the space and `metrics.<name>` for every metric. A parameter without a
+            value is missing (NaN); a choice that is None is None.
         """
         import pandas as pd
 
-        table = pd.DataFrame(trial_columns(self.config, self.trials))
+        columns: dict[str, Any] = dict(trial_columns(self.config, self.trials))
+        for name, parameter in self.config.space.items():
+            if isinstance(parameter, Categorical | Ordinal) and None in parameter.choices:
+                cells = [trial.params.get(name, math.nan) for trial in self.trials]
+                columns[f"params.{name}"] = pd.Series(cells, dtype=object)
+        table = pd.DataFrame(columns)
         numbers = ["value", *(name for name in table if str(name).startswith("metrics."))]
         return table.astype(dict.fromkeys(numbers, float))
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -102,3 +104,14 @@ def test_from_distributions__bounds_beyond_exact_floats__are_refused_by_name() -
 def test_to_distributions__true_beside_one__is_refused() -> None:
     with pytest.raises(SearchSpaceError, match="'flag': Optuna cannot tell True from 1"):
         to_distributions(SearchSpace(flag=Categorical([True, 1])))
+
+
+@given(low=st.integers(-50, 50), step=st.integers(1, 30), levels=st.integers(1, 40))
+def test_to_distributions__step_grid_in_tenths__keeps_all_its_levels(
+    low: int, step: int, levels: int
+) -> None:
+    parameter = Float(low / 10, low / 10 + step / 10 * levels, step=step / 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        distribution = to_distributions(SearchSpace(x=parameter))["x"]
+    assert all(distribution._contains(value) for value in parameter.grid())

@@ -473,7 +473,8 @@ def test_assume__batch_modes__are_the_predicted_mean_or_a_sample(
 
     def assumed(mode: Any) -> float | None:
         planner = Planner(tiny_checkpoint, batch_mode=mode)
-        return planner._assume(prediction, generator)
+        ys = planner._assume(prediction, generator)
+        return None if ys is None else ys[0]
 
     assert assumed("placeholder") is None
     assert assumed("mean") == pytest.approx(mean, abs=1e-5)
@@ -742,3 +743,26 @@ def test_suggest__shipped_model_and_a_region_that_fails__leaves_the_region() -> 
         config, history, [{"x": 0.75, "y": 0.4}, {"x": 0.2, "y": 0.4}]
     )
     assert inside.probability_of_failure > 0.5 > 0.05 > outside.probability_of_failure
+
+
+def test_suggest__many_pending_trials__are_told_in_few_passes(
+    tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planner, config, passes = Planner(tiny_checkpoint), _config(), []
+    condition_on = EncodedStudy.condition_on
+
+    def counted(study: EncodedStudy, points: Any, ys: Any) -> EncodedStudy:
+        passes.append(len(points.values))
+        return condition_on(study, points, ys)
+
+    monkeypatch.setattr(EncodedStudy, "condition_on", counted)
+    rng = np.random.default_rng(0)
+    history = [Trial(i, config.space.sample(rng)).finish(float(rng.random())) for i in range(4)]
+    history += [Trial(4 + i, config.space.sample(rng)) for i in range(70)]
+    (found,) = planner.suggest(config, history, 1, seed=0)
+    assert len(passes) <= 16
+    assert sum(passes) == 70
+    assert found.params not in [trial.params for trial in history]
+    passes.clear()
+    planner.suggest(config, history[:15], 1, seed=0)
+    assert passes == [1] * 11  # few are told one by one

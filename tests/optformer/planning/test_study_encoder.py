@@ -85,7 +85,7 @@ def test_condition_on__pending_trial__equals_reading_it_with_the_others(
     point = encode_points(SPACE, [{"x": 0.2, "y": 0.9}])
     asked = encode_points(SPACE, [{"x": 0.21, "y": 0.8}, {"x": 0.9, "y": 0.1}])
     study = StudyEncoder(tiny_checkpoint, config).encode(trials)
-    pending, assumed = study.condition_on(point, None), study.condition_on(point, 0.8)
+    pending, assumed = study.condition_on(point, None), study.condition_on(point, [0.8])
     assert study.encoded.length == 1
     assert pending.encoded.length == assumed.encoded.length == 2
     first, second, third = (s.predict(asked).logits for s in (study, pending, assumed))

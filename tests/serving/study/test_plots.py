@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optformer.data.studies.errors import StudyError
+from optformer.data.studies.errors import SearchSpaceError, StudyError
 from optformer.data.studies.limits import read_limits
 from optformer.data.studies.parameters import Value
 from optformer.serving.study.front_plots import plot_front
@@ -259,3 +259,30 @@ def test_plot_history__limit__best_is_of_the_trials_that_keep_it(
     drawn = _labels(figure)
     assert drawn["beyond a limit"].get_offsets().tolist() == [[3.0, 0.95]]
     assert max(drawn["best so far"].get_ydata()) == 0.9
+
+
+def test_plot_response__inactive_in_the_best_trial__is_plotted_at_values_that_wake_it(
+    make_study: Callable[..., Study], point: dict[str, Value]
+) -> None:
+    study = make_study()
+    study.observe(point, 0.5)
+    (axes,) = plot_response(study, "momentum", at={"kind": "sgd"}).axes
+    assert "kind = sgd" in axes.get_title(loc="left")
+    with pytest.raises(StudyError, match="give such values with at="):
+        plot_response(study, "momentum", at={"x": 1e-3})
+    with pytest.raises(SearchSpaceError, match="'kind'"):
+        plot_response(study, "momentum", at={"kind": "no such"})
+
+
+def test_plot_history__failures_before_the_first_value__are_in_sight(
+    make_study: Callable[..., Study], point: dict[str, Value]
+) -> None:
+    study = make_study()
+    for _ in range(5):
+        study.observe(point, failed="out of memory")
+    for value in (0.5, 0.4):
+        study.observe(point, value)
+    (axes,) = plot_history(study).axes
+    low, high = axes.get_xlim()
+    assert low <= 0
+    assert high >= 6

@@ -22,7 +22,7 @@ from optformer.data.studies.errors import (
     StudyError,
     TrialError,
 )
-from optformer.data.studies.parameters import Float, Value
+from optformer.data.studies.parameters import Categorical, Float, Value
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig, Weighted
 from optformer.data.studies.trials import Trial, TrialStatus
@@ -442,3 +442,15 @@ def test_observe__reason_of_any_length__fits_every_database(
     assert len(failed.reason) < 11_000
     assert failed.reason.startswith("first")
     assert failed.reason.endswith("last")
+
+
+def test_trials_dataframe__choice_that_is_none__is_not_a_missing_one() -> None:
+    space = SearchSpace(
+        kind=Categorical(["a", "b"]), limit=Categorical([None, 3], when={"kind": ["b"]})
+    )
+    study = create_study(space, metric="loss", goal="minimize", seed=0)
+    for point in ({"kind": "a"}, {"kind": "b", "limit": None}, {"kind": "b", "limit": 3}):
+        study.observe(point, 0.5)
+    cells = study.trials_dataframe()["params.limit"].tolist()
+    assert np.isnan(cells[0])
+    assert cells[1:] == [None, 3]
