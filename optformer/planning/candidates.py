@@ -17,6 +17,7 @@ from optformer.planning.study_encoder import EncodedStudy
 
 MAX_LISTED = 2048  # finite spaces with at most so many points are predicted whole
 CLOSE = 1e-3  # a bin: a candidate nearer than this to a tried point, in every parameter, repeats it
+_FINEST = 1e-6  # distance below which points are the same
 _FINER = 4  # where trials have gathered, a candidate nearer than this part of their distance does
 MUTATION_RATE = 0.4  # probability that a parameter is touched
 MUTATION_SCALES = (0.005, 0.3)  # steps on the unit interval, log-uniform: polishing to leaping
@@ -141,7 +142,7 @@ def reach(space: SpaceTransform, tried: Array, index: NDArray[np.intp]) -> Array
     """How close trials have gathered around some of them, (M,).
 
     The distance, in the parameter that differs most, within which one trial more than there are
-    free parameters lies beside each; infinite with fewer trials.
+    free parameters lies beside each, at another point; infinite with fewer trials.
 
     Args:
         space: The space.
@@ -149,10 +150,10 @@ def reach(space: SpaceTransform, tried: Array, index: NDArray[np.intp]) -> Array
         index: Positions of M of them.
     """
     others = len(space.names) - len(space.fixed) + 1
-    if len(tried) <= others:
-        return np.full(len(index), np.inf)
-    distances: Array = np.sort(space.gaps(tried[index], tried), axis=-1)[:, others]
-    return distances
+    gaps = space.gaps(tried[index], tried)
+    gaps = np.pad(np.where(gaps > 0, gaps, np.inf), ((0, 0), (0, others)), constant_values=np.inf)
+    distances: Array = np.sort(gaps, axis=-1)[:, others - 1]
+    return np.maximum(distances, _FINEST)
 
 
 def all_untried(space: SpaceTransform, tried: Array) -> Candidates:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from optformer.data.runtime.random_numbers import random_untouched
 from optformer.data.studies.errors import (
     OptFormerWarning,
     StorageError,
@@ -499,9 +500,10 @@ class Study:
                 or it cannot rate them.
             SearchSpaceError: The space is one that Optuna cannot hold.
         """
-        from optformer.serving.study.importances import evaluate_importances
+        with random_untouched():
+            from optformer.serving.study.importances import evaluate_importances
 
-        return evaluate_importances(self.config, self.trials, evaluator, metric, self.seed)
+            return evaluate_importances(self.config, self.trials, evaluator, metric, self.seed)
 
     def trials_dataframe(self) -> pd.DataFrame:
         """All trials as a table, one a row.

@@ -111,6 +111,14 @@ def test_untried__trials_that_have_gathered__let_candidates_come_closer() -> Non
     assert reach(space, tried, np.array([0, 3])).tolist() == pytest.approx([0.0008, 0.4])
 
 
+def test_reach__a_point_measured_again_and_again__has_not_gathered() -> None:
+    space = SpaceTransform(SearchSpace(x=Float(0, 1)), {})
+    tried = np.array([[0.5]] * 6 + [[0.25]])
+    assert np.isinf(reach(space, tried, np.array([0]))).all()
+    tried = np.concatenate([tried, [[0.5 + 1e-9], [0.5 - 1e-9]]])
+    assert reach(space, tried, np.array([0])).tolist() == [1e-6]
+
+
 _FINITE: list[tuple[dict[str, Any], int]] = [
     ({"n": Int(1, 5000)}, 5000),
     ({"a": Categorical(["p", "q"]), "n": Int(1, 4500, when={"a": ["q"]})}, 4501),
