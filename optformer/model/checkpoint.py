@@ -77,7 +77,8 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         )
     if (directory / RUN_CHECKPOINT_DIR).is_dir():
         directory = directory / RUN_CHECKPOINT_DIR
-    stamps = ((file.name, file.stat().st_mtime_ns) for file in sorted(directory.iterdir()))
+    files = [file for file in sorted(directory.iterdir()) if file.exists()]  # a link may dangle
+    stamps = ((file.name, file.stat().st_mtime_ns) for file in files)
     return _load(directory, tuple(stamps))
 
 

@@ -229,10 +229,12 @@ def _exhausted(space: SpaceTransform, tried: Array) -> SpaceExhaustedError:
     """The error of a finite space whose points have all been tried."""
     points = space.listed(_MAX_ENUMERATED)
     count = len(set(space.keys(tried))) if points is None else len(points)
-    return SpaceExhaustedError(
-        f"all {count} points of this space have been tried; "
-        "widen the space, fix less of it, or stop here"
+    what = (
+        "the one point of this space has"
+        if count == 1
+        else f"all {count} points of this space have"
     )
+    return SpaceExhaustedError(f"{what} been tried; widen the space, fix less of it, or stop here")
 
 
 def _last_below(unit: Array) -> Array:

@@ -282,6 +282,11 @@ def test_load_checkpoint__deeply_nested_file__is_refused(saved: Path, name: str)
         load_checkpoint(saved)
 
 
+def test_load_checkpoint__dangling_link_beside_it__is_passed_over(saved: Path) -> None:
+    (saved / ".#lock").symlink_to("user@host.1234")
+    assert load_checkpoint(saved).run == {"steps": 3}
+
+
 def test_load_checkpoint__any__leaves_the_random_numbers_alone(saved: Path) -> None:
     before = torch.get_rng_state()
     load_checkpoint(saved)
