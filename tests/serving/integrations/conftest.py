@@ -16,16 +16,29 @@ from optformer.model.network import OptFormerModel
 from optformer.tokenization.vocabulary import default_vocabulary
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained model of one layer, which keeps the contracts of a trained one."""
-    folder = tmp_path_factory.mktemp("model") / "tiny"
+def _save(folder: Path, *, knowing: bool) -> Path:
     vocabulary = default_vocabulary()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = OptFormerModel(replace(ModelConfig.named("tiny", vocabulary.size), layers=1))
+    if not knowing:
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.zero_()
     save_checkpoint(folder, model, vocabulary, {})
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model of one layer, which keeps the contracts of a trained one."""
+    return _save(tmp_path_factory.mktemp("model") / "tiny", knowing=True)
+
+
+@pytest.fixture(scope="session")
+def blank_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that finds no meaning in names, so that it is not asked where the best lies."""
+    return _save(tmp_path_factory.mktemp("model") / "blank", knowing=False)
 
 
 @pytest.fixture(autouse=True)

@@ -20,10 +20,10 @@ class Suite(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSampler
     """All cases but those of samplers that refuse several objectives."""
 
 
-class TestTinyModel(Suite):
+class TestBlankModel(Suite):
     @pytest.fixture
-    def sampler(self, tiny_model: Path) -> Callable[[], BaseSampler]:
-        return lambda: OptFormerSampler(seed=0, model=tiny_model)
+    def sampler(self, blank_model: Path) -> Callable[[], BaseSampler]:
+        return lambda: OptFormerSampler(seed=0, model=blank_model)
 
 
 @pytest.mark.slow
