@@ -110,7 +110,8 @@ class MetadataEncoder(nn.Module):
         """
         first, pieces = tokens[:, :_HEAD], []
         bias = self._distance_bias(_HEAD + _PIECE, tokens.device)
-        for piece, real in zip(tokens.split(_PIECE, 1), mask.split(_PIECE, 1), strict=True):
+        for start in range(0, tokens.shape[1], _PIECE):
+            piece, real = tokens[:, start : start + _PIECE], mask[:, start : start + _PIECE]
             length = _HEAD + piece.shape[1]
             together = torch.cat([first, piece], 1), torch.cat([mask[:, :_HEAD], real], 1)
             pieces.append(self._read(*together, bias[:, :, :length, :length])[:, _HEAD:])

@@ -47,7 +47,7 @@ class Portfolio:
         self._left = candidates
         values = np.concatenate([candidates.values, tried])
         means = _means(study, space, optima, values)
-        self._means, before = means.split([len(candidates), len(tried)], dim=1)
+        self._means, before = means[:, : len(candidates)], means[:, len(candidates) :]
         nothing = torch.full((len(optima),), -torch.inf)
         self._reached = torch.cat([nothing[:, None], before], 1).amax(1)
 

@@ -225,7 +225,7 @@ class SpaceTransform:
         values = encoded.values.astype(np.float64)
         for slot, (name, own) in enumerate(zip(self.names, self.levels, strict=True)):
             if isinstance(own, ComputedLevels):  # closer together than single precision tells
-                rows = np.flatnonzero(encoded.kinds[:, slot] == ValueKind.NUMBER)
+                rows = np.flatnonzero(encoded.kinds[:, slot] == ValueKind.NUMBER).tolist()
                 values[rows, slot] = own.encode([points[row][name] for row in rows])
         values[encoded.kinds == ValueKind.MISSING] = np.nan
         return self._snap(values)

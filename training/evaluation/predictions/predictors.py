@@ -139,9 +139,10 @@ def _one_hot(space: SpaceTransform, points: Sequence[Mapping[str, Value]]) -> to
     values = space.encode(points)
     active = space.active(values)
     columns: list[Array] = []
-    for slot, grid in enumerate(space.grids):
-        if space.is_choice[slot] and grid is not None:
-            columns += [((values[:, slot] == k) & active[:, slot]).astype(float) for k in grid]
+    for slot, own in enumerate(space.levels):
+        if space.is_choice[slot] and own is not None:
+            chosen = [(values[:, slot] == k) & active[:, slot] for k in own.listed()]
+            columns += [one.astype(float) for one in chosen]
         else:
             columns.append(values[:, slot])
     return torch.from_numpy(np.stack(columns, axis=-1))
