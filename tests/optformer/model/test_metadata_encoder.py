@@ -76,7 +76,7 @@ def test_shown_choices__very_many__are_the_first_of_each_parameter(
 def test_suggest__choices_that_the_decoder_does_not_attend_to__are_suggested(
     tiny_checkpoint: Checkpoint,
 ) -> None:
-    planner = Planner(tiny_checkpoint, strategy="policy")
+    planner = Planner(tiny_checkpoint, strategy="optimum")
     found = [s.params for s in planner.suggest(_LONG, [], 30, seed=0)]
     late = [name for point in found for name in point if str(point[name])[5:] > "128"]
     assert late
