@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import tempfile
 import time
 import warnings
@@ -130,7 +131,10 @@ class Fuzz:
         for count in data.draw(st.lists(st.sampled_from([1, 2, 5]), min_size=1, max_size=3)):
             self._suggest(data, study, count)
         if stored:
-            again = of.load_study(storage=storage, model=told["model"])
+            copy = shutil.copy(
+                self.folder / f"{self.played}.db", self.folder / f"{self.played}-2.db"
+            )
+            again = of.load_study(storage=f"sqlite:///{copy}", model=told["model"])
             assert again.trials == study.trials
             assert self._next(again) == self._next(study)
 
@@ -172,9 +176,9 @@ class Fuzz:
 
     @staticmethod
     def _next(study: of.Study) -> Any:
-        """What the study would suggest, without storing it."""
+        """The next point, None when there is none."""
         try:
-            return [suggestion.params for suggestion in study._plan(1, {})]
+            return dict(study.suggest().params)
         except of.SpaceExhaustedError:
             return None
 
