@@ -83,7 +83,7 @@ def start_scores(
     scores = []
     for table, tasks in drawn.items():
         lists = _fixed_lists(known[table], min(trials, LISTED))
-        missing = sorted({task.config.metric for task in tasks} - lists.keys())
+        missing = sorted({task.config.metric_name for task in tasks} - lists.keys())
         if missing:
             raise ConfigError(f"{table}: no data set of training measured {missing[0]!r}")
 
@@ -110,7 +110,7 @@ def start_scores(
                     curves.append([regrets(task, run) for run in runs])
                     bar.update()
                 scores.append(_score(table, name, np.array(curves)))
-        listed = [[regrets(task, _try(task, lists[task.config.metric]))] for task in tasks]
+        listed = [[regrets(task, _try(task, lists[task.config.metric_name]))] for task in tasks]
         scores.append(_score(table, "fixed list", np.array(listed)))
     return scores
 
@@ -132,8 +132,8 @@ def _try(task: EmulatedTask, points: Sequence[Mapping[str, Value]]) -> list[Tria
 def _fixed_lists(tasks: Sequence[EmulatedTask], count: int) -> dict[str, list[dict[str, Value]]]:
     """For each metric the list that is best on the tasks, chosen greedily."""
     lists = {}
-    for metric in dict.fromkeys(task.config.metric for task in tasks):
-        measured = [task for task in tasks if task.config.metric == metric]
+    for metric in dict.fromkeys(task.config.metric_name for task in tasks):
+        measured = [task for task in tasks if task.config.metric_name == metric]
         points = np.concatenate([task.good for task in measured])
         left = np.array([_regret(task, points) for task in measured])  # (K, N)
         so_far = np.ones((len(measured), 1))
