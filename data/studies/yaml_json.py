@@ -16,6 +16,7 @@ import yaml
 _MOST_VALUES = 1_000_000
 _TOO_DEEP = "it is nested too deeply"
 
+_UNICODE_BREAKS = set("\x85\u2028\u2029")
 _INT = re.compile(r"[-+]?[0-9]+$")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
 
@@ -52,7 +53,13 @@ def parse_json(text: str) -> Any:
 
 def to_yaml(value: Any) -> str:
     """Write a document, mappings in their order."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text = _dumped(value, allow_unicode=True)
+    # PyYAML writes these line breaks of Unicode as they are, and reads them as spaces.
+    return _dumped(value, allow_unicode=False) if _UNICODE_BREAKS & set(text) else text
+
+
+def _dumped(value: object, *, allow_unicode: bool) -> str:
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode))
 
 
 def to_json(value: Any) -> str:

@@ -315,7 +315,7 @@ def test_suggest__everything_fixed__gives_that_point_once(planner: Planner) -> N
     (found,) = planner.suggest(config, history, 1, seed=2, fixed={"x": 0.1})
     assert found.params == {"x": 0.1}
     history.append(Trial(99, found.params))
-    with pytest.raises(SpaceExhaustedError, match="all 1 points"):
+    with pytest.raises(SpaceExhaustedError, match="the one point of this space"):
         planner.suggest(config, history, 1, seed=2, fixed={"x": 0.1})
 
 

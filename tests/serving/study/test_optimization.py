@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -161,8 +163,10 @@ def test_optimize__interrupted__keeps_what_is_finished(
 
 
 def test_optimize__processes__die_alone_and_report(
-    make_study: Callable[..., Study], sqlite: str
+    make_study: Callable[..., Study], sqlite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    root = Path(__file__).parents[3]  # where a process finds the module of its objective
+    monkeypatch.setattr(sys, "path", [*sys.path, str(root)])
     study = make_study(storage=sqlite)
     study.optimize(dying, trials=4, workers=2, processes=True)
     assert [trial.has_value for trial in study.trials] == [True, False, True, True]
