@@ -293,11 +293,10 @@ class Planner:
         """
         space, study = state.space, state.encoder.encode([])
         generator = torch.Generator().manual_seed(seed)
-        optima = from_policy(study, space, _HYPOTHESES, generator).values
         drawn = from_policy(study, space, max(_START_CANDIDATES, 2 * count), generator)
         rng = np.random.default_rng(seed)
         candidates = untried_or_any(space, drawn, state.tried, rng)
-        return Portfolio(study, space, optima, candidates, state.tried)
+        return Portfolio(study, space, drawn.values[:_HYPOTHESES], candidates, state.tried)
 
     def _pool(
         self, state: PlannerState, rng: np.random.Generator, generator: torch.Generator
