@@ -7,23 +7,19 @@ hyperparameter tuning"; Pfisterer et al. 2021, "Learning multiple defaults").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-from tqdm import tqdm
 
-from optformer.data.methods import SearchMethod, create
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.trials import Trial
 from optformer.planning.planner import Planner
 from optformer.planning.space_transform import Array
 from optformer.training.bootstrap import Estimate, mean
-from optformer.training.evaluation.metadata_ablation import VARIANTS
-from optformer.training.evaluation.synthetic_tasks import check_searches, regrets, search
-from optformer.training.evaluation.transfer import EmulatedTask, VariantSearch, ablated_task
+from optformer.training.evaluation.synthetic_tasks import check_searches, regrets
+from optformer.training.evaluation.transfer import EmulatedTask, search_tasks
 
 BUDGETS = (1, 2, 3, 5, 10, 20, 50)
 LISTED = 10
@@ -86,30 +82,10 @@ def start_scores(
         missing = sorted({task.config.metric_name for task in tasks} - lists.keys())
         if missing:
             raise ConfigError(f"{table}: no data set of training measured {missing[0]!r}")
-
-        def model(variant: str, task: EmulatedTask, number: int, search_seed: int) -> SearchMethod:
-            return VariantSearch(planner, ablated_task(task, variant, seed, number), search_seed)
-
-        def method(name: str, task: EmulatedTask, number: int, search_seed: int) -> SearchMethod:
-            del number, search_seed  # the search's own stream says it all
-            return create(name, task.config)
-
-        searchers: dict[str, Callable[[EmulatedTask, int, int], SearchMethod]] = {
-            **{f"optformer, {variant}": partial(model, variant) for variant in VARIANTS},
-            **{name: partial(method, name) for name in rivals},
-        }
-        with tqdm(total=len(searchers) * len(tasks), unit="task", disable=not progress) as bar:
-            for name, make in searchers.items():
-                bar.set_description(f"{table}: {name}")
-                curves = []  # (K, seeds, T)
-                for number, task in enumerate(tasks):
-                    runs = [
-                        search(task, make(task, number, s), trials, [seed, number, s])
-                        for s in range(seeds)
-                    ]
-                    curves.append([regrets(task, run) for run in runs])
-                    bar.update()
-                scores.append(_score(table, name, np.array(curves)))
+        searched = search_tasks(
+            planner, table, tasks, rivals, trials, seeds, seed=seed, progress=progress
+        )
+        scores += [_score(table, name, curves) for name, curves in searched.items()]
         listed = [[regrets(task, _try(task, lists[task.config.metric_name]))] for task in tasks]
         scores.append(_score(table, "fixed list", np.array(listed)))
     return scores

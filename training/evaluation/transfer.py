@@ -218,28 +218,64 @@ def transfer_scores(
     check_searches(rivals, seeds=seeds)
     scores = []
     for table, tasks in drawn.items():
-
-        def model(variant: str, task: EmulatedTask, number: int, search_seed: int) -> SearchMethod:
-            return VariantSearch(planner, ablated_task(task, variant, seed, number), search_seed)
-
-        searchers: dict[str, Callable[[EmulatedTask, int, int], SearchMethod]] = {
-            **{f"optformer, {variant}": partial(model, variant) for variant in VARIANTS},
-            **{name: partial(_method, name) for name in rivals},
-        }
-        with tqdm(total=len(searchers) * len(tasks), unit="task", disable=not progress) as bar:
-            for name, make in searchers.items():
-                bar.set_description(f"{table}: {name}")
-                curves = []  # (K, T), means over the seeds
-                for number, task in enumerate(tasks):
-                    runs = [
-                        search(task, make(task, number, s), max(BUDGETS), [seed, number, s])
-                        for s in range(seeds)
-                    ]
-                    curves.append(np.mean([regrets(task, run) for run in runs], axis=0))
-                    bar.update()
-                found = {budget: mean(np.array(curves)[:, budget - 1]) for budget in BUDGETS}
-                scores.append(TransferScore(table, name, len(tasks), seeds, found))
+        searched = search_tasks(
+            planner, table, tasks, rivals, max(BUDGETS), seeds, seed=seed, progress=progress
+        )
+        for name, curves in searched.items():
+            over_seeds = curves.mean(1)
+            found = {budget: mean(over_seeds[:, budget - 1]) for budget in BUDGETS}
+            scores.append(TransferScore(table, name, len(tasks), seeds, found))
     return scores
+
+
+def search_tasks(
+    planner: Planner,
+    table: str,
+    tasks: Sequence[EmulatedTask],
+    rivals: Sequence[str],
+    trials: int,
+    seeds: int,
+    *,
+    seed: int,
+    progress: bool,
+) -> dict[str, Array]:
+    """Search the K tasks of a table with each variant of the metadata, and with other methods.
+
+    Args:
+        planner: The model.
+        table: Name of the table.
+        tasks: Its tasks.
+        rivals: Registered search methods.
+        trials: Trials T of each search.
+        seeds: Searches S of each task.
+        seed: Seed of the searches.
+        progress: Show a progress bar on standard error.
+
+    Returns:
+        Each searcher to its regret after each trial, see `regrets`, (K, S, T).
+    """
+
+    def model(variant: str, task: EmulatedTask, number: int, search_seed: int) -> SearchMethod:
+        return _VariantSearch(planner, _variant_of(task, variant, seed, number), search_seed)
+
+    searchers: dict[str, Callable[[EmulatedTask, int, int], SearchMethod]] = {
+        **{f"optformer, {variant}": partial(model, variant) for variant in VARIANTS},
+        **{name: partial(_method, name) for name in rivals},
+    }
+    found: dict[str, Array] = {}
+    with tqdm(total=len(searchers) * len(tasks), unit="task", disable=not progress) as bar:
+        for name, make in searchers.items():
+            bar.set_description(f"{table}: {name}")
+            curves: list[list[Array]] = []
+            for number, task in enumerate(tasks):
+                runs = [
+                    search(task, make(task, number, s), trials, [seed, number, s])
+                    for s in range(seeds)
+                ]
+                curves.append([regrets(task, run) for run in runs])
+                bar.update()
+            found[name] = np.array(curves)
+    return found
 
 
 def variant_scores(
@@ -264,7 +300,7 @@ def variant_scores(
         losses = {name: np.zeros((len(tasks), len(CONTEXTS))) for name in VARIANTS}
         for number, task in enumerate(tqdm(tasks, table, unit="task", disable=not progress)):
             for name in VARIANTS:
-                variant = ablated_task(task, name, seed, number)
+                variant = _variant_of(task, name, seed, number)
                 losses[name][number] = _losses(checkpoint, task, variant, [seed, number])
         for name, loss in losses.items():
             above = loss - losses[VARIANTS[0]]
@@ -361,7 +397,7 @@ def _method(name: str, task: EmulatedTask, number: int, search_seed: int) -> Sea
     return create(name, task.config)
 
 
-class VariantSearch:
+class _VariantSearch:
     """A search by the model that reads a variant of a task's metadata."""
 
     def __init__(self, planner: Planner, variant: MetadataVariant, seed: int) -> None:
@@ -376,6 +412,5 @@ class VariantSearch:
         return [self._variant.original(point) for point in points]
 
 
-def ablated_task(task: EmulatedTask, name: str, seed: int, number: int) -> MetadataVariant:
-    """The study of a task in one of `VARIANTS`; its seed and number permute the names."""
+def _variant_of(task: EmulatedTask, name: str, seed: int, number: int) -> MetadataVariant:
     return ablate_metadata(task.config, task.goal, name, np.random.default_rng([seed, number]))
