@@ -15,6 +15,9 @@ many studies on that space.
 | `study` | name of the study | `study_name` |
 | `source`, `method`, `run`, `seed` | tell studies apart whose numbers repeat | |
 
+In CSV an apostrophe stands before a text that a spreadsheet would compute, such as `=1+1`; it is
+taken away when the table is read.
+
 What else a table holds is ignored. So are the cells of inactive parameters, empty rows, and trials
 without a value that lack a parameter: they failed before they had it. The column of a conditional
 parameter may be absent. Metric and goal of the tables of a corpus are in its `corpus.yaml`.
@@ -342,6 +345,19 @@ def trial_columns(config: StudyConfig, trials: Sequence[Trial]) -> dict[str, lis
     return columns
 
 
+def written_columns(config: StudyConfig, trials: Sequence[Trial]) -> dict[str, list[Any]]:
+    """Trials as columns, like `trial_columns`, with choices as the texts that a table spells."""
+    columns = trial_columns(config, trials)
+    for name, parameter in config.space.items():
+        if not isinstance(parameter, Float | Int):
+            texts = written_choices(parameter.choices)
+            columns[f"params.{name}"] = [
+                texts[parameter.index(trial.params[name])] if name in trial.params else None
+                for trial in trials
+            ]
+    return columns
+
+
 def write_trials(path: Path, config: StudyConfig, trials: Sequence[Trial]) -> None:
     """Write a study's trials as a table, and its space beside it, for `StudyTable` to read.
 
@@ -358,15 +374,7 @@ def write_trials(path: Path, config: StudyConfig, trials: Sequence[Trial]) -> No
     """
     if not is_table(path):
         raise ConfigError(f"a study table must end in one of {SUFFIXES}, got {path.name!r}")
-    columns = trial_columns(config, trials)
-    for name, parameter in config.space.items():
-        if not isinstance(parameter, Float | Int):
-            texts = written_choices(parameter.choices)
-            columns[f"params.{name}"] = [
-                texts[parameter.index(trial.params[name])] if name in trial.params else None
-                for trial in trials
-            ]
-    write_columns(path, columns)
+    write_columns(path, written_columns(config, trials))
     save_space(config.space, path.with_suffix(_SPACE_SUFFIXES[0]))
 
 

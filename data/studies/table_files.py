@@ -22,6 +22,8 @@ SUFFIXES = (".csv", ".jsonl", ".parquet")
 """How the names of tables end."""
 
 _NESTED = ("params", "metrics", "config")  # objects of JSON lines that hold columns
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how texts begin that a spreadsheet would compute
+_GUARDED = re.compile(r"'+[=+\-@\t\r]")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 
 
@@ -51,7 +53,6 @@ def write_columns(path: Path, columns: Columns) -> None:
         DatasetError: It cannot be written.
         MissingExtraError: Parquet needs a package that is not installed.
     """
-    rows = zip(*columns.values(), strict=True)
     try:
         with write_atomically(path) as temporary:
             if path.suffix == ".parquet":
@@ -60,8 +61,8 @@ def write_columns(path: Path, columns: Columns) -> None:
 
                 parquet.write_table(pa.table(dict(columns)), temporary)
             else:
-                write = _to_json if path.suffix == ".jsonl" else _to_csv
-                temporary.write_text(write(columns, rows), encoding="utf-8", newline="")
+                write = _to_json if path.suffix == ".jsonl" else to_csv
+                temporary.write_text(write(columns), encoding="utf-8", newline="")
     except ImportError as error:
         raise missing_extra(str(path), "pyarrow") from error
     except OSError as error:
@@ -108,7 +109,7 @@ def _csv(text: str) -> Columns:
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    names = [name.strip() for name in next(reader, [])]
+    names = [_unguarded(name.strip()) for name in next(reader, [])]
     while names and not names[-1]:
         names.pop()
     _check_names([name for name in names if name])
@@ -123,7 +124,7 @@ def _csv(text: str) -> Columns:
         if delimiter == ";":
             row = [c.replace(",", ".") if _DECIMAL_COMMA.fullmatch(c.strip()) else c for c in row]
         rows.append(row)
-    return {name: [row[i] for row in rows] for i, name in enumerate(names) if name}
+    return {name: [_unguarded(row[i]) for row in rows] for i, name in enumerate(names) if name}
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -132,13 +133,33 @@ def _check_names(names: Sequence[str]) -> None:
         raise ValueError(f"there are two columns {twice[0]!r}")
 
 
-def _to_json(columns: Columns, rows: Iterable[Sequence[Cell]]) -> str:
+def _to_json(columns: Columns) -> str:
+    rows = zip(*columns.values(), strict=True)
     return "".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows)
 
 
-def _to_csv(columns: Columns, rows: Iterable[Sequence[Cell]]) -> str:
+def to_csv(columns: Columns) -> str:
+    """A table as CSV.
+
+    A text that a spreadsheet would compute gets an apostrophe in front, which `read_columns` takes
+    away.
+    """
     text = StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerow(map(_guarded, columns))
+    writer.writerows(map(_guarded, row) for row in zip(*columns.values(), strict=True))
     return text.getvalue()
+
+
+def _guarded(cell: Cell) -> Cell:
+    if not isinstance(cell, str) or not _FORMULA.match(cell):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell  # a number with its sign
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if _GUARDED.match(cell) else cell

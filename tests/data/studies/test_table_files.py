@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -67,6 +68,26 @@ def test_read_columns__json_lines__keep_values_and_flatten_groups(tmp_path: Path
         "note": [None, None],
         "ok": [None, True],
     }
+
+
+TEXTS = ["=1+1", "+cmd|' /C calc'!A0", "-relu", "@SUM(A1)", "\t=1", "'=1", "''@x", "'plain", "a=b"]
+
+
+def test_write_columns__texts_that_a_spreadsheet_would_compute__are_guarded_and_read_back(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.csv"
+    write_columns(path, {"=x": TEXTS, "n": ["-1", "+2", "-1e-3", *"abcdef"], "v": [-0.5] * 9})
+    with path.open(newline="") as file:
+        written = list(csv.reader(file))
+    cells = [
+        cell for row in written for cell in row if not cell.lstrip("+-").startswith(tuple("123.0"))
+    ]
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells)
+    read = read_columns(path)
+    assert read["=x"] == TEXTS
+    assert read["n"][:3] == ["-1", "+2", "-1e-3"]
+    assert read["v"] == ["-0.5"] * 9
 
 
 @pytest.mark.parametrize("line", ["{broken", "5", "[1]"])
