@@ -15,16 +15,8 @@ import numpy as np
 from optformer.data.studies.errors import StudyError
 from optformer.data.studies.parameters import Float, Int, Value
 from optformer.data.studies.trials import Trial, TrialStatus
-from optformer.serving.study.figures import (
-    COLORS,
-    QUIET,
-    best_first,
-    changed_point,
-    count_on,
-    finished,
-    new_figure,
-    spread_values,
-)
+from optformer.serving.study.figures import COLORS, QUIET, count_on, finished, new_figure
+from optformer.serving.study.responses import Response, predict_response
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,8 +24,6 @@ if TYPE_CHECKING:
 
     from optformer.data.studies.study_config import Goal
     from optformer.serving.study.study import Study
-
-_CURVE_POINTS = 61  # where a numeric parameter's response is predicted
 
 
 def plot_history(study: Study, path: str | os.PathLike[str] | None = None) -> Figure:
@@ -94,7 +84,7 @@ def plot_response(
     The line is the predicted mean, the bands hold 50 and 90 % of the predicted distribution, and
     the dots are past trials, which differ in the other parameters too. A parameter that becomes
     active only along the way takes the value it has in the best trial that knows it, otherwise the
-    middle of its range.
+    middle of its range. With several goals it is the first one's.
 
     Args:
         study: A study with at least one completed trial.
@@ -108,22 +98,10 @@ def plot_response(
             is unknown.
         SearchSpaceError: A value to hold is not legal.
     """
-    space, best = study.config.space, study.best_trial
-    if parameter not in space:
-        raise StudyError(f"unknown parameter {parameter!r}; this space has {list(space)}")
-    held = {name: space.validate_value(name, value) for name, value in (at or {}).items()}
-    trials = study.trials
-    values = spread_values(space[parameter], _CURVE_POINTS)
-    ranked = best_first(trials, study.config.sign)
-    points = [changed_point(space, {**held, parameter: value}, ranked) for value in values]
-    if parameter not in points[0]:
-        raise StudyError(
-            f"parameter {parameter!r} is inactive in the best trial, number {best.number}; "
-            f"it needs {dict(space[parameter].when or {})}: give such values with at="
-        )
-    predictions = study.predict(points)
+    response = predict_response(study, parameter, at)
+    space, values, predictions = study.config.space, response.values, response.predictions
     numeric = isinstance(space[parameter], Float | Int)
-    places = values if numeric else list(range(len(values)))
+    places = list(values) if numeric else list(range(len(values)))
     figure, axes = new_figure()
     mean = [prediction.mean for prediction in predictions]
     for low, high, strength in ((0.05, 0.95, 0.16), (0.25, 0.75, 0.30)):
@@ -140,16 +118,16 @@ def plot_response(
                 places, heights, 0.5, lower, color=COLORS[0], alpha=strength, lw=0, label=label
             )
     axes.plot(places, mean, "-" if numeric else "_", color=COLORS[0], ms=22, label="predicted mean")
-    _draw_trials(axes, parameter, trials, best, None if numeric else values)
+    _draw_trials(axes, response, None if numeric else values)
     if numeric and getattr(space[parameter], "log", False):
         axes.set_xscale("log")
     if not numeric:
         axes.set_xticks(places, [str(value) for value in values])
     axes.set_xlabel(parameter)
     axes.set_ylabel(study.config.metric_name)
-    others = ", ".join(f"{name} = {value}" for name, value in held.items())
-    title = f"{study.name}: other parameters as in trial {best.number}"
-    axes.set_title(f"{title}, {others}" if held else title, loc="left")
+    others = ", ".join(f"{name} = {value}" for name, value in response.held.items())
+    title = f"{study.name}: other parameters as in trial {response.best.number}"
+    axes.set_title(f"{title}, {others}" if others else title, loc="left")
     return finished(figure, path)
 
 
@@ -222,13 +200,9 @@ def _mark_failed(axes: Axes, places: Sequence[float]) -> None:
         axes.autoscale_view(scaley=False)
 
 
-def _draw_trials(
-    axes: Axes,
-    parameter: str,
-    trials: Sequence[Trial],
-    best: Trial,
-    choices: Sequence[Value] | None,
-) -> None:
+def _draw_trials(axes: Axes, response: Response, choices: Sequence[Value] | None) -> None:
+    parameter, trials, best = response.parameter, response.trials, response.best
+
     def place(trial: Trial) -> float:
         value = trial.params[parameter]
         return float(value if choices is None else choices.index(value))

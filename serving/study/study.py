@@ -236,6 +236,20 @@ class Study:
             trials = self._suggest(1 if count is None else int(count), held)
         return trials[0] if count is None else trials
 
+    def preview(self) -> Trial:
+        """What `suggest` would propose now, with its explanation; nothing is stored.
+
+        Returns:
+            A trial that is not part of the study, with the number that it would have; an enqueued
+            one, without explanation, where somebody has enqueued a trial.
+
+        Raises:
+            SpaceExhaustedError: Every point of a finite space was tried.
+            StorageError: The storage cannot be read.
+        """
+        with self._lock:
+            return self._suggester.preview()
+
     def suggest_within(self, budget: int) -> Trial | None:
         """Propose one trial, unless the study has enough: for workers that share a number of them.
 

@@ -104,6 +104,23 @@ class Suggester:
                 break
         return suggestions
 
+    def preview(self) -> Trial:
+        """The trial that comes next, as things are now; nothing is stored."""
+        trials = self._store.all()
+        for waiting in self._store.waiting():
+            try:
+                given = self.held(waiting.params)
+            except SearchSpaceError:
+                continue
+            return replace(waiting, params=self._completed(waiting, given))
+        (suggestion,) = self.plan(1, {})
+        return Trial(
+            number=len(trials),
+            params=self._config.space.validate(suggestion.params),
+            study=self._name,
+            explanation=suggestion.explanation,
+        )
+
     def predict(self, points: Sequence[Mapping[str, Value]]) -> list[Prediction]:
         """Predictions at legal points, from the trials so far."""
         return list(self.planner().predict(self._config, self.history(), points))

@@ -16,6 +16,7 @@ from optformer.data.studies.parameters import Value
 from optformer.serving.study.front_plots import plot_front
 from optformer.serving.study.parameter_plots import plot_contour, plot_parallel_coordinates
 from optformer.serving.study.plots import best_so_far, plot_comparison, plot_history, plot_response
+from optformer.serving.study.responses import predict_response, waking_values
 from optformer.serving.study.study import Study
 
 
@@ -286,3 +287,22 @@ def test_plot_history__failures_before_the_first_value__are_in_sight(
     low, high = axes.get_xlim()
     assert low <= 0
     assert high >= 6
+
+
+def test_predict_response__several_goals__holds_the_fronts_best_of_the_first(
+    make_study: Callable[..., Study], point: dict[str, Value]
+) -> None:
+    study = make_study(
+        further_goals={"latency": "minimize"}, limits=read_limits({"latency": "<= 5"})
+    )
+    for accuracy, latency in ((0.5, 1.0), (0.7, 2.0), (0.9, 9.0)):
+        study.observe(
+            {**point, "layers": int(latency) % 8 + 1}, {"accuracy": accuracy, "latency": latency}
+        )
+    response = predict_response(study, "x", count=5)
+    assert (response.best.number, len(response.values), len(response.predictions)) == (1, 5, 5)
+    with pytest.raises(StudyError, match="inactive in the best trial, number 1"):
+        predict_response(study, "momentum")
+    at = waking_values(study.config.space, "momentum")
+    assert at == {"kind": "sgd"}
+    assert predict_response(study, "momentum", at).held == at

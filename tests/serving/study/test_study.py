@@ -454,3 +454,26 @@ def test_trials_dataframe__choice_that_is_none__is_not_a_missing_one() -> None:
     cells = study.trials_dataframe()["params.limit"].tolist()
     assert np.isnan(cells[0])
     assert cells[1:] == [None, 3]
+
+
+def test_preview__of_a_stored_study__is_the_next_suggestion_and_stores_nothing(
+    make_study: Callable[..., Study], point: dict[str, Value], sqlite: str
+) -> None:
+    study = make_study(storage=sqlite)
+    study.observe(point, 0.5)
+    before = study.trials
+    preview = study.preview()
+    assert study.trials == before
+    assert preview.explanation == "drawn at random"
+    assert (preview.number, preview.params) == (1, study.suggest().params)
+
+
+def test_preview__with_an_enqueued_trial__is_that_one_completed(
+    make_study: Callable[..., Study], sqlite: str
+) -> None:
+    study = make_study(storage=sqlite)
+    study.enqueue({"x": 0.01, "kind": "adam"})
+    preview = study.preview()
+    assert study.trials[0].params == {"x": 0.01, "kind": "adam"}
+    assert (preview.number, preview["x"], preview.explanation) == (0, 0.01, None)
+    assert preview.params == study.suggest().params
