@@ -20,6 +20,7 @@ from optformer.serving.cli import console
 COMMANDS = {
     "tune": "tune any script from the shell",
     "show": "list studies, or show one study's results",
+    "serve": "serve studies over HTTP",
     "space": "show what is understood of a search space",
     "demo": "tune a small classifier and compare with random search",
     "methods": "list the search methods",

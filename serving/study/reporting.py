@@ -77,19 +77,24 @@ class Reporter:
 
     def report(self, trial: Trial, value: float | Mapping[str, float], step: int) -> None:
         """Store what was measured at a step; see `Trial.report`."""
+        warning = self.keep(trial, value, step)
+        if warning:
+            warnings.warn(warning, OptFormerWarning, stacklevel=3)
+
+    def keep(self, trial: Trial, value: float | Mapping[str, float], step: int) -> str | None:
+        """Store what was measured at a step; returns what to warn of."""
         if not is_whole(step) or step < 0:
             raise TrialError(f"step must be a whole number of at least 0, got {step!r}")
         measured, _ = self._config.measure(value)
         with self._lock:
             kept = self._store.report(trial, int(step), measured)
             self._told.discard(trial.number)
-        if kept != measured and not (math.isnan(kept) and math.isnan(measured)):
-            warnings.warn(
-                f"trial {trial.number} reported {kept!r} at step {step} before; "
-                f"it keeps that, {measured!r} is left out",
-                OptFormerWarning,
-                stacklevel=3,
-            )
+        if kept == measured or (math.isnan(kept) and math.isnan(measured)):
+            return None
+        return (
+            f"trial {trial.number} reported {kept!r} at step {step} before; "
+            f"it keeps that, {measured!r} is left out"
+        )
 
     def should_prune(self, trial: Trial) -> bool:
         """Whether a trial is to stop early; see `Trial.should_prune`."""

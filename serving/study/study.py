@@ -116,6 +116,11 @@ class Study:
         return _reopened, (self._store.address, self.name, options)
 
     @property
+    def record(self) -> StudyRecord:
+        """What is stored about the study besides its trials."""
+        return self._record
+
+    @property
     def config(self) -> StudyConfig:
         """Space, metric, goal, metadata and fixed values."""
         return self._record.config
@@ -310,6 +315,19 @@ class Study:
             SearchSpaceError: A parameter's value is outside the space.
             StorageError: The outcome could not be stored; the trial stays pending, repeat the call.
         """
+        finished, warning = self._observe(trial, value, failed, stopped)
+        if warning:
+            warnings.warn(warning, OptFormerWarning, stacklevel=2)
+        return finished
+
+    def _observe(
+        self,
+        trial: Trial | Mapping[str, Value],
+        value: float | Mapping[str, float] | None,
+        failed: str | BaseException | None,
+        stopped: bool,
+    ) -> tuple[Trial, str | None]:
+        """The trial as recorded, and what its observer should be warned of."""
         with self._lock:
             if isinstance(trial, Trial):
                 pending = self._own(trial)
@@ -329,9 +347,7 @@ class Study:
             else:
                 finished = self._store.update(finished)
                 self._pending.pop(pending.number, None)
-        if warning:
-            warnings.warn(f"trial {finished.number}: {warning}", OptFormerWarning, stacklevel=2)
-        return finished
+        return finished, f"trial {finished.number}: {warning}" if warning else None
 
     def enqueue(self, params: Mapping[str, Value]) -> Trial:
         """Have a trial handed out before any suggestion, such as one with today's settings.
@@ -652,7 +668,6 @@ def create_study(
         TokenizationError: The space has more parameters or choices than the model can read.
         StorageError: The storage cannot be opened or written.
     """
-    check_limits(space)
     metric, goal, further = _aims(metric, goal, metrics)
     config = StudyConfig(
         space=space,
@@ -664,22 +679,35 @@ def create_study(
         limits=read_limits(limits or {}),
         metric_ranges=ranges_by_name(metric_range, metric),
     )
+    record = new_record(config, seed=seed, strategy=strategy, model=model, pruner=pruner)
+    name = f"study-{uuid.uuid4().hex[:8]}" if name is None else name
+    if not isinstance(name, str) or not name.strip():
+        raise StudyError(f"name must be text, got {name!r}")
+    store = create_store(storage, name, record, prunes=pruner is not None)
+    return Study(record, store, name=name, pruner=pruner)
+
+
+def new_record(
+    config: StudyConfig,
+    *,
+    seed: int | None = None,
+    strategy: str = "ei",
+    model: str | Path | None = None,
+    pruner: PrunerLike | None = None,
+) -> StudyRecord:
+    """What is to be stored about a new study, checked; arguments and errors as `create_study`."""
+    check_limits(config.space)
     checked_pruner(pruner, config)
     strategy = _checked_strategy(strategy)
     if config.several and strategy != "ei":
         raise StudyError(f"several goals and limits need the strategy 'ei', got {strategy!r}")
-    record = StudyRecord(
+    return StudyRecord(
         config=config,
         seed=secrets.randbelow(2**32) if seed is None else _checked_seed(seed),
         strategy=strategy,
         model=_recorded_model(model),
         pruner=pruner if isinstance(pruner, str) else None,
     )
-    name = f"study-{uuid.uuid4().hex[:8]}" if name is None else name
-    if not isinstance(name, str) or not name.strip():
-        raise StudyError(f"name must be text, got {name!r}")
-    store = create_store(storage, name, record, prunes=pruner is not None)
-    return Study(record, store, name=name, pruner=pruner)
 
 
 def load_study(

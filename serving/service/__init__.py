@@ -1,0 +1,1 @@
+"""Studies over HTTP: a server that many machines share."""

@@ -1,0 +1,89 @@
+"""The verbs of a study over HTTP."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi")
+from fastapi.testclient import TestClient
+
+from optformer.data.studies.study_config import StudyConfig
+from optformer.data.studies.trials import TrialStatus
+from optformer.serving.service.wire import trial_from_wire
+from optformer.serving.study.study import load_study
+
+
+def suggested(client: TestClient, study: str, **ask: Any) -> list[dict[str, Any]]:
+    answer = client.post(f"{study}/suggestions", json=ask)
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["trials"])
+
+
+def test_studies__created__are_listed_read_and_deleted(client: TestClient, study: str) -> None:
+    assert client.get("/v1/studies").json() == {"names": ["my study/1"]}
+    read = client.get(study).json()
+    assert StudyConfig.from_dict(read["config"]).metric == "accuracy"
+    assert (read["seed"], read["strategy"], read["pruner"]) == (0, "ei", None)
+    assert client.delete(study).status_code == 204
+    assert client.get(study).status_code == 404
+
+
+def test_suggest__then_observe__stores_what_the_library_reads(
+    client: TestClient, study: str, storage: str
+) -> None:
+    first, second = suggested(client, study, count=2, fixed={"kind": "b"})
+    assert first["params"]["kind"] == second["params"]["kind"] == "b"
+    assert first["explanation"]["source"] == "space"
+    done = client.post(f"{study}/trials/0/observation", json={"value": 0.5}).json()
+    assert (done["trial"]["status"], done["warnings"]) == ("completed", [])
+    loaded = load_study(storage=storage, name="my study/1").trials
+    assert [t.status for t in loaded] == [TrialStatus.COMPLETED, TrialStatus.PENDING]
+    read = client.get(f"{study}/trials").json()["trials"]
+    assert [trial_from_wire(each, "my study/1") for each in read] == loaded
+
+
+def test_observe__numbers_that_json_lacks__fail_the_trial(client: TestClient, study: str) -> None:
+    suggested(client, study)
+    done = client.post(f"{study}/trials/0/observation", json={"value": "NaN"}).json()
+    assert done["trial"]["status"] == "failed"
+    assert "nan" in done["warnings"][0]
+
+
+def test_report__of_a_step_told_before__warns_and_keeps_it(client: TestClient, study: str) -> None:
+    suggested(client, study)
+    for value, warned in ((0.5, 0), ("Infinity", 1)):
+        told = client.post(f"{study}/trials/0/reports", json={"step": 3, "value": value}).json()
+        assert len(told["warnings"]) == warned
+    client.post(f"{study}/trials/0/reports", json={"step": 4, "value": "Infinity"})
+    trial = client.get(f"{study}/trials/0").json()
+    assert trial["intermediate_values"] == {"3": 0.5, "4": "Infinity"}
+    assert trial_from_wire(trial, "s").intermediate_values == {3: 0.5, 4: math.inf}
+    assert client.post(f"{study}/trials/0/should-prune").json() == {"should_prune": False}
+    stopped = client.post(f"{study}/trials/0/observation", json={"value": 0.5, "stopped": True})
+    assert stopped.json()["trial"]["status"] == "stopped"
+
+
+def test_enqueue__some_values__are_handed_out_first(client: TestClient, study: str) -> None:
+    assert client.post(f"{study}/enqueued", json={"params": {"x": 0.25}}).status_code == 201
+    assert suggested(client, study)[0]["params"]["x"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "field"),
+    [
+        ("suggestions", {"count": 0}, 422, "count"),
+        ("suggestions", {"counts": 1}, 422, "counts"),
+        ("trials/0/observation", {"value": 1.0}, 404, "number"),
+        ("observations", {"params": {"x": 0.5, "kind": None}}, 422, "body"),
+    ],
+)
+def test_requests__that_are_wrong__are_told_where(
+    client: TestClient, study: str, path: str, body: dict[str, Any], status: int, field: str
+) -> None:
+    answer = client.post(f"{study}/{path}", json=body)
+    assert answer.status_code == status
+    assert answer.json()["faults"][0]["field"] == field
+    assert client.get(f"{study}/trials").json() == {"trials": []}
