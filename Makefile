@@ -14,7 +14,8 @@ help:  ## Show this list
 
 install: $(VENV)/.installed  ## Make .venv with the project (editable) and its development tools
 
-test: lint types wheel unit docs  ## Everything that must pass before a merge
+test: lint  ## Everything that must pass before a merge
+	$(MAKE) --no-print-directory --jobs=2 unit types wheel docs
 
 lint: $(VENV)/.installed  ## Check style and formatting
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import runpy
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from optformer.serving.script.cluster import RayCluster, RemoteScript
 from optformer.serving.script.trial_folder import TrialFolder
 
 ray = pytest.importorskip("ray")
+tune = pytest.importorskip("ray.tune")
 ROOT = Path(__file__).parents[2]
 
 
@@ -37,6 +39,8 @@ def test_guide__ray_tune__every_trial_is_recorded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ray.train.constants.DEFAULT_STORAGE_PATH", str(tmp_path))
+    quick = partial(tune.TuneConfig, reuse_actors=True)  # no process a trial
+    monkeypatch.setattr(tune, "TuneConfig", quick)
     guide = ROOT / "docs" / "how-to" / "use-with-ray-tune.md"
     search, *others = re.findall(r"```python\n(.*?)```", guide.read_text("utf-8"), re.DOTALL)
     names: dict[str, Any] = {"__name__": "guide"}

@@ -48,14 +48,14 @@ def test_draw_failing_tasks__seeds__repeat_and_differ(drawn: list[FailingTask]) 
 def test_failure_scores__random_search__fails_as_often_as_the_space(
     tiny_checkpoint: Checkpoint,
 ) -> None:
-    scores = failure_scores(Planner(tiny_checkpoint), rivals=["random"], tasks=2, seeds=4, seed=5)
+    scores = failure_scores(Planner(tiny_checkpoint), rivals=["random"], tasks=2, seeds=2, seed=5)
     assert [score.searcher for score in scores] == ["optformer", "random"]
     for score in scores:
-        assert (score.tasks, score.seeds) == (2, 4)
+        assert (score.tasks, score.seeds) == (2, 2)
         assert list(score.failed) == list(failures.STAGES)
         assert all(0 <= share.value <= 1 for share in score.failed.values())
     random = scores[1]
-    assert random.failed["21 to 30"].value == pytest.approx(random.share, abs=0.15)
+    assert random.failed["21 to 30"].value == pytest.approx(random.share, abs=0.2)
 
 
 def test_failure_scores__nothing_to_search__is_refused(tiny_checkpoint: Checkpoint) -> None:

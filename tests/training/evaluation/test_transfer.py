@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def tasks(folder: Path) -> list[Any]:
+    return draw_tasks(held_out_data([table()], folder), count=2, seed=3)
+
+
 def table(held_out: float = 0.4) -> TableConfig:
     return TableConfig(
         path="toy.parquet",
@@ -71,10 +77,9 @@ def test_held_out_data__nothing_held_out__says_so(folder: Path) -> None:
 
 
 def test_transfer_scores__all_variants__search_the_same_tasks(
-    folder: Path, tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    tasks: list[Any], tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "BUDGETS", (2, 4))
-    tasks = draw_tasks(held_out_data([table()], folder), count=2, seed=3)
     scores = transfer_scores(Planner(tiny_checkpoint), tasks, rivals=["random"], seeds=1, seed=3)
     assert [score.searcher for score in scores] == [
         *(f"optformer, {t}" for t in VARIANTS),
@@ -99,9 +104,8 @@ def test_tasks__emulated_error__is_least_where_the_table_says(folder: Path) -> N
 
 
 def test_variant_scores__all_variants__are_compared_with_all_metadata(
-    folder: Path, tiny_checkpoint: Checkpoint
+    tasks: list[Any], tiny_checkpoint: Checkpoint
 ) -> None:
-    tasks = draw_tasks(held_out_data([table()], folder), count=2, seed=3)
     scores = {score.variant: score for score in variant_scores(tiny_checkpoint, tasks)}
     assert list(scores) == list(VARIANTS)
     assert all(gap.value == gap.low == gap.high == 0.0 for gap in scores["all"].worse.values())

@@ -133,7 +133,7 @@ def test_search__worker_killed_on_the_way__gives_the_trials_of_no_workers() -> N
             worker.kill()
 
     def search(queue: TrainingQueue, report: Callable[[Trial], None]) -> list[Trial]:
-        return search_with_replicas(REINFORCE, 4, queue, Grammar(1), 20, 0, report)
+        return search_with_replicas(REINFORCE, 4, queue, Grammar(1), 8, 0, report)
 
     with TrainingQueue(QUICK, workers=1) as queue:
         assert search(queue, kill_once) == search(TrainingQueue(QUICK), lambda trial: None)
