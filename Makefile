@@ -56,7 +56,7 @@ clean:  ## Remove .venv and everything that was built
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev,benchmark,docs,lightning,ray,serve,servers]'
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[agents,dev,benchmark,docs,lightning,ray,serve,servers]'
 	@touch $@
 
 $(VENV)/.wheel: $(VENV)/.installed $(SOURCES)

@@ -27,7 +27,12 @@ FLOORS = {
     "data": [["runtime"], ["studies"], ["objectives"], ["methods"], ["systems", "corpora"]],
     "optformer": [["model"], ["planning"], ["huggingface"]],
     "training": [["loop"], ["evaluation"]],
-    "serving": [["study"], ["script", "benchmarks", "integrations", "service"], ["cli"]],
+    "serving": [
+        ["study"],
+        ["script", "benchmarks", "integrations", "service"],
+        ["agents"],
+        ["cli"],
+    ],
 }  # inside a layer, each room may import those of the floors below it, not its neighbours
 LOOP = ["", "mixtures"]  # the training loop: modules that lie in the layer itself, and mixtures
 FACE = ROOT / "optformer" / "__init__.py"  # names what it offers in a table of strings

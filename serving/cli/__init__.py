@@ -21,6 +21,7 @@ COMMANDS = {
     "tune": "tune any script from the shell",
     "show": "list studies, or show one study's results",
     "serve": "serve studies over HTTP",
+    "mcp": "serve tools to a coding agent",
     "space": "show what is understood of a search space",
     "demo": "tune a small classifier and compare with random search",
     "methods": "list the search methods",

@@ -44,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Write what a storage or a study holds; returns the exit status."""
     from optformer.data.studies.errors import ConfigError
-    from optformer.serving.cli.stored import study_names
+    from optformer.serving.study.stored import study_names
     from optformer.serving.study.study import load_study
 
     if args.top < 0:

@@ -308,8 +308,8 @@ def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
         held: Keeps the lock of the search's folder.
     """
     from optformer.planning.planner import load_planner
-    from optformer.serving.cli.stored import study_names
     from optformer.serving.script.runner import check_folder
+    from optformer.serving.study.stored import study_names
     from optformer.serving.study.study import create_study, load_study
 
     storage = _storage(args, script)

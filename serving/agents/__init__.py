@@ -1,0 +1,1 @@
+"""Tools of coding agents: searches by the Model Context Protocol."""
