@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # the same names as in _NAMES, for whoever reads types
     from optformer.serving.study.study import Study as Study
     from optformer.serving.study.study import create_study as create_study
     from optformer.serving.study.study import load_study as load_study
+    from optformer.serving.study.study import suggest_many as suggest_many
 
 _NAMES = {
     "optformer.data.studies.errors": ["OptFormerError", "OptFormerWarning", "SpaceExhaustedError"],
@@ -68,7 +69,7 @@ _NAMES = {
     "optformer.serving.study.plots": ["plot_comparison", "plot_history", "plot_response"],
     "optformer.serving.study.pruning": ["TrialPruned"],
     "optformer.serving.study.storage": ["delete_study", "list_studies"],
-    "optformer.serving.study.study": ["Study", "create_study", "load_study"],
+    "optformer.serving.study.study": ["Study", "create_study", "load_study", "suggest_many"],
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 

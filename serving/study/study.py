@@ -42,6 +42,7 @@ from optformer.serving.study.front import pareto_front
 from optformer.serving.study.optimization import Callback, Objective, optimize
 from optformer.serving.study.outcomes import decide_outcome
 from optformer.serving.study.owners import LEASE_SECONDS
+from optformer.serving.study.planning_ahead import Plan, plan_ahead
 from optformer.serving.study.reporting import Reporter, checked_pruner
 from optformer.serving.study.storage import StorageLike, create_store, open_store
 from optformer.serving.study.suggesting import StudyPlanner, Suggester
@@ -555,21 +556,30 @@ class Study:
         return table.astype(dict.fromkeys(numbers, float))
 
     @contextmanager
-    def _suggesting(self) -> Iterator[None]:
-        """The turn to suggest, with a planner at hand and stale trials out of the way."""
-        with self._lock:
-            self._suggester.planner()  # takes seconds, in which others may hold the lock
+    def _suggesting(self, ahead: Plan | None = None) -> Iterator[None]:
+        """The turn to suggest, with a planner or plan at hand and stale trials out of the way."""
+        if ahead is None:
+            with self._lock:
+                self._suggester.planner()  # takes seconds, in which others may hold the lock
         # The turn comes first: whoever waits for it keeps no other thread from observing.
         with self._turn, self._store.suggest_lock(), self._lock:
             if time.time() - self._reclaimed >= _RECLAIM_SECONDS:
                 self._reclaim(grace=LEASE_SECONDS)
             yield
 
-    def _suggest(self, count: int, held: Mapping[str, Value]) -> list[Trial]:
+    def _suggest_next(self, ahead: Plan | None) -> Trial:
+        """What `suggest` gives, as planned if the plan still holds."""
+        with self._suggesting(ahead):
+            (trial,) = self._suggest(1, {}, ahead)
+        return trial
+
+    def _suggest(
+        self, count: int, held: Mapping[str, Value], ahead: Plan | None = None
+    ) -> list[Trial]:
         trials = self._suggester.hand_out(count, held)
         self._pending |= {trial.number: trial for trial in trials}
         missing = count - len(trials)
-        for suggestion in self._suggester.plan(missing, held) if missing else []:
+        for suggestion in self._suggester.plan(missing, held, ahead) if missing else []:
             point = self.config.space.validate(suggestion.params)
             trials.append(self._append(point, suggestion.explanation, trials))
         return [self._bound(trial) for trial in trials]
@@ -757,6 +767,31 @@ def load_study(
     study = Study(record, store, name=name, pruner=pruner)
     study._described = {key: getattr(description, key) for key in description.given()}
     return study
+
+
+def suggest_many(studies: Sequence[Study]) -> list[Trial]:
+    """Propose one trial in each of several studies; the same ones as `suggest` in each in turn.
+
+    The studies are planned at the same time, by one process a core. These start with the first
+    call, which takes seconds, and wait five minutes for the next one. Studies in which somebody
+    else suggests meanwhile are planned again, here.
+
+    Args:
+        studies: The studies.
+
+    Returns:
+        A pending trial a study.
+
+    Raises:
+        StudyError: `studies` is not a list of studies, or the processes were killed.
+        SpaceExhaustedError: A finite space has no points left; the studies before it in the list
+            have their trials.
+        StorageError: A trial could not be stored; the studies before it have theirs.
+    """
+    if not isinstance(studies, Sequence) or not all(isinstance(each, Study) for each in studies):
+        raise StudyError(f"suggest_many needs a list of studies, got {studies!r:.200}")
+    plans = plan_ahead([study._suggester.request() for study in studies])
+    return [study._suggest_next(plan) for study, plan in zip(studies, plans, strict=True)]
 
 
 def _reopened(storage: str, name: str, options: dict[str, Any]) -> Study:

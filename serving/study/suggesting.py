@@ -11,6 +11,7 @@ from optformer.data.studies.errors import OptFormerWarning, SearchSpaceError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.serving.study.planning_ahead import Plan, PlanRequest
 from optformer.serving.study.trial_store import StudyRecord, TrialStore
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Suggester:
     ) -> None:
         self._record, self._config = record, record.config
         self._store, self._name = store, name
-        self._planner = planner
+        self._planner, self._own = planner, planner is None
         self._inside: set[int] = set()  # trials known to lie in the space
         self._outside: set[int] = set()  # trials that were warned of
 
@@ -88,13 +89,28 @@ class Suggester:
                 )
         return held
 
-    def plan(self, count: int, fixed: Mapping[str, Value]) -> Sequence[Suggestion]:
+    def request(self) -> PlanRequest | None:
+        """What another process needs to plan the next suggestion; None when it cannot."""
+        if not self._own or self._store.waiting():
+            return None
+        return PlanRequest(self._record, self.history())
+
+    def plan(
+        self, count: int, fixed: Mapping[str, Value], ahead: Plan | None = None
+    ) -> Sequence[Suggestion]:
         """Suggestions for the history as it is when they are ready.
 
         Planning takes a while, in which another process may have suggested the very same points.
+
+        Args:
+            count: How many suggestions.
+            fixed: Parameters held at one value.
+            ahead: The plan of one suggestion with nothing held, taken if it still holds.
         """
-        planner = self.planner()
         history = self.history()
+        if ahead is not None and history == ahead.history:
+            return [ahead.suggestion]
+        planner = self.planner()
         for _ in range(_FRESH_ATTEMPTS):
             suggestions = planner.suggest(
                 self._config, history, count, seed=self._record.seed, fixed=fixed
