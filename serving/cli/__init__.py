@@ -22,6 +22,7 @@ COMMANDS = {
     "show": "list studies, or show one study's results",
     "serve": "serve studies over HTTP",
     "mcp": "serve tools to a coding agent",
+    "token": "let somebody use a server",
     "space": "show what is understood of a search space",
     "demo": "tune a small classifier and compare with random search",
     "methods": "list the search methods",

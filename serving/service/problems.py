@@ -6,7 +6,8 @@ The library's errors keep their names on the wire, so that a client can raise th
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
@@ -50,10 +51,14 @@ class Problem(HTTPException):
         got: object,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        fault = Fault(field=field, expected=expected, got=shown(got))
+        fault = Fault(
+            field=visible(field),
+            expected=visible(hide_passwords(expected)),
+            got=shown(got),
+        )
         super().__init__(status, detail=fault.expected, headers=dict(headers or {}))
         self.answer = ErrorAnswer(
-            error=error, message=f"{field}: expected {expected}, got {fault.got}", faults=[fault]
+            error=error, message=f"{fault.field}: {fault.expected}; got {fault.got}", faults=[fault]
         )
 
 
@@ -71,26 +76,36 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(StarletteHTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_fields)
     app.add_exception_handler(OptFormerError, _refuse_call)
+    app.add_exception_handler(Exception, _apologize)
 
 
 async def _refuse(request: Request, error: Any) -> JSONResponse:
     if isinstance(error, Problem):
-        answer = error.answer
-    else:
-        fault = Fault(
-            field="request",
-            expected=str(error.detail),
-            got=shown(f"{request.method} {request.url.path}"),
-        )
-        answer = ErrorAnswer(
-            error="HTTPException", message=f"{fault.expected}: {fault.got}", faults=[fault]
-        )
-    return JSONResponse(answer.model_dump(), error.status_code, headers=error.headers)
+        return answer_of(error)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another one")
+        return _about_path(405, "method", allowed, request.method, error.headers)
+    if error.status_code == 404:
+        return _about_path(404, "path", "a path of /openapi.json", request.url.path)
+    return _about_path(error.status_code, "request", str(error.detail), request.url.path)
+
+
+def _about_path(
+    status: int, field: str, expected: str, got: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    return answer_of(
+        Problem(status, "ConfigError", field=field, expected=expected, got=got, headers=headers)
+    )
+
+
+def answer_of(problem: Problem) -> JSONResponse:
+    """A problem as the answer to its request."""
+    return JSONResponse(problem.answer.model_dump(), problem.status_code, headers=problem.headers)
 
 
 async def _refuse_fields(request: Request, error: Any) -> JSONResponse:
     faults = [_fault(each) for each in error.errors()[:10]]
-    message = "; ".join(f"{f.field}: expected {f.expected}, got {f.got}" for f in faults)
+    message = "; ".join(f"{f.field}: {f.expected}; got {f.got}" for f in faults)
     answer = ErrorAnswer(error="ConfigError", message=message, faults=faults)
     return JSONResponse(answer.model_dump(), 422)
 
@@ -111,6 +126,36 @@ async def _refuse_call(request: Request, error: Any) -> JSONResponse:
     answer = ErrorAnswer(error=type(error).__name__, message=message, faults=[fault])
     headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
     return JSONResponse(answer.model_dump(), status, headers=headers)
+
+
+async def _apologize(request: Request, error: Exception) -> JSONResponse:
+    """The answer to a fault of ours, which tells nothing about it; the log has it."""
+    return _about_path(
+        500, "request", "an answer", f"a fault of the server: {type(error).__name__}"
+    )
+
+
+@contextmanager
+def about(field: str, got: object, status: int | None = None) -> Iterator[None]:
+    """What the library refuses meanwhile is about one field.
+
+    Args:
+        field: The field.
+        got: What came there.
+        status: The status of the answer; that of the error when absent.
+
+    Raises:
+        Problem: It refuses something, other than for the storage's sake.
+    """
+    try:
+        yield
+    except OptFormerError as error:
+        if status_of(error) == 503:
+            raise
+        name = type(error).__name__
+        raise Problem(
+            status or status_of(error), name, field=field, expected=str(error), got=got
+        ) from error
 
 
 def status_of(error: OptFormerError) -> int:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import uuid
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 
-from optformer.data.studies.errors import OptFormerError, TrialError
+from optformer.data.studies.errors import OptFormerError, StudyError, TrialError
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.service import schemas
-from optformer.serving.service.problems import Problem
+from optformer.serving.service.client_store import Asked
+from optformer.serving.service.json_bodies import JsonRoute
+from optformer.serving.service.metrics import Metrics
+from optformer.serving.service.problems import Problem, about
 from optformer.serving.service.served_study import ServedStudy
-from optformer.serving.service.studies import Studies, no_study
+from optformer.serving.service.studies import Studies, drawn_name, no_study
 from optformer.serving.service.wire import (
     explanation_to_wire,
     prediction_to_wire,
     trial_to_wire,
 )
+from optformer.serving.study.reporting import checked_pruner
 from optformer.serving.study.study import new_record
 from optformer.serving.study.trial_store import StudyRecord, has_ended
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=JsonRoute)
+
+_KEY = re.compile(r"[!-~]{1,255}")
 
 
 async def the_studies(request: Request) -> Studies:
@@ -32,39 +41,80 @@ async def the_studies(request: Request) -> Studies:
     return studies
 
 
+async def the_owner(request: Request) -> str | None:
+    """Who asks; None on a server without tokens."""
+    owner: str | None = request.state.owner
+    return owner
+
+
 async def the_name(name: Annotated[str, Path(description="Name of the study")]) -> str:
-    """The study's name as its owner wrote it; `app` leaves paths percent-encoded."""
+    """The study's name as its owner wrote it; the gate leaves paths percent-encoded."""
     try:
-        return unquote(name, errors="strict")
+        decoded = unquote(name, errors="strict")
     except UnicodeDecodeError:
         raise no_study(name) from None
+    if not decoded.isprintable():
+        raise no_study(decoded)
+    return decoded
+
+
+async def the_request(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="A name of this request, the same when it is repeated: it is done once",
+        ),
+    ] = None,
+) -> Asked:
+    """What tells this request from others."""
+    if key is None:
+        return Asked()
+    if not _KEY.fullmatch(key):
+        expected = "1 to 255 characters of ASCII that can be seen"
+        raise Problem(422, "ConfigError", field="Idempotency-Key", expected=expected, got=key)
+    body = await request.body()
+    told = b"\0".join([request.method.encode(), request.scope["path"].encode(), body])
+    return Asked(key=key, digest=hashlib.sha256(told).hexdigest()[:32])
 
 
 _Studies = Annotated[Studies, Depends(the_studies)]
+_Owner = Annotated[str | None, Depends(the_owner)]
 _Name = Annotated[str, Depends(the_name)]
+_Asked = Annotated[Asked, Depends(the_request)]
 
 
-def the_study(studies: _Studies, name: _Name) -> ServedStudy:
+def the_study(studies: _Studies, owner: _Owner, name: _Name) -> ServedStudy:
     """The study that a path names."""
-    return studies.get(name)
+    return studies.get(owner, name)
+
+
+async def the_metrics(request: Request) -> Metrics:
+    """Where this server counts."""
+    metrics: Metrics = request.app.state.metrics
+    return metrics
 
 
 _Study = Annotated[ServedStudy, Depends(the_study)]
+_Metrics = Annotated[Metrics, Depends(the_metrics)]
 _Number = Annotated[int, Path(ge=0, le=2**31 - 1, description="Number of the trial, from 0")]
 
 
 @router.post("/studies", status_code=201)
-def create_study(studies: _Studies, new: schemas.NewStudy) -> schemas.StudyAnswer:
+def create_study(
+    studies: _Studies, owner: _Owner, asked: _Asked, new: schemas.NewStudy
+) -> schemas.StudyAnswer:
     """Create a study."""
-    name = f"study-{uuid.uuid4().hex[:8]}" if new.name is None else new.name
-    study = studies.create(name, _record(new))
+    name = drawn_name(asked) if new.name is None else new.name
+    study = studies.create(owner, name, _record(new), asked)
     return schemas.StudyAnswer.of(study, name)
 
 
 @router.get("/studies")
-def list_studies(studies: _Studies) -> schemas.Names:
+def list_studies(studies: _Studies, owner: _Owner) -> schemas.Names:
     """Names of the studies, sorted."""
-    return schemas.Names(names=studies.names())
+    return schemas.Names(names=studies.names(owner))
 
 
 @router.get("/studies/{name}")
@@ -74,15 +124,15 @@ def read_study(study: _Study, name: _Name) -> schemas.StudyAnswer:
 
 
 @router.delete("/studies/{name}", status_code=204)
-def delete_study(studies: _Studies, name: _Name) -> None:
+def delete_study(studies: _Studies, owner: _Owner, name: _Name) -> None:
     """Delete a study and all its trials, for good."""
-    studies.delete(name)
+    studies.delete(owner, name)
 
 
 @router.get("/studies/{name}/trials")
 def read_trials(
     study: _Study,
-    first: Annotated[int, Query(alias="from", ge=0, description="First number")] = 0,
+    first: Annotated[int, Query(alias="from", ge=0, le=2**31, description="First number")] = 0,
     status: Annotated[TrialStatus | None, Query(description="Only trials of this kind")] = None,
 ) -> schemas.Trials:
     """Trials by number."""
@@ -97,12 +147,20 @@ def read_trial(study: _Study, number: _Number) -> schemas.TrialAnswer:
 
 
 @router.post("/studies/{name}/suggestions")
-def suggest(study: _Study, ask: schemas.Ask) -> schemas.Trials:
-    """Propose what to try next; the trials are recorded as pending at once."""
-    if ask.budget is not None:
-        trial = study.suggest_within(ask.budget)
-        return _trials([] if trial is None else [trial])
-    return _trials(study.suggest(ask.count, fixed=ask.fixed))
+async def suggest(
+    request: Request, study: _Study, metrics: _Metrics, asked: _Asked, ask: schemas.Ask
+) -> schemas.Trials:
+    """Propose what to try next; the trials are recorded as pending at once.
+
+    Whoever runs one has it for the lease, which every report and heartbeat renews. Then it is
+    failed as interrupted; what comes of it after all becomes a new trial.
+    """
+    state = request.app.state
+    asked = replace(asked, lease=ask.lease or state.lease, worker=ask.worker)
+    with about("fixed", ask.fixed):
+        trials = await state.suggestions.suggest(study, asked, ask.count, ask.fixed, ask.budget)
+    metrics.suggestions.inc(len(trials))
+    return _trials(trials)
 
 
 @router.post("/studies/{name}/preview")
@@ -112,28 +170,30 @@ def preview(study: _Study) -> schemas.TrialAnswer:
 
 
 @router.post("/studies/{name}/observations", status_code=201)
-def add_observation(study: _Study, outcome: schemas.Evaluated) -> schemas.Observed:
+def add_observation(
+    study: _Study, metrics: _Metrics, asked: _Asked, outcome: schemas.Evaluated
+) -> schemas.Observed:
     """Record a point that was evaluated elsewhere, as a new trial."""
-    trial, warnings = study.record_outcome(
-        outcome.params, outcome.measured, outcome.failed, outcome.stopped
-    )
-    return schemas.Observed(trial=_trial(trial), warnings=warnings)
+    with about("params", outcome.params):
+        study.config.space.validate(outcome.params)
+    return _observe(study, metrics, asked, outcome.params, outcome)
 
 
 @router.post("/studies/{name}/trials/{number}/observation")
-def observe(study: _Study, number: _Number, outcome: schemas.Outcome) -> schemas.Observed:
+def observe(
+    study: _Study, number: _Number, metrics: _Metrics, asked: _Asked, outcome: schemas.Outcome
+) -> schemas.Observed:
     """Record what became of a trial, once and for all."""
-    trial, warnings = study.record_outcome(
-        study.trial(number), outcome.measured, outcome.failed, outcome.stopped
-    )
-    return schemas.Observed(trial=_trial(trial), warnings=warnings)
+    return _observe(study, metrics, asked, number, outcome)
 
 
 @router.post("/studies/{name}/trials/{number}/reports")
-def report(study: _Study, number: _Number, report: schemas.Report) -> schemas.Warned:
+def report(study: _Study, number: _Number, asked: _Asked, report: schemas.Report) -> schemas.Warned:
     """Store what a trial measured at a step; a step that was reported before keeps its value."""
     trial = _pending(study, number)
-    return schemas.Warned(warnings=study.record_report(trial, report.measured, report.step))
+    with about("value", report.value):
+        warnings = study.record_report(asked, trial, report.measured, report.step)
+    return schemas.Warned(warnings=warnings)
 
 
 @router.post("/studies/{name}/trials/{number}/should-prune")
@@ -145,13 +205,15 @@ def should_prune(study: _Study, number: _Number) -> schemas.ShouldPrune:
 @router.post("/studies/{name}/trials/{number}/user-attributes", status_code=204)
 def set_user_attribute(study: _Study, number: _Number, attribute: schemas.UserAttribute) -> None:
     """Store something else about a pending trial."""
-    _pending(study, number).set_user_attr(attribute.key, attribute.value)
+    trial = _pending(study, number)
+    with about("key", attribute.key):
+        trial.set_user_attr(attribute.key, attribute.value)
 
 
 @router.post("/studies/{name}/trials/{number}/heartbeat", status_code=204)
-def beat(study: _Study, number: _Number) -> None:
-    """Say that a pending trial is still run."""
-    _pending(study, number)
+def beat(study: _Study, number: _Number, beat: schemas.Beat) -> None:
+    """Renew the lease of a pending trial."""
+    study.renew(Asked(lease=beat.lease, worker=beat.worker), _pending(study, number))
 
 
 @router.get("/studies/{name}/trials/{number}/explanation")
@@ -162,9 +224,10 @@ def explain(study: _Study, number: _Number) -> schemas.Explained:
 
 
 @router.post("/studies/{name}/enqueued", status_code=201)
-def enqueue(study: _Study, enqueued: schemas.Enqueued) -> schemas.TrialAnswer:
+def enqueue(study: _Study, asked: _Asked, enqueued: schemas.Enqueued) -> schemas.TrialAnswer:
     """Have a trial handed out before any suggestion."""
-    return _trial(study.enqueue(enqueued.params))
+    with about("params", enqueued.params):
+        return _trial(study.put_first(asked, enqueued.params))
 
 
 @router.post("/studies/{name}/stale-trials")
@@ -176,7 +239,8 @@ def fail_stale_trials(study: _Study, stale: schemas.Stale) -> schemas.Trials:
 @router.post("/studies/{name}/predictions")
 def predict(study: _Study, points: schemas.Points) -> schemas.Predictions:
     """Predict the metric at points, from the trials so far."""
-    predicted: Any = [prediction_to_wire(p) for p in study.predict(points.points)]
+    with about("points", points.points):
+        predicted: Any = [prediction_to_wire(p) for p in study.predict(points.points)]
     return schemas.Predictions(predictions=predicted)
 
 
@@ -185,7 +249,24 @@ def read_importances(
     study: _Study, evaluator: str = "ped_anova", metric: str | None = None
 ) -> schemas.Importances:
     """How much each parameter decides about the metric, of the trials that are completed."""
-    return schemas.Importances(importances=study.importances(evaluator, metric=metric))
+    with about("evaluator", evaluator):
+        shares = study.importances(evaluator, metric=metric)
+    return schemas.Importances(importances=shares)
+
+
+def _observe(
+    study: ServedStudy,
+    metrics: Metrics,
+    asked: Asked,
+    told: int | dict[str, Any],
+    outcome: schemas.Outcome,
+) -> schemas.Observed:
+    with about("value", outcome.value):
+        trial, warnings = study.record_outcome(
+            asked, told, outcome.measured, outcome.failed, outcome.stopped
+        )
+    metrics.observations.labels(trial.status.value).inc()
+    return schemas.Observed(trial=_trial(trial), warnings=warnings)
 
 
 def _record(new: schemas.NewStudy) -> StudyRecord:
@@ -194,16 +275,17 @@ def _record(new: schemas.NewStudy) -> StudyRecord:
     Raises:
         Problem: It is no study; the configuration's own words say why.
     """
-    try:
-        return new_record(
-            StudyConfig.from_dict(new.config),
-            seed=new.seed,
-            strategy=new.strategy,
-            pruner=new.pruner,
-        )
-    except OptFormerError as error:
-        name = type(error).__name__
-        raise Problem(422, name, field="config", expected=str(error), got=new.config) from error
+    with about("config", new.config, status=422):
+        try:
+            config = StudyConfig.from_dict(new.config)
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            if isinstance(error, OptFormerError):
+                raise
+            raise StudyError(f"it is no configuration of a study: {error}") from error
+    with about("pruner", new.pruner, status=422):
+        checked_pruner(new.pruner, config)
+    with about("config", new.config, status=422):
+        return new_record(config, seed=new.seed, strategy=new.strategy, pruner=new.pruner)
 
 
 def _pending(study: ServedStudy, number: int) -> Trial:
@@ -217,5 +299,5 @@ def _trial(trial: Trial) -> schemas.TrialAnswer:
     return schemas.TrialAnswer.model_validate(trial_to_wire(trial))
 
 
-def _trials(trials: list[Trial]) -> schemas.Trials:
+def _trials(trials: Sequence[Trial]) -> schemas.Trials:
     return schemas.Trials(trials=[_trial(trial) for trial in trials])

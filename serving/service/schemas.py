@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from optformer.planning.acquisition import STRATEGIES
 from optformer.serving.service.wire import number_from_wire
 from optformer.serving.study.study import Study
 
 MAX_COUNT = 256
 """Trials of one request."""
 
+MAX_POINTS = 1000
+"""Points of one request for predictions."""
+
+MAX_ATTRIBUTE = 10_000
+"""Characters of a user attribute, as JSON."""
+
+MAX_LEASE = 30 * 86_400.0
+"""Seconds of the longest lease."""
+
+_NAME_CHARACTERS = 200
+
 _Whole = Annotated[int, Field(ge=0, le=2**63 - 1)]
+_Lease = Annotated[float, Field(gt=0, le=MAX_LEASE)]
 _Number = float | Literal["NaN", "Infinity", "-Infinity"]
 _Scalar = bool | int | float | str | None
 _Params = dict[str, _Scalar]
@@ -35,11 +49,25 @@ class NewStudy(_Request):
         pruner: Which trials stop early, as in "median(n_warmup_steps=3)".
     """
 
-    name: str | None = Field(None, min_length=1)
+    name: str | None = Field(None, min_length=1, max_length=_NAME_CHARACTERS)
     config: dict[str, Any]
     seed: _Whole | None = None
     strategy: str = "ei"
-    pruner: str | None = None
+    pruner: str | None = Field(None, max_length=200)
+
+    @field_validator("strategy")
+    @classmethod
+    def _is_a_strategy(cls, strategy: str) -> str:
+        if strategy not in STRATEGIES:
+            raise PydanticCustomError("strategy", f"one of {list(STRATEGIES)}")
+        return strategy
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and (not name.isprintable() or not name.strip(" .")):
+            raise PydanticCustomError("name", "characters that can be seen, not dots alone")
+        return name
 
 
 class Ask(_Request):
@@ -51,12 +79,15 @@ class Ask(_Request):
         budget: How many trials the study is to have; a request for one trial is answered with none
             when there are enough.
         worker: Who runs the trials, for people to read.
+        lease: Seconds after the last sign of life of whoever runs a trial when it is given up; the
+            server's own number when absent.
     """
 
     count: int = Field(1, ge=1, le=MAX_COUNT)
     fixed: _Params = {}
     budget: _Whole | None = None
-    worker: str | None = None
+    worker: str | None = Field(None, max_length=200)
+    lease: _Lease | None = None
 
     @model_validator(mode="after")
     def _one_within_a_budget(self) -> Ask:
@@ -121,14 +152,35 @@ class Enqueued(_Request):
 class UserAttribute(_Request):
     """Something else about a trial, anything that JSON can hold."""
 
-    key: str = Field(min_length=1)
+    key: str = Field(min_length=1, max_length=200)
     value: Any
+
+    @field_validator("value")
+    @classmethod
+    def _is_short(cls, value: Any) -> Any:
+        if len(json.dumps(value)) > MAX_ATTRIBUTE:
+            raise PydanticCustomError(
+                "attribute", f"JSON of at most {MAX_ATTRIBUTE} characters, as one text"
+            )
+        return value
+
+
+class Beat(_Request):
+    """A sign of life of whoever runs a trial.
+
+    Attributes:
+        worker: Who takes the trial over, with a lease.
+        lease: Another lease, in seconds; the trial keeps its own when absent.
+    """
+
+    worker: str | None = Field(None, max_length=200)
+    lease: _Lease | None = None
 
 
 class Points(_Request):
     """Complete points of the space."""
 
-    points: list[_Params] = Field(max_length=10_000)
+    points: list[_Params] = Field(max_length=MAX_POINTS)
 
 
 class Stale(_Request):

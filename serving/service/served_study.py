@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from optformer.data.studies.parameters import Value
-from optformer.data.studies.trials import Trial
+from optformer.data.studies.trials import Trial, TrialStatus
+from optformer.serving.service.client_store import Asked, ClientStore
 from optformer.serving.service.problems import Problem
+from optformer.serving.study.outcomes import decide_outcome
 from optformer.serving.study.study import Study
+from optformer.serving.study.suggesting import StudyPlanner
+from optformer.serving.study.trial_store import StudyRecord
 
 
 class ServedStudy(Study):
-    """A study with the verbs that a server needs: they name trials by number, and never warn."""
+    """A study with the verbs that a server needs: each knows the request that asks for it.
+
+    Args:
+        record: What is stored about the study.
+        store: Where its trials are kept.
+        name: Its name in the storage.
+        planner: Who suggests; None loads the record's model.
+    """
+
+    def __init__(
+        self,
+        record: StudyRecord,
+        store: ClientStore,
+        *,
+        name: str,
+        planner: StudyPlanner | None = None,
+    ) -> None:
+        super().__init__(record, store, name=name, planner=planner)
+        self.store = store
 
     def trial(self, number: int) -> Trial:
         """The trial of a number.
@@ -21,26 +44,72 @@ class ServedStudy(Study):
         """
         trials = self.trials
         if number >= len(trials):
-            have = f"0 to {len(trials) - 1}" if trials else "none, there is no trial yet"
+            have = f"0 to {len(trials) - 1}" if trials else "there is none yet"
             raise Problem(
                 404, "TrialError", field="number", expected=f"a trial ({have})", got=number
             )
         return trials[number]
 
+    def hand_out(
+        self, asked: Asked, count: int, fixed: Mapping[str, Value], budget: int | None
+    ) -> Sequence[Trial]:
+        """Like `suggest`, or `suggest_within` when there is a budget."""
+        with self.store.asked(asked):
+            if budget is None:
+                given = self.suggest(count, fixed=fixed)
+            else:
+                within = self.suggest_within(budget)
+                given = [] if within is None else [within]
+            return self._as_stored(given)
+
     def record_outcome(
         self,
-        trial: Trial | Mapping[str, Value],
+        asked: Asked,
+        trial: int | Mapping[str, Value],
         value: float | Mapping[str, float] | None,
         failed: str | None,
         stopped: bool,
     ) -> tuple[Trial, list[str]]:
-        """Like `observe`; the trial as recorded, and what to warn of."""
-        finished, warning = self._observe(trial, value, failed, stopped)
+        """Like `observe`, of a trial's number or a point; the trial and what to warn of."""
+        with self.store.asked(asked):
+            done = self.store.observed()
+            if done is None:
+                told = self.trial(trial) if isinstance(trial, int) else trial
+                observed, warning = self._observe(told, value, failed, stopped)
+                (finished,) = self._as_stored([observed])
+            else:
+                again = replace(done, status=TrialStatus.PENDING, value=None, reason=None)
+                _, warning = decide_outcome(self.config, again, value, failed, stopped)
+                finished, warning = done, warning and f"trial {done.number}: {warning}"
         return finished, [warning] if warning else []
 
     def record_report(
-        self, trial: Trial, value: float | Mapping[str, float], step: int
+        self, asked: Asked, trial: Trial, value: float | Mapping[str, float], step: int
     ) -> list[str]:
-        """Like `Trial.report`; what to warn of."""
+        """Like `Trial.report`, and a sign of life; what to warn of."""
         warning = self._reporter.keep(trial, value, step)
+        self.renew(asked, trial)
         return [warning] if warning else []
+
+    def put_first(self, asked: Asked, params: Mapping[str, Value]) -> Trial:
+        """Like `enqueue`."""
+        with self.store.asked(asked):
+            return self.enqueue(params)
+
+    def renew(self, asked: Asked, trial: Trial) -> None:
+        """Renew the lease of a pending trial."""
+        with self._lock, self.store.asked(asked):
+            self.store.beat(trial)
+
+    def _as_stored(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Trials just written, as they are read later: with the times that the storage has."""
+        stored = self.trials if trials else []
+        return [stored[trial.number] for trial in trials]
+
+    def _suggest(self, count: int, held: Mapping[str, Value]) -> list[Trial]:
+        done = [self._bound(trial) for trial in self.store.suggested()]
+        missing = count - len(done)
+        return [*done, *(super()._suggest(missing, held) if missing > 0 else [])]
+
+    def _has(self, budget: int) -> bool:
+        return not self.store.suggested() and super()._has(budget)

@@ -56,11 +56,17 @@ from optformer.serving.study.trial_store import (
 )
 
 _LATE = "optformer:late"  # trial system attribute: the interrupted trial this is the outcome of
-_OWNER = "optformer:owner"  # trial system attribute: the process that runs it
-_HEARTBEAT = "optformer:heartbeat"  # the same: when that was last heard of, in seconds since 1970
-_MARK = "optformer:mark"  # the same: tells whether a write that failed has stored it after all
 _ENQUEUED = "fixed_params"  # Optuna's: the parameters of a trial that somebody has enqueued
 _AGAIN = "failed_trial"  # Optuna's: the interrupted trial that a new one repeats
+
+OWNER = "optformer:owner"
+"""System attribute of a trial: the process that runs it."""
+
+MARK = "optformer:mark"
+"""System attribute of a trial: tells whether a write that failed has stored it after all."""
+
+HEARTBEAT = "optformer:heartbeat"
+"""System attribute of a trial: when its owner was last heard of, in seconds since 1970."""
 
 _Result = TypeVar("_Result")
 
@@ -104,7 +110,7 @@ class OptunaStore:
         self._ids: dict[int, int] = {}  # number to the storage's own id
         self._finished: dict[int, Trial] = {}  # finished trials never change
         self._heartbeat = Heartbeat(
-            lambda trial_id: storage.set_trial_system_attr(trial_id, _HEARTBEAT, time.time()),
+            lambda trial_id: storage.set_trial_system_attr(trial_id, HEARTBEAT, time.time()),
             self._hand_over,
         )
         self._uncertain: set[int] = set()  # trials whose last update may or may not be stored
@@ -118,11 +124,11 @@ class OptunaStore:
         """Store a new trial in a single write; see `TrialStore.append`."""
         template = self._template(trial)
         if trial.status is TrialStatus.PENDING:
-            template.system_attrs = {_OWNER: this_process(), _HEARTBEAT: time.time()}
+            template.system_attrs = {**template.system_attrs, **self._claim()}
             self._locks.check_turn()
         added = self._append(template, trial)
         if trial.status is TrialStatus.PENDING:
-            self._heartbeat.add(self._ids[added.number])
+            self._keep_alive(self._ids[added.number])
         return added
 
     def update(self, trial: Trial) -> Trial:
@@ -141,7 +147,7 @@ class OptunaStore:
                 self._ask(what, lambda: self._finish(trial_id, trial))
             except StorageError:
                 self._uncertain.add(trial.number)
-                self._heartbeat.add(trial_id)
+                self._keep_alive(trial_id)
                 raise
             except RuntimeError as error:  # mostly Optuna's word for a finished trial
                 stored = self.all()[trial.number]
@@ -162,7 +168,7 @@ class OptunaStore:
             if frozen.system_attrs.get(_LATE) == trial.number:
                 raise TrialError(observed_before(self._trial(frozen)))
         template = self._template(trial)
-        template.system_attrs = {_LATE: trial.number}
+        template.system_attrs = {**template.system_attrs, _LATE: trial.number}
         return self._append(template, trial)
 
     def _append(self, template: FrozenTrial, trial: Trial) -> Trial:
@@ -170,7 +176,7 @@ class OptunaStore:
         self._check_exists(what)
         mark, trial_id = self._earlier_attempt(trial)
         if trial_id is None:
-            template.system_attrs = {**template.system_attrs, _MARK: mark}
+            template.system_attrs = {**template.system_attrs, MARK: mark}
             self._unsure[mark] = trial
             trial_id = self._ask(
                 what,
@@ -185,7 +191,7 @@ class OptunaStore:
         """Mark and id of a trial whose writing seemed to fail; a new mark if it did fail."""
         for mark in [mark for mark, unsure in self._unsure.items() if unsure == trial]:
             for frozen in self._frozen():
-                if frozen.system_attrs.get(_MARK) == mark:
+                if frozen.system_attrs.get(MARK) == mark:
                     return mark, frozen._trial_id
             del self._unsure[mark]
         return uuid.uuid4().hex, None
@@ -193,7 +199,7 @@ class OptunaStore:
     def _is_lost(self, frozen: FrozenTrial) -> bool:
         """Whether a trial was suggested here in a call that seemed to fail."""
         running = frozen.state is TrialState.RUNNING
-        return running and frozen.system_attrs.get(_MARK) in self._unsure
+        return running and frozen.system_attrs.get(MARK) in self._unsure
 
     def all(self) -> list[Trial]:
         """All trials by number; only those unfinished or new are read from the storage."""
@@ -207,14 +213,30 @@ class OptunaStore:
 
     def _check_exists(self, what: str) -> None:
         """A journal takes trials of a deleted study, and SQLite gives its id to the next one."""
-        if self._identity is None:
-            name = self._ask(what, lambda: self._storage.get_study_name_from_id(self._study_id))
-            same = name == self._study.study_name
-        else:
-            found = self._ask(what, lambda: self._storage.get_study_user_attrs(self._study_id))
-            same = _identity(found.get(RECORD)) == self._identity
-        if not same:
+        if not self.exists(what):
             raise StorageError(_deleted(what))
+
+    def exists(self, what: str) -> bool:
+        """Whether the study is still in the storage, and not another one in its place.
+
+        Args:
+            what: What is to be done with it, for the error.
+
+        Raises:
+            StorageError: The storage cannot be read.
+        """
+        try:
+            if self._identity is None:
+                name = retry_while_locked(
+                    what, lambda: self._storage.get_study_name_from_id(self._study_id)
+                )
+                return name == self._study.study_name
+            found = retry_while_locked(
+                what, lambda: self._storage.get_study_user_attrs(self._study_id)
+            )
+        except KeyError:
+            return False
+        return _identity(found.get(RECORD)) == self._identity
 
     def _ask(self, what: str, call: Callable[[], _Result]) -> _Result:
         """Ask the storage, of a study that somebody may have deleted."""
@@ -314,11 +336,11 @@ class OptunaStore:
             frozen = self._ask(what, lambda: self._storage.get_trial(trial_id))
             if not (_is_waiting(frozen) or self._is_lost(frozen)):
                 return False
-            mark = frozen.system_attrs.get(_MARK) or uuid.uuid4().hex
+            mark = frozen.system_attrs.get(MARK) or uuid.uuid4().hex
             self._unsure[mark] = trial
             self._ask(what, lambda: self._run(trial_id, trial, mark))
             del self._unsure[mark]
-        self._heartbeat.add(trial_id)
+        self._keep_alive(trial_id)
         return True
 
     def adopt(self, trial: Trial, helper: int | None = None) -> None:
@@ -331,7 +353,7 @@ class OptunaStore:
             if stored.status is not TrialStatus.PENDING:
                 raise TrialError(observed_before(stored))
             self._ask(what, lambda: self._own(trial_id, helper))
-        self._heartbeat.add(trial_id)
+        self._keep_alive(trial_id)
 
     def under_way(self) -> list[Trial]:
         """Pending trials of owners that are there; see `TrialStore.under_way`."""
@@ -339,19 +361,25 @@ class OptunaStore:
 
     def reclaim(self, *, grace: float, older_than: float | None = None) -> list[Trial]:
         """Fail the trials whose owner is gone; see `TrialStore.reclaim`."""
-        found = [frozen for frozen in self._frozen() if _is_stale(frozen, grace, older_than)]
+        return self._give_up(lambda frozen: _is_stale(frozen, grace, older_than))
+
+    def _give_up(self, is_stale: Callable[[FrozenTrial], bool]) -> list[Trial]:
+        """Fail the trials that are stale."""
+        found = [frozen for frozen in self._frozen() if is_stale(frozen)]
         if not found:
             return []
         with self._locks.write():
-            given_up = [self._give_up(frozen, grace, older_than) for frozen in found]
+            given_up = [self._interrupt(frozen, is_stale) for frozen in found]
         return [trial for trial in given_up if trial is not None]
 
-    def _give_up(self, frozen: FrozenTrial, grace: float, older_than: float | None) -> Trial | None:
+    def _interrupt(
+        self, frozen: FrozenTrial, is_stale: Callable[[FrozenTrial], bool]
+    ) -> Trial | None:
         """Fail a trial, unless it is not stale any more."""
         what = f"fail trial {frozen.number} of study {self._study.study_name!r}"
         trial_id = frozen._trial_id
         now = self._ask(what, lambda: self._storage.get_trial(trial_id))
-        if not _is_stale(now, grace, older_than):
+        if not is_stale(now):
             return None
         self._enqueue_again(now)
         trial = self._trial(now).fail(INTERRUPTED)
@@ -375,20 +403,28 @@ class OptunaStore:
         )
 
     def _own(self, trial_id: int, helper: int | None = None) -> None:
-        self._storage.set_trial_system_attr(trial_id, _HEARTBEAT, time.time())
-        self._storage.set_trial_system_attr(trial_id, _OWNER, this_process(helper))
+        for key, value in self._claim(helper).items():
+            self._storage.set_trial_system_attr(trial_id, key, value)
+
+    def _claim(self, helper: int | None = None) -> dict[str, Any]:
+        """What tells whose a pending trial is: of whoever asks for it now."""
+        return {HEARTBEAT: time.time(), OWNER: this_process(helper)}
+
+    def _keep_alive(self, trial_id: int) -> None:
+        """Say from now on that a pending trial has its owner."""
+        self._heartbeat.add(trial_id)
 
     def _hand_over(self, trial_id: int) -> None:
         file = file_of(self._storage)
         if file is None or file.exists():  # a file that was removed is not made again
-            self._storage.set_trial_system_attr(trial_id, _OWNER, None)
+            self._storage.set_trial_system_attr(trial_id, OWNER, None)
 
     def _run(self, trial_id: int, trial: Trial, mark: str | None = None) -> None:
         """Have an enqueued trial run, and write the parameters that it does not have yet."""
         frozen = self._storage.get_trial(trial_id)
         if _is_waiting(frozen):
             self._own(trial_id)
-            self._storage.set_trial_system_attr(trial_id, _MARK, mark)
+            self._storage.set_trial_system_attr(trial_id, MARK, mark)
             self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         for name, value in trial.params.items():
             if name not in frozen.params:
@@ -447,6 +483,7 @@ class OptunaStore:
             reason=reason,
             metrics={} if status is TrialStatus.PENDING else self._metrics(frozen),
             study=self._study.study_name,
+            explanation=self._explanation(frozen),
             intermediate_values=frozen.intermediate_values,
             user_attrs={k: v for k, v in frozen.user_attrs.items() if k != REASON},
             datetime_start=frozen.datetime_start,
@@ -456,10 +493,16 @@ class OptunaStore:
             self._finished[trial.number] = trial
         return trial
 
+    def _explanation(self, frozen: FrozenTrial) -> Any:
+        """Why a trial was suggested, where that is stored; the study itself remembers its own."""
+
     def _metrics(self, frozen: FrozenTrial) -> dict[str, float]:
         """What a trial tells of its metrics; those of our own are user attributes."""
         known = optuna_goals.foreign_metrics(self._config, frozen)
         return numbers_of({**frozen.user_attrs, **known})
+
+
+_Store = TypeVar("_Store", bound=OptunaStore)
 
 
 def _is_waiting(frozen: FrozenTrial) -> bool:
@@ -470,7 +513,7 @@ def _is_stale(frozen: FrozenTrial, grace: float, older_than: float | None) -> bo
     """Whether a trial is pending and its owner is gone, silent for `grace` seconds."""
     if frozen.state is not TrialState.RUNNING:
         return False
-    owner = frozen.system_attrs.get(_OWNER)
+    owner = frozen.system_attrs.get(OWNER)
     if owner is None:  # written by Optuna, or its owner has ended in order
         return older_than is not None and time.time() - _started(frozen) > older_than
     last_sign = _last_sign(frozen)
@@ -479,7 +522,7 @@ def _is_stale(frozen: FrozenTrial, grace: float, older_than: float | None) -> bo
 
 def _is_under_way(frozen: FrozenTrial) -> bool:
     """Whether a trial is pending and its owner is known to be there."""
-    owner = frozen.system_attrs.get(_OWNER)
+    owner = frozen.system_attrs.get(OWNER)
     if frozen.state is not TrialState.RUNNING or owner is None:
         return False
     return not is_gone(owner, _last_sign(frozen))
@@ -487,7 +530,7 @@ def _is_under_way(frozen: FrozenTrial) -> bool:
 
 def _last_sign(frozen: FrozenTrial) -> float:
     """When the owner of a trial was last heard of, in seconds since 1970."""
-    heard = frozen.system_attrs.get(_HEARTBEAT)
+    heard = frozen.system_attrs.get(HEARTBEAT)
     # Not the start where there is a sign: Optuna writes it without a time zone.
     return heard if isinstance(heard, float) else _started(frozen)
 
@@ -505,15 +548,30 @@ def _deleted(what: str) -> str:
     return f"cannot {what}: it is not in the storage any more; the study was deleted"
 
 
-def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
-    """Create a study; see `storage.create_store`."""
+def create(
+    storage: BaseStorage,
+    name: str,
+    record: StudyRecord,
+    *,
+    kind: type[_Store] = OptunaStore,  # type: ignore[assignment]
+    note: Mapping[str, Any] | None = None,
+) -> _Store:
+    """Create a study; see `storage.create_store`.
+
+    Args:
+        storage: The storage.
+        name: Name of the study.
+        record: What to store about it.
+        kind: Which store to return.
+        note: What else to store beside the record.
+    """
     to_distributions(record.config.space)  # refuse what Optuna cannot hold before writing anything
     config = record.config
     check_names(storage, [name, *config.space, *config.goals, *config.limits])
     what = f"create study {name!r}"
 
     def describe() -> None:
-        study.set_user_attr(RECORD, {**record.to_dict(), "id": uuid.uuid4().hex})
+        study.set_user_attr(RECORD, {**record.to_dict(), **(note or {}), "id": uuid.uuid4().hex})
         with quiet_optuna():  # naming the metric was experimental in Optuna 4
             study.set_metric_names(list(record.config.goals))
 
@@ -525,7 +583,7 @@ def create(storage: BaseStorage, name: str, record: StudyRecord) -> OptunaStore:
             with suppress(Exception):  # nothing of it is left behind, if the storage lets us
                 optuna.delete_study(study_name=study.study_name, storage=storage)
             raise
-    return OptunaStore(storage, study, record.config)
+    return kind(storage, study, record.config)
 
 
 def _new_study(storage: BaseStorage, name: str, config: StudyConfig) -> optuna.Study:
@@ -574,9 +632,13 @@ def delete(storage: BaseStorage, name: str) -> None:
 
 
 def load(
-    storage: BaseStorage, name: str | None, description: Description | None = None
-) -> tuple[OptunaStore, str, StudyRecord]:
-    """Open a study; see `storage.open_store`."""
+    storage: BaseStorage,
+    name: str | None,
+    description: Description | None = None,
+    *,
+    kind: type[_Store] = OptunaStore,  # type: ignore[assignment]
+) -> tuple[_Store, str, StudyRecord]:
+    """Open a study in a store of a kind; see `storage.open_store`."""
     names = study_names(storage)
     if name is None and len(names) != 1:
         raise StudyError(f"load_study needs name=; this storage has {names}")
@@ -596,10 +658,10 @@ def load(
                 f"{'= and '.join(description.given())}=, which are for studies that Optuna wrote"
             )
         record = StudyRecord.from_dict(described)
-        return OptunaStore(storage, study, record.config), name, record
+        return kind(storage, study, record.config), name, record
     trials = retry_while_locked(what, lambda: study.get_trials(deepcopy=False))
     record, distributions = read_record(study, trials, description)
-    return OptunaStore(storage, study, record.config, distributions), name, record
+    return kind(storage, study, record.config, distributions), name, record
 
 
 def _attributes(trial: Trial) -> dict[str, str | float]:

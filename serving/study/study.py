@@ -274,15 +274,19 @@ class Study:
             StorageError: The trial could not be stored; the call can be repeated.
         """
         with self._suggesting():
-            counted = [
-                trial
-                for trial in self._store.all()
-                if trial.status is not TrialStatus.PENDING and not trial.interrupted
-            ]
-            if len(counted) + len(self._store.under_way()) >= budget:
+            if self._has(budget):
                 return None
             (trial,) = self._suggest(1, {})
             return trial
+
+    def _has(self, budget: int) -> bool:
+        """Whether there are as many trials as were asked for; see `suggest_within`."""
+        counted = [
+            trial
+            for trial in self._store.all()
+            if trial.status is not TrialStatus.PENDING and not trial.interrupted
+        ]
+        return len(counted) + len(self._store.under_way()) >= budget
 
     def observe(
         self,
@@ -602,7 +606,7 @@ class Study:
     def _bound(self, trial: Trial) -> Trial:
         """A trial as it is given away: with its explanation, and able to report while pending."""
         reporter = self._reporter if trial.status is TrialStatus.PENDING else None
-        explanation = self._explanations.get(trial.number)
+        explanation = self._explanations.get(trial.number, trial.explanation)
         if reporter is None and explanation is None:
             return trial
         return replace(trial, explanation=explanation, reporter=reporter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from optformer.data.studies.study_config import StudyConfig
 from optformer.planning.prediction import Explanation
 from optformer.serving.service.app import create_app
 from optformer.serving.study import optuna_access
+from optformer.serving.study.trial_store import StudyRecord
 
 SPACE = SearchSpace(x=Float(0.0, 1.0), kind=Categorical(["a", "b", None]))
 CONFIG = StudyConfig(SPACE, metric="accuracy", goal="maximize")
@@ -47,6 +48,12 @@ class RandomPlanner:
         raise NotImplementedError
 
 
+@pytest.fixture
+def make_planner() -> Callable[[StudyRecord], RandomPlanner]:
+    """Gives every study the random planner."""
+    return lambda record: RandomPlanner()
+
+
 @pytest.fixture(scope="session")
 def service_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with Optuna's tables, which take half a second to make."""
@@ -62,9 +69,9 @@ def storage(service_database: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def client(storage: str) -> Iterator[TestClient]:
+def client(storage: str, make_planner: Any) -> Iterator[TestClient]:
     """A client of a server without tokens."""
-    with TestClient(create_app(storage, make_planner=lambda record: RandomPlanner())) as client:
+    with TestClient(create_app(storage, make_planner=make_planner)) as client:
         yield client
 
 

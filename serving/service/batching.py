@@ -1,0 +1,130 @@
+"""Suggestions are computed in threads of their own, together where requests meet.
+
+While one batch is computed, requests for the next one gather. A batch has one request a study, so
+that every request of a study sees the trials of those before it, as one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from optformer.data.studies.parameters import Value
+from optformer.data.studies.trials import Trial
+from optformer.serving.service.client_store import Asked
+from optformer.serving.service.problems import RETRY_SECONDS, Problem
+from optformer.serving.service.served_study import ServedStudy
+
+_THREADS = 2  # one computes, one writes; the model itself is used by one at a time
+_LARGEST = 32  # requests of one batch
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    study: ServedStudy
+    asked: Asked
+    count: int
+    fixed: Mapping[str, Value]
+    budget: int | None
+    answer: Future[Sequence[Trial]] = field(default_factory=Future)
+
+
+class SuggestionQueue:
+    """Answers requests for suggestions.
+
+    Args:
+        most: Requests that may wait.
+        batched: Whether requests of several studies are answered together.
+        note_batch: Told the size of every batch.
+    """
+
+    def __init__(self, *, most: int, batched: bool, note_batch: Callable[[int], None]) -> None:
+        self._most, self._note_batch = most, note_batch
+        self._largest = _LARGEST if batched else 1
+        self._waiting: deque[_Request] = deque()
+        self._changed = threading.Condition()
+        self._ended = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._threads = [
+            threading.Thread(target=self._run, name=f"optformer-suggest-{i}", daemon=True)
+            for i in range(_THREADS)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        """Answer what waits, and end."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    async def suggest(
+        self,
+        study: ServedStudy,
+        asked: Asked,
+        count: int,
+        fixed: Mapping[str, Value],
+        budget: int | None,
+    ) -> Sequence[Trial]:
+        """The trials of one request; see `ServedStudy.hand_out`.
+
+        Raises:
+            Problem: Too many requests wait.
+            OptFormerError: What the study raises.
+        """
+        request = _Request(study, asked, count, fixed, budget)
+        with self._changed:
+            if len(self._waiting) >= self._most:
+                raise Problem(
+                    429,
+                    "ConfigError",
+                    field="request",
+                    expected=f"at most {self._most} requests that wait for suggestions",
+                    got="one more",
+                    headers={"Retry-After": str(RETRY_SECONDS)},
+                )
+            self._waiting.append(request)
+            self._changed.notify()
+        return await asyncio.wrap_future(request.answer)
+
+    def _run(self) -> None:
+        while batch := self._take():
+            self._note_batch(len(batch))
+            for request in batch:
+                _answer(request)
+
+    def _take(self) -> list[_Request]:
+        """The next batch; empty at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended)
+            batch: dict[int, _Request] = {}
+            left: deque[_Request] = deque()
+            while self._waiting and len(batch) < self._largest:
+                request = self._waiting.popleft()
+                known = id(request.study) in batch
+                if known:
+                    left.append(request)
+                else:
+                    batch[id(request.study)] = request
+            self._waiting.extendleft(reversed(left))
+        return list(batch.values())
+
+
+def _answer(request: _Request) -> None:
+    if not request.answer.set_running_or_notify_cancel():
+        return  # its client has gone before it was begun
+    try:
+        trials = request.study.hand_out(request.asked, request.count, request.fixed, request.budget)
+    except BaseException as error:  # noqa: BLE001 - it is the answer
+        request.answer.set_exception(error)
+    else:
+        request.answer.set_result(trials)

@@ -1,0 +1,70 @@
+"""What the server counts for Prometheus; every label has a bounded number of values."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_METHODS = {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"}
+_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+
+class Metrics:
+    """The counters of one server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        named = {"registry": self.registry, "namespace": "optformer"}
+        self.requests = Counter(
+            "requests", "Requests by route and status.", ("method", "route", "status"), **named
+        )
+        self.seconds = Histogram(
+            "request_seconds", "Seconds a request took.", ("route",), buckets=_SECONDS, **named
+        )
+        self.suggestions = Counter("suggestions", "Trials handed out.", **named)
+        self.observations = Counter(
+            "observations", "Trials observed, by what became of them.", ("status",), **named
+        )
+        self.pending = Gauge(
+            "pending_trials", "Pending trials that clients have, in the whole storage.", **named
+        )
+        self.expired = Counter("expired_leases", "Trials given up by this server.", **named)
+        self.batches = Histogram(
+            "batch_size", "Studies answered together.", buckets=(1, 2, 4, 8, 16, 32), **named
+        )
+
+
+class Measured:
+    """Counts the requests of an application.
+
+    Args:
+        app: The application.
+        metrics: Where they are counted.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, began = 500, time.perf_counter()
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        state = scope.setdefault("state", {})  # where the route says which one it is
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            route = state.get("route", "none")
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(method, route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - began)
