@@ -20,7 +20,9 @@ from optformer.serving.service.gate import Gate
 from optformer.serving.service.json_bodies import JsonRoute
 from optformer.serving.service.limits import Limits
 from optformer.serving.service.metrics import Measured, Metrics
+from optformer.serving.service.page.router import page_router
 from optformer.serving.service.schemas import ErrorAnswer, Health
+from optformer.serving.service.sessions import Sessions
 from optformer.serving.service.studies import MakePlanner, Studies
 from optformer.serving.service.tokens import Tokens
 from optformer.serving.study.storage import StorageLike
@@ -83,6 +85,7 @@ def create_app(
         most=limits.waiting, batched=batched, note_batch=metrics.batches.observe
     )
     app.include_router(routes.router, responses=_ERRORS)
+    app.include_router(page_router(app.state.studies, None if tokens is None else Sessions(tokens)))
     app.add_api_route("/health", _health, methods=["GET"], response_model=Health)
     app.add_api_route("/metrics", _metrics, methods=["GET"], include_in_schema=False)
     app.add_middleware(Gate, limits=limits, tokens=tokens)

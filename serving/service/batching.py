@@ -7,22 +7,17 @@ that every request of a study sees the trials of those before it, as one by one.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from optformer.data.studies.errors import OptFormerError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.trials import Trial
 from optformer.serving.service.client_store import Asked
 from optformer.serving.service.problems import RETRY_SECONDS, Problem
 from optformer.serving.service.served_study import ServedStudy
-from optformer.serving.study.study import prepare_suggestions
-
-_LOG = logging.getLogger("optformer.service")
 
 _THREADS = 2  # one computes, one writes; the model itself is used by one at a time
 _LARGEST = 32  # requests of one batch
@@ -104,7 +99,6 @@ class SuggestionQueue:
     def _run(self) -> None:
         while batch := self._take():
             self._note_batch(len(batch))
-            _prepare(batch)
             for request in batch:
                 _answer(request)
 
@@ -123,15 +117,6 @@ class SuggestionQueue:
                     batch[id(request.study)] = request
             self._waiting.extendleft(reversed(left))
         return list(batch.values())
-
-
-def _prepare(batch: Sequence[_Request]) -> None:
-    """Compute the suggestions of several studies at once; what cannot be is computed later."""
-    single = [request.study for request in batch if request.count == 1 and not request.fixed]
-    try:
-        prepare_suggestions(single)
-    except OptFormerError as error:  # it comes again where it is somebody's answer
-        _LOG.warning("suggestions are computed one by one: %s", error)
 
 
 def _answer(request: _Request) -> None:

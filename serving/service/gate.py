@@ -11,7 +11,10 @@ from optformer.serving.service.problems import Problem, answer_of
 from optformer.serving.service.tokens import Tokens
 
 OPEN = ("/health", "/metrics", "/openapi.json")
-"""Paths that need no token."""
+"""Paths that are open to everybody, at any rate."""
+
+GUARDED = "/v1/"
+"""How paths begin that need a token; the page for people has sessions."""
 
 _CHALLENGE = 'Bearer, Basic realm="OptFormer: any name, and the token as the password"'
 
@@ -52,11 +55,12 @@ class Gate:
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > self._limits.body:
             raise self._too_large(length)
-        if scope["path"] in OPEN:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path in OPEN:
             return None
         address = scope["client"][0] if scope.get("client") else ""
         owner = None
-        if self._tokens is not None:
+        if self._tokens is not None and path.startswith(GUARDED):
             # Those who guess are slowed down, too.
             self._count(f"address {address}")
             owner = self._owner(self._tokens, headers)

@@ -23,7 +23,12 @@ from optformer.serving.service.leases import Leases
 from optformer.serving.service.problems import Problem
 from optformer.serving.service.served_study import ServedStudy
 from optformer.serving.study import optuna_store
-from optformer.serving.study.optuna_access import open_storage, retry_while_locked, study_names
+from optformer.serving.study.optuna_access import (
+    has_study,
+    open_storage,
+    retry_while_locked,
+    study_names,
+)
 from optformer.serving.study.storage import StorageLike
 from optformer.serving.study.suggesting import StudyPlanner
 from optformer.serving.study.trial_store import StudyRecord
@@ -117,7 +122,7 @@ class Studies:
             if study.store.exists(f"read study {name!r}"):
                 return study
             self._forget(stored)
-        if stored not in self._names():
+        if not has_study(self._storage, stored):
             raise no_study(name)
         return self._keep(stored, self._load(stored))
 
@@ -129,7 +134,7 @@ class Studies:
         """
         stored = _stored_name(owner, name)
         self._forget(stored)
-        if stored not in self._names():
+        if not has_study(self._storage, stored):
             raise no_study(name)
         try:
             optuna_store.delete(self._storage, stored)
@@ -183,7 +188,7 @@ class Studies:
         try:
             store, _, record = optuna_store.load(self._storage, stored, kind=ClientStore)
         except StudyError:
-            if stored in self._names():
+            if has_study(self._storage, stored):
                 raise
             raise no_study(stored) from None  # deleted meanwhile
         return self._study(stored, store, record)

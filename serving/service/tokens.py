@@ -44,9 +44,14 @@ class Tokens:
             authorization: `Bearer TOKEN`, or as browsers send it, Basic with the token as password.
         """
         token = _token_in(authorization or "")
-        return None if token is None else self._read().get(_hash(token))
+        return None if token is None else self.owners().get(hash_of(token))
 
-    def _read(self) -> dict[str, str]:
+    def owners(self) -> dict[str, str]:
+        """Owners by the hashes of their tokens, as the file has them now.
+
+        Raises:
+            ConfigError: It cannot be read.
+        """
         with self._lock:
             stamp = _stamp(self._file)
             if stamp != self._stamp:
@@ -96,7 +101,7 @@ def make_token(file: Path, owner: str) -> str:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "a", encoding="utf-8") as opened:
-            opened.write(f"{owner} sha256:{_hash(token)}\n")
+            opened.write(f"{owner} sha256:{hash_of(token)}\n")
     except OSError as error:
         raise ConfigError(f"cannot write {file}: {error.strerror}") from error
     return token
@@ -125,7 +130,8 @@ def _token_in(authorization: str) -> str | None:
     return None
 
 
-def _hash(token: str) -> str:
+def hash_of(token: str) -> str:
+    """The hash of a token, as the file has it."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 

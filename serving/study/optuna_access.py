@@ -174,6 +174,19 @@ def study_names(storage: BaseStorage) -> list[str]:
     return sorted(retry_while_locked("list studies", lambda: get_all_study_names(storage)))
 
 
+def has_study(storage: BaseStorage, name: str) -> bool:
+    """Whether a storage holds a study; it reads no other one.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    try:
+        retry_while_locked(f"find study {name!r}", lambda: storage.get_study_id_from_name(name))
+    except KeyError:
+        return False
+    return True
+
+
 def file_at(address: str) -> Path | None:
     """The file that an address names, None for a database server or memory."""
     if address.startswith("journal:///"):

@@ -38,6 +38,7 @@ from optformer.serving.study.optuna_access import (
     address_of,
     check_names,
     file_of,
+    has_study,
     part_after_fork,
     retry_while_locked,
     study_names,
@@ -639,12 +640,13 @@ def load(
     kind: type[_Store] = OptunaStore,  # type: ignore[assignment]
 ) -> tuple[_Store, str, StudyRecord]:
     """Open a study in a store of a kind; see `storage.open_store`."""
-    names = study_names(storage)
-    if name is None and len(names) != 1:
-        raise StudyError(f"load_study needs name=; this storage has {names}")
-    name = names[0] if name is None else name
-    if name not in names:
-        raise StudyError(f"there is no study {name!r}; this storage has {names}")
+    if name is None:
+        names = study_names(storage)
+        if len(names) != 1:
+            raise StudyError(f"load_study needs name=; this storage has {names}")
+        (name,) = names
+    elif not has_study(storage, name):
+        raise StudyError(f"there is no study {name!r}; this storage has {study_names(storage)}")
     description = description or Description()
     what = f"read study {name!r}"
     study = retry_while_locked(what, lambda: optuna.load_study(study_name=name, storage=storage))

@@ -1,0 +1,1 @@
+"""The page for people: what the service's studies have found and what the model believes."""
