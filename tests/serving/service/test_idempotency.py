@@ -16,6 +16,7 @@ from optformer.data.studies.parameters import Categorical, Float
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import StudyConfig
 from optformer.serving.service.app import create_app
+from optformer.serving.service.client_store import ClientStore
 
 SPACE = SearchSpace(x=Float(0.0, 1.0), kind=Categorical(["a", "b"]))
 CONFIG = StudyConfig(SPACE, metric="m", goal="maximize").to_dict()
@@ -100,6 +101,24 @@ def test_observe__repeated__answers_the_same_once(two: list[TestClient], path: s
     assert two[1].post(f"{path}/trials/0/observation", json=body).status_code == 409
     other = two[1].post(f"{path}/trials/0/observation", json={"value": 0.7}, headers=KEY)
     assert (other.status_code, other.json()["faults"][0]["field"]) == (422, "Idempotency-Key")
+
+
+def test_observe__repeated_at_the_same_time__answers_the_same_once(
+    two: list[TestClient], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = two[0].post(f"{path}/suggestions", json={}).json()["trials"][0]["number"]
+    route = f"{path}/trials/{number}/observation"
+    first = two[0].post(route, json={"value": 0.5}, headers=KEY)
+    observed = ClientStore.observed
+    seen = []
+
+    def too_early(store: ClientStore) -> Any:  # looks before the first one has written
+        seen.append(observed(store))
+        return None if len(seen) == 1 else seen[-1]
+
+    monkeypatch.setattr(ClientStore, "observed", too_early)
+    second = two[1].post(route, json={"value": 0.5}, headers=KEY)
+    assert (second.status_code, second.json()) == (first.status_code, first.json())
 
 
 @pytest.mark.parametrize(
