@@ -45,6 +45,8 @@ ROOMS: dict[str, list[tuple[str, str, str]]] = {
         ("script", "runs tuned scripts", ""),
         ("benchmarks", "suites, runs, reports", ""),
         ("integrations", "the model in other tools", ""),
+        ("service", "studies over HTTP", ""),
+        ("agents", "tools of coding agents", ""),
         ("cli", "the commands", ""),
     ],
 }

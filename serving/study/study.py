@@ -42,7 +42,7 @@ from optformer.serving.study.front import pareto_front
 from optformer.serving.study.optimization import Callback, Objective, optimize
 from optformer.serving.study.outcomes import decide_outcome
 from optformer.serving.study.owners import LEASE_SECONDS
-from optformer.serving.study.planning_ahead import Plan, plan_ahead
+from optformer.serving.study.planning_ahead import plan_ahead
 from optformer.serving.study.reporting import Reporter, checked_pruner
 from optformer.serving.study.storage import StorageLike, create_store, open_store
 from optformer.serving.study.suggesting import StudyPlanner, Suggester
@@ -560,9 +560,9 @@ class Study:
         return table.astype(dict.fromkeys(numbers, float))
 
     @contextmanager
-    def _suggesting(self, ahead: Plan | None = None) -> Iterator[None]:
+    def _suggesting(self) -> Iterator[None]:
         """The turn to suggest, with a planner or plan at hand and stale trials out of the way."""
-        if ahead is None:
+        if self._suggester.ahead is None:
             with self._lock:
                 self._suggester.planner()  # takes seconds, in which others may hold the lock
         # The turn comes first: whoever waits for it keeps no other thread from observing.
@@ -571,19 +571,11 @@ class Study:
                 self._reclaim(grace=LEASE_SECONDS)
             yield
 
-    def _suggest_next(self, ahead: Plan | None) -> Trial:
-        """What `suggest` gives, as planned if the plan still holds."""
-        with self._suggesting(ahead):
-            (trial,) = self._suggest(1, {}, ahead)
-        return trial
-
-    def _suggest(
-        self, count: int, held: Mapping[str, Value], ahead: Plan | None = None
-    ) -> list[Trial]:
+    def _suggest(self, count: int, held: Mapping[str, Value]) -> list[Trial]:
         trials = self._suggester.hand_out(count, held)
         self._pending |= {trial.number: trial for trial in trials}
         missing = count - len(trials)
-        for suggestion in self._suggester.plan(missing, held, ahead) if missing else []:
+        for suggestion in self._suggester.plan(missing, held) if missing else []:
             point = self.config.space.validate(suggestion.params)
             trials.append(self._append(point, suggestion.explanation, trials))
         return [self._bound(trial) for trial in trials]
@@ -794,8 +786,20 @@ def suggest_many(studies: Sequence[Study]) -> list[Trial]:
     """
     if not isinstance(studies, Sequence) or not all(isinstance(each, Study) for each in studies):
         raise StudyError(f"suggest_many needs a list of studies, got {studies!r:.200}")
-    plans = plan_ahead([study._suggester.request() for study in studies])
-    return [study._suggest_next(plan) for study, plan in zip(studies, plans, strict=True)]
+    prepare_suggestions(studies)
+    return [study.suggest() for study in studies]
+
+
+def prepare_suggestions(studies: Sequence[Study]) -> None:
+    """Plan the next suggestion of several studies at once; `suggest` takes it if it still holds.
+
+    Raises:
+        StudyError: The processes that plan were killed.
+    """
+    suggesters = [study._suggester for study in studies]
+    plans = plan_ahead([suggester.request() for suggester in suggesters])
+    for suggester, plan in zip(suggesters, plans, strict=True):
+        suggester.ahead = plan
 
 
 def _reopened(storage: str, name: str, options: dict[str, Any]) -> Study:

@@ -60,6 +60,7 @@ class Suggester:
         self._record, self._config = record, record.config
         self._store, self._name = store, name
         self._planner, self._own = planner, planner is None
+        self.ahead: Plan | None = None  # made elsewhere; taken if it still holds
         self._inside: set[int] = set()  # trials known to lie in the space
         self._outside: set[int] = set()  # trials that were warned of
 
@@ -90,25 +91,19 @@ class Suggester:
         return held
 
     def request(self) -> PlanRequest | None:
-        """What another process needs to plan the next suggestion; None when it cannot."""
+        """What another process needs to plan the next suggestion; None when it is not to."""
         if not self._own or self._store.waiting():
             return None
         return PlanRequest(self._record, self.history())
 
-    def plan(
-        self, count: int, fixed: Mapping[str, Value], ahead: Plan | None = None
-    ) -> Sequence[Suggestion]:
+    def plan(self, count: int, fixed: Mapping[str, Value]) -> Sequence[Suggestion]:
         """Suggestions for the history as it is when they are ready.
 
         Planning takes a while, in which another process may have suggested the very same points.
-
-        Args:
-            count: How many suggestions.
-            fixed: Parameters held at one value.
-            ahead: The plan of one suggestion with nothing held, taken if it still holds.
         """
         history = self.history()
-        if ahead is not None and history == ahead.history:
+        ahead, self.ahead = self.ahead, None
+        if ahead is not None and (count, fixed, history) == (1, {}, ahead.history):
             return [ahead.suggestion]
         planner = self.planner()
         for _ in range(_FRESH_ATTEMPTS):
