@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import signal
 import socket
+import sys
 from pathlib import Path
 
 from optformer.data.studies.errors import ConfigError
 from optformer.serving.cli import console
 
 _BACKLOG = 2048
+_TERMINATED = 128 + signal.SIGTERM
 _GRACE_SECONDS = 30  # for requests under way when it ends
 
 
@@ -95,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
+    # uvicorn raises the signal again when it has ended; the interpreter is to end in order.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     with _listen(args.host, args.port) as listening:
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host

@@ -82,7 +82,10 @@ def create_app(
     app.state.studies = Studies(storage, make_planner, most=limits.studies)
     app.state.lease = lease
     app.state.suggestions = SuggestionQueue(
-        most=limits.waiting, batched=batched, note_batch=metrics.batches.observe
+        most=limits.waiting,
+        batched=batched,
+        note_batch=metrics.batches.observe,
+        prepare=_load_model if make_planner is None else lambda: None,
     )
     app.include_router(routes.router, responses=_ERRORS)
     app.include_router(page_router(app.state.studies, None if tokens is None else Sessions(tokens)))
@@ -92,6 +95,14 @@ def create_app(
     app.add_middleware(Measured, metrics=metrics)
     problems.install(app)
     return app
+
+
+def _load_model() -> None:
+    """Have the shipped model at hand before the first request."""
+    from optformer.planning.planner import load_planner
+
+    with suppress(OptFormerError):  # whoever needs it is told
+        load_planner()
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Suggestions are computed in threads of their own, together where requests meet.
+"""Suggestions are computed in a thread of their own, together where requests meet.
 
 While one batch is computed, requests for the next one gather. A batch has one request a study, so
 that every request of a study sees the trials of those before it, as one by one.
@@ -7,7 +7,9 @@ that every request of a study sees the trials of those before it, as one by one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -18,9 +20,13 @@ from optformer.data.studies.trials import Trial
 from optformer.serving.service.client_store import Asked
 from optformer.serving.service.problems import RETRY_SECONDS, Problem
 from optformer.serving.service.served_study import ServedStudy
+from optformer.serving.study.planning_ahead import end_processes
+from optformer.serving.study.study import prepare_suggestions
 
-_THREADS = 2  # one computes, one writes; the model itself is used by one at a time
+_LOG = logging.getLogger("optformer.service")
+
 _LARGEST = 32  # requests of one batch
+_READY_SECONDS = 240.0  # since their last plan in which processes have surely not ended
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +39,44 @@ class _Request:
     answer: Future[Sequence[Trial]] = field(default_factory=Future)
 
 
+class _Together:
+    """Plans the suggestions of several studies at once, by processes.
+
+    These take seconds to start. Meanwhile each request is planned alone.
+    """
+
+    def __init__(self) -> None:
+        self._starting: threading.Thread | None = None
+        self._ready_until = 0.0
+
+    def plan(self, batch: Sequence[_Request]) -> None:
+        """Plan what is better planned together; the rest is planned when it is answered."""
+        studies = [r.study for r in batch if r.count == 1 and not r.fixed and r.budget is None]
+        if len(studies) < 2:
+            return
+        if time.monotonic() < self._ready_until:
+            self._try(studies)
+        elif self._starting is None or not self._starting.is_alive():
+            self._starting = threading.Thread(
+                target=self._try, args=(studies,), name="optformer-start", daemon=True
+            )
+            self._starting.start()
+
+    def end(self) -> None:
+        """End the processes."""
+        if self._starting is not None:
+            self._starting.join()
+            end_processes()
+
+    def _try(self, studies: Sequence[ServedStudy]) -> None:
+        try:
+            prepare_suggestions(studies)
+        except Exception as error:  # noqa: BLE001 - it comes again where it is somebody's answer
+            _LOG.warning("suggestions are computed one by one: %s", error)
+        else:
+            self._ready_until = time.monotonic() + _READY_SECONDS
+
+
 class SuggestionQueue:
     """Answers requests for suggestions.
 
@@ -40,32 +84,36 @@ class SuggestionQueue:
         most: Requests that may wait.
         batched: Whether requests of several studies are answered together.
         note_batch: Told the size of every batch.
+        prepare: Called first, in the thread that answers.
     """
 
-    def __init__(self, *, most: int, batched: bool, note_batch: Callable[[int], None]) -> None:
-        self._most, self._note_batch = most, note_batch
+    def __init__(
+        self,
+        *,
+        most: int,
+        batched: bool,
+        note_batch: Callable[[int], None],
+        prepare: Callable[[], object],
+    ) -> None:
+        self._most, self._note_batch, self._prepare = most, note_batch, prepare
         self._largest = _LARGEST if batched else 1
         self._waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._ended = False
-        self._threads: list[threading.Thread] = []
+        self._together = _Together()
+        self._thread = threading.Thread(target=self._run, name="optformer-suggest", daemon=True)
 
     def start(self) -> None:
         """Begin to answer."""
-        self._threads = [
-            threading.Thread(target=self._run, name=f"optformer-suggest-{i}", daemon=True)
-            for i in range(_THREADS)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
 
     def end(self) -> None:
         """Answer what waits, and end."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
+        self._together.end()
 
     async def suggest(
         self,
@@ -97,8 +145,10 @@ class SuggestionQueue:
         return await asyncio.wrap_future(request.answer)
 
     def _run(self) -> None:
+        self._prepare()
         while batch := self._take():
             self._note_batch(len(batch))
+            self._together.plan(batch)
             for request in batch:
                 _answer(request)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +17,8 @@ OPEN = ("/health", "/metrics", "/openapi.json")
 
 GUARDED = "/v1/"
 """How paths begin that need a token; the page for people has sessions."""
+
+_BODY_SECONDS = 30.0  # for the next piece of a body
 
 _CHALLENGE = 'Bearer, Basic realm="OptFormer: any name, and the token as the password"'
 
@@ -104,13 +108,22 @@ class Gate:
             )
 
     def _counted(self, receive: Receive) -> Receive:
-        """A body that ends with an error when it is too large, whatever its header says."""
-        total = 0
+        """A body that ends with an error when it is too large or too slow, whatever it declares."""
+        total, whole = 0, False
 
         async def counted() -> Message:
-            nonlocal total
-            message = await receive()
+            nonlocal total, whole
+            if whole:  # what comes now is that the client has gone
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), _BODY_SECONDS)
+            except TimeoutError:
+                expected = f"each piece of it within {_BODY_SECONDS:g} s"
+                raise Problem(
+                    408, "ConfigError", field="body", expected=expected, got="nothing"
+                ) from None
             total += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if total > self._limits.body:
                 raise self._too_large(f"{total}, and more")
             return message

@@ -15,24 +15,40 @@ class Metrics:
     """The counters of one server."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        named = {"registry": self.registry, "namespace": "optformer"}
+        registry = self.registry = CollectorRegistry()
         self.requests = Counter(
-            "requests", "Requests by route and status.", ("method", "route", "status"), **named
+            "optformer_requests",
+            "Requests by route and status.",
+            ("method", "route", "status"),
+            registry=registry,
         )
         self.seconds = Histogram(
-            "request_seconds", "Seconds a request took.", ("route",), buckets=_SECONDS, **named
+            "optformer_request_seconds",
+            "Seconds a request took.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=registry,
         )
-        self.suggestions = Counter("suggestions", "Trials handed out.", **named)
+        self.suggestions = Counter("optformer_suggestions", "Trials handed out.", registry=registry)
         self.observations = Counter(
-            "observations", "Trials observed, by what became of them.", ("status",), **named
+            "optformer_observations",
+            "Trials observed, by what became of them.",
+            ("status",),
+            registry=registry,
         )
         self.pending = Gauge(
-            "pending_trials", "Pending trials that clients have, in the whole storage.", **named
+            "optformer_pending_trials",
+            "Pending trials that clients have, in the whole storage.",
+            registry=registry,
         )
-        self.expired = Counter("expired_leases", "Trials given up by this server.", **named)
+        self.expired = Counter(
+            "optformer_expired_leases", "Trials given up by this server.", registry=registry
+        )
         self.batches = Histogram(
-            "batch_size", "Studies answered together.", buckets=(1, 2, 4, 8, 16, 32), **named
+            "optformer_batch_size",
+            "Studies whose suggestions were computed together.",
+            buckets=(1, 2, 4, 8, 16, 32),
+            registry=registry,
         )
 
 

@@ -140,7 +140,8 @@ class Report(_Request):
     @property
     def measured(self) -> float | dict[str, float]:
         """The value as `Trial.report` takes it."""
-        return _numbers(self.value)
+        measured: float | dict[str, float] = _numbers(self.value)
+        return measured
 
 
 class Enqueued(_Request):

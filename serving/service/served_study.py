@@ -53,7 +53,7 @@ class ServedStudy(Study):
 
     def hand_out(
         self, asked: Asked, count: int, fixed: Mapping[str, Value], budget: int | None
-    ) -> Sequence[Trial]:
+    ) -> list[Trial]:
         """Like `suggest`, or `suggest_within` when there is a budget."""
         with self.store.asked(asked):
             if budget is None:

@@ -84,6 +84,15 @@ def plan_ahead(requests: Sequence[PlanRequest | None]) -> list[Plan | None]:
     ]
 
 
+def end_processes() -> None:
+    """End the processes that plan, of a program that will end by a signal."""
+    from joblib.externals.loky import reusable_executor
+
+    executor = reusable_executor._executor
+    if executor is not None:
+        executor.shutdown(wait=True, kill_workers=True)
+
+
 def _plan(record: bytes, history: Sequence[Trial]) -> Suggestion | None:
     """The next suggestion of a study; None when there is none: whoever asks again learns why."""
     planner, known = _planner(record)
