@@ -47,6 +47,7 @@ pictures: $(VENV)/.installed  ## Draw the pictures of the pages again
 	$(BIN)/python -P docs/assets/design.py
 	$(BIN)/python -P docs/assets/results.py
 	$(BIN)/python -P docs/assets/terminals.py
+	$(BIN)/python -P docs/assets/service.py
 
 demo: $(VENV)/.installed  ## Tune a neural network on digits and write what happened to demo-output
 	$(BIN)/optformer demo --out demo-output

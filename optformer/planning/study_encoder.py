@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from scipy.stats import qmc
 from torch import Tensor
 
 from optformer.data.studies.study_config import StudyConfig
@@ -17,7 +18,6 @@ from optformer.model.encoded import EncodedHistory, EncodedMetadata
 from optformer.model.network import OptFormerModel
 from optformer.model.tensors import HistoryTensors, history_batch, metadata_batch, points_batch
 from optformer.planning.distribution import BinnedDistribution, NormalDistribution
-from optformer.planning.sobol import sobol_points
 from optformer.planning.space_transform import SpaceTransform
 from optformer.tokenization.history import (
     MetricKind,
@@ -109,7 +109,7 @@ class StudyEncoder:
         known from training.
         """
         space = SpaceTransform(self.config.space, {})
-        unit = sobol_points(_SIGNAL_POINTS, len(space.names), np.random.default_rng(0))
+        unit = qmc.Sobol(len(space.names), rng=np.random.default_rng(0)).random(_SIGNAL_POINTS)
         prediction = self.encode([]).predict(space.points(space.from_uniform(unit)))
         return float(prediction.mean.std() / prediction.stddev.mean())
 

@@ -394,8 +394,8 @@ def _history_words(history: History, outside: int, left_out: int) -> str:
             f" The best {value_text(history.config.metric_name)} is {number(best.value)}, "
             f"of trial {best.number}"
         )
-        before = len(history.improvements)
-        words += f", after {before} improvements." if before > 1 else "."
+        before = len(history.improvements) - 1
+        words += f", after {counted(before, 'improvement')}." if before else "."
     if outside:
         words += f" Outside of the chart: {counted(outside, 'trial')} with far worse values."
     if left_out:
@@ -503,8 +503,9 @@ def _mark_axes(
     figure.update_xaxes(
         tickvals=list(range(len(names) + 1)),
         ticktext=[*(chart_text(name, 18) for name in names), f"<b>{chart_text(metric, 18)}</b>"],
-        range=[-0.15, len(names) + 0.65],
+        range=[-0.45, len(names) + 0.65],
         showline=False,
+        ticklabeloverflow="allow",
     )
     figure.update_yaxes(visible=False, range=[-0.06, 1.06])
     figure.update_layout(margin={"l": 10, "r": 10})

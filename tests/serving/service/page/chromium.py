@@ -131,6 +131,7 @@ class Chromium:
             mobile=width < 600,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setScrollbarsHidden", hidden=True)
         still = {"name": "prefers-reduced-motion", "value": "reduce"}
         self.call("Emulation.setEmulatedMedia", features=[scheme, still])
         self.call("Page.navigate", url=url)
@@ -164,13 +165,19 @@ class Chromium:
                 **({"text": "\r"} if kind == "char" else {}),
             )
 
-    def screenshot(self, *, whole: bool = True) -> bytes:
+    def screenshot(self, top: float = 0, height: float | None = None) -> bytes:
         """The page as a PNG.
 
         Args:
-            whole: The whole page; otherwise the window alone.
+            top: Where the picture begins, in the page's pixels.
+            height: Its height; the rest of the page when absent.
         """
-        taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        size = "[document.documentElement.clientWidth, document.documentElement.scrollHeight]"
+        width, whole = self.evaluate(size)
+        clip = {"x": 0, "y": top, "width": width, "height": height or whole - top, "scale": 1}
+        taken = self.call(
+            "Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip
+        )
         return base64.b64decode(taken["data"])
 
     def _next(self) -> dict[str, Any]:
