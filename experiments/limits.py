@@ -6,7 +6,7 @@
 
 `predictions`: of the nine live models of the suite `dev`, what `predict` says of random points
 after some random trials. `lengths`: the error on a smooth function as trials pile up beyond what
-the model reads. `memory`: the first suggestion of a fresh process, for an ordinary and for extreme
+the decoder reads. `memory`: the first suggestion of a fresh process, for an ordinary and for extreme
 spaces.
 """
 
@@ -31,7 +31,7 @@ from optformer.planning.prediction import Prediction
 
 KNOWN = (1, 3, 5, 10, 20, 40)
 ASKED, SEEDS = 24, 3
-LENGTHS = (16, 32, 64, 128, 256, 512)
+LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 SPACES = {
     "7 numbers": lambda: {f"x{i}": of.Float(0, 1) for i in range(7)},
     "64 numbers": lambda: {f"x{i}": of.Float(0, 1) for i in range(64)},

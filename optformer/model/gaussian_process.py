@@ -120,9 +120,15 @@ class Posterior:
         return mean, (self.variance * relative).sqrt()
 
     def leave_one_out(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each trial, predicted from all others, each (..., T)."""
-        precision = torch.cholesky_inverse(self.factor).diagonal(dim1=-2, dim2=-1)
-        return y - self.solved / precision, (self.variance / precision).sqrt()
+        """Mean and standard deviation of trials, each predicted from all others, each (..., N).
+
+        Args:
+            y: Measurements of the last N trials, (..., N).
+        """
+        last = slice(self.factor.shape[-1] - y.shape[-1], None)
+        # Of an inverse, the last block follows from the last block of the factor.
+        precision = torch.cholesky_inverse(self.factor[..., last, last]).diagonal(dim1=-2, dim2=-1)
+        return y - self.solved[..., last] / precision, (self.variance / precision).sqrt()
 
     def likelihood_gradient(self) -> Tensor:
         """Derivative of the log marginal likelihood by the covariance's entries, (..., T, T)."""
@@ -137,12 +143,12 @@ def squared_gaps(first: PointTensors, second: PointTensors) -> Tensor:
     away from the middle of those that do. All are distances of a Euclidean space, as a covariance
     needs.
     """
-    gap = _middle(first)[:, :, None] - _middle(second)[:, None]
+    gaps = (_middle(first)[:, :, None] - _middle(second)[:, None]).square_()
     one_inactive = (first.kinds == ValueKind.NUMBER)[:, :, None] ^ (
         second.kinds == ValueKind.NUMBER
     )[:, None]
     differ = _choice(first)[:, :, None] != _choice(second)[:, None]
-    return (gap.square() + 0.25 * one_inactive).where(~differ, 1.0)
+    return gaps.add_(one_inactive, alpha=0.25).masked_fill_(differ, 1.0)  # in place: it is large
 
 
 def _middle(points: PointTensors) -> Tensor:

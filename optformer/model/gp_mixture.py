@@ -87,9 +87,10 @@ class GPMixture:
     """Gaussian processes fitted to the trials of each study.
 
     Attributes:
-        points: Points of the trials, T a study.
-        measured: Which trials have a value, bool, (B, T).
-        y: Scaled metrics of the trials, 0 where not measured, float64, (B, T).
+        history: The T trials that the decoder reads, too.
+        further: F more trials, which come before them here.
+        measured: Which trials have a value, bool, (B, F + T).
+        y: Scaled metrics of the trials, 0 where not measured, float64, (B, F + T).
         warp: Warp of the scale of these metrics.
         unwarped: Which components model unwarped values, bool, (B, K).
         inverse_squared_lengthscales: Kernel of each component, (B, K, P).
@@ -98,7 +99,8 @@ class GPMixture:
         posterior: The components, conditioned on the trials.
     """
 
-    points: PointTensors
+    history: HistoryTensors
+    further: HistoryTensors
     measured: Tensor
     y: Tensor
     warp: OutcomeWarp
@@ -110,8 +112,13 @@ class GPMixture:
 
     @property
     def length(self) -> int:
-        """Number of trials T."""
-        return self.y.shape[1]
+        """Number of trials T that the decoder reads."""
+        return self.history.length
+
+    @property
+    def points(self) -> PointTensors:
+        """Points of all trials."""
+        return self.further.join(self.history).points
 
     @torch.no_grad()
     def predict(self, points: PointTensors, position: Tensor | None = None) -> GPMixturePrediction:
@@ -135,23 +142,25 @@ class GPMixture:
         Refitted to values that they predicted themselves, the processes would grow too certain.
 
         Args:
-            history: All trials, those with assumed values among them.
+            history: All trials that the decoder reads, those with assumed values among them.
         """
-        measured, y = _measurements(history)
-        gaps = squared_gaps(history.points, history.points).double()
+        trials = self.further.join(history)
+        measured, y = _measurements(trials)
+        gaps = squared_gaps(trials.points, trials.points).double()
         covariance = covariances(gaps, self.inverse_squared_lengthscales)
         covariance = noisy(covariance, self.noise, measured[:, None])
         both = _both_scales(y, measured, self.warp)
         posterior = self.posterior.condition_on(
             covariance, _by_component(both, self.unwarped), measured[:, None]
         )
-        return replace(self, points=history.points, measured=measured, y=y, posterior=posterior)
+        return replace(self, history=history, measured=measured, y=y, posterior=posterior)
 
     @torch.no_grad()
     def leave_one_out(self) -> GPMixturePrediction:
-        """Predict each trial from all others."""
+        """Predict each trial that the decoder reads from all others."""
         both = _both_scales(self.y, self.measured, self.warp)
-        means, stddevs = self.posterior.leave_one_out(_by_component(both, self.unwarped))
+        y = _by_component(both, self.unwarped)[..., self.further.length :]
+        means, stddevs = self.posterior.leave_one_out(y)
         return self._prediction(means, stddevs, means.new_ones(self.length))
 
     def _prediction(self, means: Tensor, stddevs: Tensor, visible: Tensor) -> GPMixturePrediction:
@@ -219,10 +228,21 @@ class GPMixturePrediction:
 
 
 @torch.no_grad()
-def fit_gp_mixture(history: HistoryTensors) -> GPMixture:
-    """Fit the mixture to the measured trials of each study; without any it is the prior."""
+def fit_gp_mixture(
+    history: HistoryTensors,
+    further: HistoryTensors | None = None,
+    warp: OutcomeWarp | None = None,
+) -> GPMixture:
+    """Fit the mixture to the measured trials of each study; without any it is the prior.
+
+    Args:
+        history: The trials that the decoder reads, too. The hyperparameters are fitted to them.
+        further: More trials of a long history, on which the processes are conditioned, too.
+        warp: Warp of the scale, where these trials are a part of those that it was fitted to.
+    """
+    further = history.first(0) if further is None else further
     measured, y = _measurements(history)
-    warp = OutcomeWarp.fit(y, measured)
+    warp = OutcomeWarp.fit(y, measured) if warp is None else warp
     both = _both_scales(y, measured, warp)
     # Change of variables: likelihoods of unwarped values, as densities of scaled ones.
     log_jacobian = (warp.log_slope(y) * measured).sum(-1)
@@ -246,10 +266,27 @@ def fit_gp_mixture(history: HistoryTensors) -> GPMixture:
     )  # (B, K, P)
     noise = torch.cat([noise, own_noise], 1)[..., None]
     weights = torch.cat([top, own_log_posterior], 1).softmax(-1)
+    if further.length:  # the cost counts: only what weighs anything
+        weighs = (weights > _NEGLIGIBLE).any(0)
+        unwarped, weights = unwarped[:, weighs], weights[:, weighs]
+        inverse_squared, noise = inverse_squared[:, weighs], noise[:, weighs]
+        trials = further.join(history)
+        measured, y = _measurements(trials)
+        gaps = squared_gaps(trials.points, trials.points).double()
+        both = _both_scales(y, measured, warp)
     covariance = noisy(covariances(gaps, inverse_squared), noise, measured[:, None])
     posterior = Posterior.fit(covariance, _by_component(both, unwarped), measured[:, None])
     return GPMixture(
-        history.points, measured, y, warp, unwarped, inverse_squared, noise, weights, posterior
+        history,
+        further,
+        measured,
+        y,
+        warp,
+        unwarped,
+        inverse_squared,
+        noise,
+        weights,
+        posterior,
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from optformer.model.attention_bias import TokenKind
 from optformer.model.config import ModelConfig
 from optformer.model.encoded import EncodedHistory, EncodedMetadata
-from optformer.model.gp_mixture import GPMixture, fit_gp_mixture
+from optformer.model.gp_mixture import GPMixture, OutcomeWarp, fit_gp_mixture
 from optformer.model.heads import MetricHead, ValueHead
 from optformer.model.history_decoder import HistoryDecoder
 from optformer.model.initialization import initialize
@@ -85,7 +85,12 @@ class OptFormerModel(nn.Module):
         return encoded
 
     def encode_history(
-        self, metadata: EncodedMetadata, history: HistoryTensors, prefix: int | None = None
+        self,
+        metadata: EncodedMetadata,
+        history: HistoryTensors,
+        prefix: int | None = None,
+        further: HistoryTensors | None = None,
+        warp: OutcomeWarp | None = None,
     ) -> EncodedHistory:
         """Encode trials from the first on.
 
@@ -94,9 +99,12 @@ class OptFormerModel(nn.Module):
             history: All trials.
             prefix: How many of the first trials see each other both ways (all when absent); later
                 ones see the trials before them and themselves. 0 is causal throughout.
+            further: More trials, which the Gaussian processes alone read.
+            warp: Warp of the scale, where all of these trials are a part of the study's.
         """
         prefix = history.length if prefix is None else prefix
-        return self._encode(metadata, history, prefix, fit_gp_mixture(history.first(prefix)))
+        gp = fit_gp_mixture(history.first(prefix), further, warp)
+        return self._encode(metadata, history, prefix, gp)
 
     def condition_on(
         self, metadata: EncodedMetadata, past: EncodedHistory, history: HistoryTensors

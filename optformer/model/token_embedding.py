@@ -65,9 +65,10 @@ class TokenEmbedding(nn.Module):
         if gp is None:
             return tokens
         mean, deviation = gp.leave_one_out().moments()
-        quantile = torch.sigmoid((gp.y.float() - mean) / deviation)
+        read = gp.history.metric.where(measured[:, : gp.length, 0], 0.0)
+        quantile = torch.sigmoid((read - mean) / deviation)
         numbers = self._features(mean, _unit_log(deviation), quantile)
-        expected = self.gp_trial(numbers) * gp.measured[..., None]
+        expected = self.gp_trial(numbers) * measured[:, : gp.length]
         return tokens + F.pad(expected, (0, 0, 0, history.length - gp.length))
 
     def metric_queries(self, points: Tensor, prediction: GPMixturePrediction) -> Tensor:

@@ -251,9 +251,11 @@ class SpaceTransform:
     def gaps(self, values: Array, others: Array) -> Array:
         """Distances of points in the parameter that differs most, (N, M); infinite to a lack."""
         gaps = np.zeros((len(values), len(others)))
+        apart = np.empty_like(gaps)
         for column, other in zip(values.T, others.T, strict=True):
-            apart = np.abs(column[:, None] - other)
-            np.maximum(gaps, np.where(np.isnan(apart), np.inf, apart), out=gaps)
+            np.subtract(column[:, None], other, out=apart)
+            np.maximum(gaps, np.abs(apart, out=apart), out=gaps)  # a lack stays NaN
+        gaps[np.isnan(gaps)] = np.inf
         return gaps
 
     def centrality(self, values: Array) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -98,7 +99,7 @@ class PlannerState:
         """Whether there are few trials yet."""
         return len(self.history) < EARLY
 
-    @property
+    @cached_property
     def measured(self) -> list[int]:
         """Positions in the history of trials with a value."""
         return [i for i, trial in enumerate(self.history) if trial.has_value]

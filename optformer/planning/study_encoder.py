@@ -15,6 +15,7 @@ from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.model.checkpoint import Checkpoint
 from optformer.model.encoded import EncodedHistory, EncodedMetadata
+from optformer.model.gp_mixture import OutcomeWarp
 from optformer.model.network import OptFormerModel
 from optformer.model.tensors import HistoryTensors, history_batch, metadata_batch, points_batch
 from optformer.planning.distribution import BinnedDistribution, NormalDistribution
@@ -29,6 +30,7 @@ from optformer.tokenization.legality import legal_values
 from optformer.tokenization.metadata import encode_metadata
 from optformer.tokenization.objective_scale import ObjectiveScale, fit_scale
 
+GP_LENGTH = 512  # trials that the Gaussian processes read at most: their cost grows with the cube
 _SIGNAL_POINTS = 64  # quasi-random; enough for the first digit of a metadata signal
 
 
@@ -118,10 +120,18 @@ class StudyEncoder:
         model, config = self.model, self.config
         values, observed = objective_values(config, history)
         scale = fit_scale(torch.from_numpy(values), torch.from_numpy(observed))
-        kept = [history[i] for i in subsample_history(history, config, model.config.trained_length)]
-        trials = history_batch(encode_history(config, kept, scale))
+        read = subsample_history(history, config, model.config.trained_length)
+        further = sorted({*subsample_history(history, config, GP_LENGTH)} - {*read})
+        trials, beyond = (
+            history_batch(encode_history(config, [history[i] for i in part], scale))
+            for part in (read, further)
+        )
         with torch.no_grad():
-            encoded = model.encode_history(self._metadata, trials)
+            warp = None  # follows from the trials where all are read
+            if len(read) < len(history):
+                y = scale.to_unit(torch.from_numpy(values))[None]
+                warp = OutcomeWarp.fit(y, torch.from_numpy(observed)[None])
+            encoded = model.encode_history(self._metadata, trials, further=beyond, warp=warp)
         measured = trials.metric_kinds == MetricKind.VALUE
         best = trials.metric[measured].amax() if measured.any() else torch.zeros(())
         return EncodedStudy(model, self._metadata, trials, encoded, scale, best)

@@ -215,3 +215,32 @@ def test_log_density__trials_hardly_above_their_median__stay_finite(spread: floa
     expected = fitted.predict(_numbers(_random(1, 50, 2, seed=9)))
     assert expected.log_density(1000).isfinite().all()
     assert all(part.isfinite().all() for part in expected.moments())
+
+
+def test_fit__further_trials__are_conditioned_on_and_left_out_one_by_one() -> None:
+    every = _smooth(2, 60, 2)
+    further, read = every.first(40), _from(every, 40)
+    fitted = fit_gp_mixture(read, further)
+    asked = _random(2, 50, 2)
+    truth = 0.5 + 0.3 * torch.sin(5 * asked[..., 0])
+    errors = [
+        (each.predict(_numbers(asked)).moments()[0] - truth).square().mean()
+        for each in (fitted, fit_gp_mixture(read))
+    ]
+    assert float(errors[0]) < 0.25 * float(errors[1])
+    left_out = fitted.leave_one_out().means
+    assert left_out.shape[-1] == fitted.length == 20
+    # The slow way: each trial is predicted by the posterior of all others.
+    for trial in (0, 7, 19):
+        others = [i for i in range(60) if i != 40 + trial]
+        rest = every.points.select(torch.tensor(others))
+        metric, kinds = every.metric[:, others], every.metric_kinds[:, others]
+        hidden = replace(fitted, further=fitted.further.first(0))
+        alone = hidden.condition_on(HistoryTensors(rest, metric, kinds))
+        means = alone.predict(every.points.select(torch.tensor([40 + trial]))).means
+        torch.testing.assert_close(means[..., 0], left_out[..., trial])
+
+
+def _from(history: HistoryTensors, start: int) -> HistoryTensors:
+    points = history.points.select(slice(start, None))
+    return HistoryTensors(points, history.metric[:, start:], history.metric_kinds[:, start:])

@@ -110,3 +110,23 @@ def test_metadata_signal__any_study__tells_known_models_from_nameless_parameters
     )
     assert StudyEncoder(shipped, nameless, "gp ei").metadata_signal < 0.05
     assert StudyEncoder(shipped, forest, "gp ei").metadata_signal > 0.15
+
+
+def test_encode__long_history__processes_read_what_the_decoder_does_not() -> None:
+    checkpoint = load_checkpoint()
+    rng = np.random.default_rng(3)
+    trials = []
+    for number in range(400):
+        point = SPACE.sample(rng)
+        wave = np.sin(9 * point["x"]) * np.cos(7 * point["y"])
+        trials.append(Trial(number, point).finish(float(wave)))
+    asked = encode_points(SPACE, [SPACE.sample(rng) for _ in range(100)])
+    truth = np.sin(9 * asked.values[:, 0]) * np.cos(7 * asked.values[:, 1])
+    encoder = StudyEncoder(checkpoint, _config())
+    limit, errors = checkpoint.model.config.trained_length, {}
+    for count in (limit, 400):
+        study = encoder.encode(trials[:count])
+        assert study.history.length == limit
+        mean = study.scale.from_unit(study.predict(asked).mean).numpy()
+        errors[count] = np.sqrt(np.square(mean - truth).mean())
+    assert errors[400] < 0.6 * errors[limit]
