@@ -6,8 +6,8 @@
 
 `predictions`: of the nine live models of the suite `dev`, what `predict` says of random points
 after some random trials. `lengths`: the error on a smooth function as trials pile up beyond what
-the decoder reads. `memory`: the first suggestion of a fresh process, for an ordinary and for extreme
-spaces.
+the decoder reads. `memory`: the first suggestion of a fresh process, for an ordinary and for
+extreme spaces.
 """
 
 from __future__ import annotations
