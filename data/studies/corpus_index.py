@@ -1,14 +1,16 @@
 """`corpus.yaml`: what the tables of a corpus measure, and what they may be used for.
 
 A list with an entry for each table: `file` (without its suffix, relative to the index), `metric`,
-`goal`, `role` and `licence`; `tasks` describes each cell of its column `dataset` in words: `task`,
-`model` and `dataset`. What else it says, such as the origin, is for readers.
+`goal`, `role` and `licence`; `goals` where there are several metrics; `tasks` describes each cell of
+its column `dataset` in words: `task`, `model` and `dataset`. What else it says, such as the origin,
+is for readers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,8 +29,9 @@ class CorpusEntry:
     """What the index says of one table.
 
     Attributes:
-        metric: Name of the metric, in the column `value`.
+        metric: Name of the metric, in the column `value` or in one of its name.
         goal: Its direction.
+        goals: All metrics with their goals, that one first.
         role: "train" for data to learn from, "dev" for data to choose by.
         licence: Name of its licence, where it is told.
         metadata: Metadata of each task, by its cell in the column `dataset`.
@@ -36,6 +39,7 @@ class CorpusEntry:
 
     metric: str
     goal: Goal
+    goals: Mapping[str, Goal]
     role: Literal["train", "dev"]
     licence: str | None = None
     metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -51,14 +55,28 @@ def find_entry(table: Path) -> CorpusEntry | None:
         index = folder / INDEX
         if not index.is_file():
             continue
-        name = table.relative_to(folder).with_suffix("").as_posix()
-        try:
-            entries = parse_yaml(index.read_text(encoding="utf-8"))
-            found = [entry for entry in entries if entry["file"] == name]
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise DatasetError(f"cannot read the index {index}: {error}") from error
-        return _read_entry(index, found[0]) if found else None
+        return read_index(index).get(table.relative_to(folder).with_suffix("").as_posix())
     return None
+
+
+def read_index(index: Path) -> dict[str, CorpusEntry]:
+    """The entries of an index by their tables' names.
+
+    Raises:
+        DatasetError: It cannot be read, or an entry is incomplete.
+    """
+    # Every table of a folder asks for the same file.
+    return _entries(index, index.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _entries(index: Path, written: int) -> dict[str, CorpusEntry]:
+    del written
+    try:
+        entries = parse_yaml(index.read_text(encoding="utf-8"))
+        return {str(entry["file"]): _read_entry(index, entry) for entry in entries}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DatasetError(f"cannot read the index {index}: {error}") from error
 
 
 def _read_entry(index: Path, entry: Mapping[str, Any]) -> CorpusEntry:
@@ -74,7 +92,17 @@ def _read_entry(index: Path, entry: Mapping[str, Any]) -> CorpusEntry:
         str(cell): {word: str(about[word]) for word in _WORDS if word in about}
         for cell, about in tasks.items()
     }
+    goals = entry.get("goals", {metric: entry["goal"]})
+    if not isinstance(goals, Mapping) or goals.get(metric) != entry["goal"]:
+        raise DatasetError(
+            f"{index}, {entry['file']}: goals must tell each metric's goal, {metric!r} among them"
+        )
     licence = entry.get("licence")
     return CorpusEntry(
-        metric, entry["goal"], entry["role"], None if licence is None else str(licence), metadata
+        metric=metric,
+        goal=entry["goal"],
+        goals=dict(goals),
+        role=entry["role"],
+        licence=None if licence is None else str(licence),
+        metadata=metadata,
     )

@@ -1,0 +1,1 @@
+"""Tables of real trainings: small models on generated data, many configurations at a time."""

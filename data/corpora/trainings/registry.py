@@ -1,0 +1,14 @@
+"""All families of trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from optformer.data.corpora.trainings.family import TrainingFamily
+from optformer.data.corpora.trainings.network_families import NETWORK_FAMILIES
+from optformer.data.corpora.trainings.representation_families import REPRESENTATION_FAMILIES
+
+FAMILIES: Mapping[str, TrainingFamily] = {
+    family.name: family for family in (*NETWORK_FAMILIES, *REPRESENTATION_FAMILIES)
+}
+"""The families by name."""
