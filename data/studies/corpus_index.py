@@ -1,9 +1,9 @@
 """`corpus.yaml`: what the tables of a corpus measure, and what they may be used for.
 
 A list with an entry for each table: `file` (without its suffix, relative to the index), `metric`,
-`goal`, `role` and `licence`; `goals` where there are several metrics; `tasks` describes each cell of
-its column `dataset` in words: `task`, `model` and `dataset`. What else it says, such as the origin,
-is for readers.
+`goal`, `role` and `licence`; `goals` where there are several metrics; `tasks` describes each cell
+of its column `dataset` in words: `task`, `model` and `dataset`. What else it says, such as the
+origin, is for readers.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ USUAL: Mapping[str, Value] = {
     "layers": 2,
     "activation": "relu",
     "normalization": "none",
+    "multiplier": 6.0,
 }
 """Values of what a family does not search, unless the family says otherwise."""
 
@@ -73,6 +74,10 @@ class Columns:
             KeyError: A configuration lacks it, and nothing says what it usually is.
         """
         return [point[name] if name in point else self._usual[name] for point in self.points]
+
+    def usual(self, name: str) -> Value:
+        """What a parameter is where it is not searched."""
+        return self._usual[name]
 
     def numbers(self, name: str) -> Tensor:
         """A number in each configuration, (K,); truth values are 0 and 1."""

@@ -82,7 +82,7 @@ def tabular_values(seed: int) -> Examples:
 def images(seed: int) -> Examples:
     """Images of 8 by 8 in 3 to 6 classes: stripes, blobs or random textures, moved about."""
     rng = np.random.default_rng([3, seed])
-    train, classes, wrong = int(rng.choice([96, 192, 384])), int(rng.integers(3, 7)), _wrong(rng)
+    train, classes, wrong = int(rng.choice([96, 160, 256])), int(rng.integers(3, 7)), _wrong(rng)
     kind = str(rng.choice(["stripes", "blobs", "textures"]))
     noise, moved = float(rng.uniform(0.2, 1.2)), int(rng.integers(0, 3))
     labels = rng.integers(classes, size=train + VALID)
@@ -114,7 +114,7 @@ def images(seed: int) -> Examples:
 def series(seed: int) -> Examples:
     """Time series of 12 steps with two channels in 2 to 5 classes of rhythm or order."""
     rng = np.random.default_rng([4, seed])
-    train, classes, wrong = int(rng.choice([96, 192, 384])), int(rng.integers(2, 6)), _wrong(rng)
+    train, classes, wrong = int(rng.choice([96, 160, 256])), int(rng.integers(2, 6)), _wrong(rng)
     kind = str(rng.choice(["rhythms", "bursts", "dynamics"]))
     noise, length = float(rng.uniform(0.1, 0.9)), 12
     labels = rng.integers(classes, size=train + VALID)
@@ -149,7 +149,7 @@ def series(seed: int) -> Examples:
 def forecasts(seed: int) -> Examples:
     """Windows of 12 values of a series with trend, seasons and shocks, and the value after."""
     rng = np.random.default_rng([5, seed])
-    train, noise = int(rng.choice([128, 256, 384])), float(rng.uniform(0.05, 0.6))
+    train, noise = int(rng.choice([128, 192, 256])), float(rng.uniform(0.05, 0.6))
     period, kind = float(rng.uniform(5, 20)), str(rng.choice(["seasonal", "chaotic", "drifting"]))
     length = train + VALID + 13
     if kind == "chaotic":
@@ -170,14 +170,14 @@ def forecasts(seed: int) -> Examples:
 
 
 def language(seed: int) -> Examples:
-    """Texts of 12 tokens of a random grammar: each token depends on one or two before it."""
+    """Texts of 8 tokens of a random grammar: each token depends on one or two before it."""
     rng = np.random.default_rng([6, seed])
-    train, order = int(rng.choice([128, 256, 384])), 1 + int(rng.random() < 0.25)
+    train, order = int(rng.choice([96, 144, 208])), 1 + int(rng.random() < 0.25)
     sharpness = float(rng.uniform(1.5, 4.0))
     shape = (VOCABULARY,) * (order + 1)
     chances = np.exp(sharpness * rng.normal(size=shape))
     chances /= chances.sum(-1, keepdims=True)
-    count, length = train + VALID // 2, 12
+    count, length = train + VALID // 2, 8
     tokens = rng.integers(VOCABULARY, size=(count, length + 1))
     for place in range(order, length + 1):
         given = chances[tuple(tokens[:, place - order + i] for i in range(order))]
@@ -192,7 +192,7 @@ def language(seed: int) -> Examples:
 def algorithms(seed: int) -> Examples:
     """Sequences of 8 tokens and the answer of a small algorithm."""
     rng = np.random.default_rng([7, seed])
-    train, length = int(rng.choice([192, 320])), 8
+    train, length = int(rng.choice([160, 256])), 8
     vocabulary = int(rng.integers(4, 9))
     kind = str(rng.choice(["majority", "comparison", "second token", "parity", "recall"]))
     tokens = rng.integers(vocabulary, size=(train + VALID, length))
@@ -219,7 +219,7 @@ def algorithms(seed: int) -> Examples:
 def point_clouds(seed: int) -> Examples:
     """Sets of 12 points in the plane, in 2 to 4 classes of shape, turned at random."""
     rng = np.random.default_rng([8, seed])
-    train, classes, wrong = int(rng.choice([160, 320])), int(rng.integers(2, 5)), _wrong(rng)
+    train, classes, wrong = int(rng.choice([128, 224])), int(rng.integers(2, 5)), _wrong(rng)
     noise, count = float(rng.uniform(0.02, 0.15)), 12
     labels = rng.integers(classes, size=train + VALID)
     around = rng.uniform(0, 2 * np.pi, size=(len(labels), count))
@@ -294,7 +294,7 @@ def _examples(
 
 
 def _size(rng: np.random.Generator) -> int:
-    return int(rng.choice([96, 160, 256, 448]))
+    return int(rng.choice([80, 128, 192, 320]))
 
 
 def _wrong(rng: np.random.Generator) -> float:

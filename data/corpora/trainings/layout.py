@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from optformer.data.corpora.trainings.columns import Columns
+
 
 class Layout:
     """Where the weights of each layer lie in a matrix of K rows, one a network.
@@ -14,12 +16,17 @@ class Layout:
     All networks begin with the same noise, scaled for each: then the metric differs between
     configurations by what they are, not by chance.
 
+    What is stored and learned is a weight over `multiplier`. A step of size lr then moves an output
+    as far as in a layer that is multiplier squared times as wide, so that good learning rates lie
+    where people find them, though the networks are small and trained for few steps.
+
     Args:
-        count: Number of networks K.
+        columns: The configurations of the K networks.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, columns: Columns) -> None:
+        self.count = len(columns)
+        self._multiplier = float(columns.usual("multiplier"))
         self._shapes: list[tuple[int, ...]] = []
         self._scales: list[Tensor | float] = []
         self._fills: list[float] = []
@@ -47,12 +54,13 @@ class Layout:
             noise = torch.randn(1, math.prod(shape), generator=generator)
             spread = scale[:, None] if isinstance(scale, Tensor) else scale
             parts.append((fill + spread * noise).expand(self.count, -1))
-        return torch.cat(parts, 1)
+        return torch.cat(parts, 1) / self._multiplier
 
     def views(self, flat: Tensor) -> list[Tensor]:
         """The weights of each layer, (K, *shape), from all, (K, P)."""
         sizes = [math.prod(shape) for shape in self._shapes]
+        scaled = flat * self._multiplier
         return [
             part.view(-1, *shape)
-            for part, shape in zip(flat.split(sizes, 1), self._shapes, strict=True)
+            for part, shape in zip(scaled.split(sizes, 1), self._shapes, strict=True)
         ]

@@ -45,7 +45,7 @@ class Perceptron:
     """
 
     def __init__(self, columns: Columns, shape: Sequence[int], outputs: int) -> None:
-        self.layout = Layout(len(columns))
+        self.layout = Layout(columns)
         self._units = Units(columns)
         gain = 1.4 * columns.numbers("init_scale")
         most, count = self._units.most, self._units.count
@@ -82,7 +82,7 @@ class Affine:
     """A linear model; searches `init_scale` only."""
 
     def __init__(self, columns: Columns, shape: Sequence[int], outputs: int) -> None:
-        self.layout = Layout(len(columns))
+        self.layout = Layout(columns)
         gain = 0.1 * columns.numbers("init_scale")
         self._out = Linear(self.layout, shape[0], outputs, gain=gain)
         self._inputs = Dropout(columns, "input_dropout")
@@ -104,7 +104,7 @@ class Residual:
     def __init__(
         self, columns: Columns, shape: Sequence[int], outputs: int, stream: int = 16
     ) -> None:
-        self.layout = Layout(len(columns))
+        self.layout = Layout(columns)
         self._units = Units(columns)
         gain = columns.numbers("init_scale")
         most, count = self._units.most, self._units.count
@@ -139,7 +139,7 @@ class Convolutional:
     """
 
     def __init__(self, columns: Columns, shape: Sequence[int], outputs: int) -> None:
-        self.layout = Layout(len(columns))
+        self.layout = Layout(columns)
         self._units = Units(columns)
         gain = 1.4 * columns.numbers("init_scale")
         most, count = self._units.most, self._units.count
@@ -195,7 +195,7 @@ class Recurrent:
     def __init__(
         self, columns: Columns, shape: Sequence[int], outputs: int, cell: str = "gru"
     ) -> None:
-        self.layout = Layout(len(columns))
+        self.layout = Layout(columns)
         self._layer = Recurrence(self.layout, columns, shape[1], cell)
         units = self._layer.units
         self._out = Linear(self.layout, units.most, outputs, fan_in=units.count)
@@ -224,7 +224,7 @@ class RecurrentLanguageModel:
     def __init__(
         self, columns: Columns, shape: Sequence[int], outputs: int, cell: str = "gru"
     ) -> None:
-        self.layout = Layout(len(columns))
+        self.layout = Layout(columns)
         self._layer = Recurrence(self.layout, columns, shape[1], cell)
         units = self._layer.units
         self._out = Linear(self.layout, units.most, outputs, fan_in=units.count)
@@ -265,7 +265,7 @@ class Transformer:
         heads: int = 2,
         causal: bool = False,
     ) -> None:
-        self.layout = Layout(len(columns))
+        self.layout = Layout(columns)
         self._places, self._causal = shape[0], causal
         self._units = Units(columns)
         gain = columns.numbers("init_scale")
@@ -322,7 +322,7 @@ class Mixer:
     def __init__(
         self, columns: Columns, shape: Sequence[int], outputs: int, stream: int = 16
     ) -> None:
-        self.layout = Layout(len(columns))
+        self.layout = Layout(columns)
         self._units, self._size = Units(columns), shape[0]
         gain = columns.numbers("init_scale")
         most, count = self._units.most, self._units.count
@@ -369,7 +369,7 @@ class Mixture:
     """
 
     def __init__(self, columns: Columns, shape: Sequence[int], outputs: int) -> None:
-        self.layout = Layout(len(columns))
+        self.layout = Layout(columns)
         self._units, self._outputs = Units(columns), outputs
         self._experts = columns.largest("experts")
         gain = 1.4 * columns.numbers("init_scale")
@@ -408,7 +408,7 @@ class Sets:
     """
 
     def __init__(self, columns: Columns, shape: Sequence[int], outputs: int) -> None:
-        self.layout = Layout(len(columns))
+        self.layout = Layout(columns)
         self._units, self._places = Units(columns), shape[0]
         gain = 1.4 * columns.numbers("init_scale")
         most, count = self._units.most, self._units.count

@@ -38,7 +38,7 @@ class Autoencoder:
     """One hidden layer before and after a code of `code` units, learned from noisy inputs."""
 
     def __init__(self, columns: Columns, data: Examples) -> None:
-        self.layout, self.examples = Layout(len(columns)), len(data.inputs)
+        self.layout, self.examples = Layout(columns), len(data.inputs)
         self._data, self._noise = data, columns.numbers("input_noise")[:, None, None]
         size = data.inputs[0].numel()
         self._units, self._code = Units(columns), Units(columns, "code")
@@ -72,7 +72,7 @@ class VariationalAutoencoder:
     """A Gaussian code of `latent` numbers, its divergence weighted by `beta`."""
 
     def __init__(self, columns: Columns, data: Examples) -> None:
-        self.layout, self.examples = Layout(len(columns)), len(data.inputs)
+        self.layout, self.examples = Layout(columns), len(data.inputs)
         self._data = data
         self._beta = columns.numbers("beta")
         size = data.inputs[0].numel()
@@ -203,7 +203,7 @@ class Corpus:
 def word_corpus(seed: int) -> Corpus:
     """A text whose topic drifts over a plane on which the words lie."""
     rng = np.random.default_rng([10, seed])
-    length, reach = int(rng.choice([300, 600])), float(rng.uniform(0.15, 0.5))
+    length, reach = int(rng.choice([250, 400])), float(rng.uniform(0.15, 0.5))
     drift = float(rng.uniform(0.05, 0.4))
     places = rng.uniform(-1, 1, size=(_WORDS, 2))
     popular = rng.exponential(size=_WORDS) ** float(rng.uniform(0.2, 1.2))
@@ -230,7 +230,7 @@ class SkipGram:
     """Word vectors that tell neighbours from random words."""
 
     def __init__(self, columns: Columns, data: Corpus) -> None:
-        self.layout, self.examples, self._data = Layout(len(columns)), len(data.pairs), data
+        self.layout, self.examples, self._data = Layout(columns), len(data.pairs), data
         self._kept = Units(columns, "dimension")
         spread = self._kept.count.rsqrt()
         self._words = self.layout.add(_WORDS, self._kept.most, scale=0.5 * spread)
@@ -272,7 +272,7 @@ def _bounded(values: Tensor, worst: float) -> Tensor:
 def _latent_table(seed: int) -> Examples:
     """Rows of 16 numbers that come from a few latent ones; the rows are their own targets."""
     rng = np.random.default_rng([11, seed])
-    train, latent = int(rng.choice([128, 256, 448])), int(rng.integers(2, 7))
+    train, latent = int(rng.choice([96, 160, 256])), int(rng.integers(2, 7))
     noise, curved = float(rng.uniform(0.02, 0.4)), bool(rng.random() < 0.6)
     hidden = rng.normal(size=(train + VALID, latent))
     shown = hidden @ rng.normal(size=(latent, 16))
@@ -384,7 +384,7 @@ REPRESENTATION_FAMILIES = (
         {"recall_at_1": "maximize"},
         tabular_classes,
         _learning(Metric),
-        {"optimizer": "adam", "layers": 1, "width": 24},
+        {"optimizer": "adam", "layers": 1, "width": 24, "multiplier": 12.0},
     ),
     TrainingFamily(
         "skip-gram",
@@ -401,7 +401,7 @@ REPRESENTATION_FAMILIES = (
         {"similarity_correlation": "maximize"},
         word_corpus,
         _learning(SkipGram),
-        {"optimizer": "adagrad", "batch_size": 64},
+        {"optimizer": "adagrad", "batch_size": 64, "multiplier": 3.0},
     ),
 )
 """Learning without, or beyond, labels."""
