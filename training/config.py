@@ -102,19 +102,22 @@ class PriorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TableConfig:
-    """Real evaluations to emulate: a table, or generated histories.
+    """Real evaluations to emulate: a table, a folder of tables, or generated histories.
 
     Attributes:
-        path: Table of trials (see `optformer.data.studies.study_tables`), or a folder of histories
-            (see `optformer.data.corpora.emulation.histories`), which makes a table of each model
-            and kind of data; relative to the run's `tables` folder.
-        goals: The metrics to learn, with their goals; none for histories, which tell them.
-        tasks: Ways to say what is learned; metadata of a study has one, or none. Histories tell it.
+        path: Table of trials (see `optformer.data.studies.study_tables`), a folder of tables with a
+            `corpus.yaml`, or a folder of histories (see
+            `optformer.data.corpora.emulation.histories`), which makes a table of each model and
+            kind of data; relative to the run's `tables` folder.
+        goals: The metrics to learn, with their goals; none for folders, which tell them.
+        tasks: Ways to say what is learned; metadata of a study has one, or none. Folders tell them.
         models: Ways to say what is tuned, as for `tasks`.
         licence: The licence it is taken under; a `corpus.yaml` that tells another one ends the run.
         held_out: Share of the data sets that training never sees.
         weight: How often its functions are drawn, relative to those of the other entries; the
             tables of a folder share it.
+        left_out: Names of tables of a folder that training never sees, or patterns of the shell's
+            kind.
     """
 
     path: str
@@ -124,6 +127,7 @@ class TableConfig:
     licence: str | None = None
     held_out: Fraction = 0.15
     weight: Positive = 1.0
+    left_out: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -135,10 +139,18 @@ class TableConfig:
                 raise ConfigError(f"{name} of table {self.path!r} must list texts, got {texts!r}")
             if bool(texts) != bool(self.goals):
                 raise ConfigError(
-                    f"a table has goals, tasks and models, a folder of histories none of them; "
-                    f"{self.path!r} has goals {dict(self.goals)} and {name} {list(texts)}"
+                    f"a table has goals, tasks and models, a folder of tables or histories none of "
+                    f"them; {self.path!r} has goals {dict(self.goals)} and {name} {list(texts)}"
                 )
             object.__setattr__(self, name, list(texts))
+        patterns = self.left_out
+        if isinstance(patterns, str) or not all(isinstance(text, str) for text in patterns):
+            raise ConfigError(f"left_out of {self.path!r} must list names, got {patterns!r}")
+        if patterns and self.goals:
+            raise ConfigError(
+                f"left_out is about the tables of a folder; {self.path!r} is one table"
+            )
+        object.__setattr__(self, "left_out", list(patterns))
 
 
 @dataclass(frozen=True, kw_only=True)

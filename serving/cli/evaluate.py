@@ -117,6 +117,13 @@ def _add_sizes(parser: argparse.ArgumentParser) -> None:
         help="search methods to imitate (default random regularized-evolution gp-ei)",
     )
     searches.add_argument(
+        "--only",
+        nargs="+",
+        metavar="PATTERN",
+        help="tables that --start searches, those of families that training left out among them "
+        "(default: all that were trained on)",
+    )
+    searches.add_argument(
         "--tasks", type=int, help="functions, or data sets of a table (default 30)"
     )
     searches.add_argument(
@@ -296,7 +303,7 @@ def _start(args: argparse.Namespace, checkpoint: Checkpoint) -> _Tables:
     from optformer.training.evaluation.transfer import draw_tasks, split_tables
 
     config = TrainingConfig.from_dict(checkpoint.run["config"])
-    tables = split_tables(config.tables, args.start)
+    tables = split_tables(config.tables, args.start, args.only or ())
     known, drawn = (
         draw_tasks(data, count=count, seed=args.seed, progress=True)
         for data, count in zip(zip(*tables, strict=True), (_KNOWN, args.tasks), strict=True)
@@ -382,7 +389,7 @@ _USED: dict[str, dict[str, Any]] = {
         **_FOLDER,
     },
     "transfer": _SEARCHES,
-    "start": {"tasks": 30, "seeds": 2, "trials": 10},
+    "start": {"tasks": 30, "seeds": 2, "trials": 10, "only": None},
     "failures": _SEARCHES,
 }
 """Options that a measure uses, with their defaults."""

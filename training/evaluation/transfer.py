@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from optformer.training.evaluation.synthetic_tasks import (
     search,
 )
 from optformer.training.losses import negative_log_likelihood
+from optformer.training.mixtures.corpora import expand_corpora
 from optformer.training.mixtures.queries import gain_bins
 
 BUDGETS = (5, 10, 20, 30)
@@ -152,25 +154,36 @@ def held_out_data(configs: Sequence[TableConfig], folder: Path) -> list[TableDat
     return [late for _, late in split_tables(configs, folder)]
 
 
-def split_tables(configs: Sequence[TableConfig], folder: Path) -> list[tuple[TableData, TableData]]:
+def split_tables(
+    configs: Sequence[TableConfig], folder: Path, only: Sequence[str] = ()
+) -> list[tuple[TableData, TableData]]:
     """Of each table that holds out data sets, those of training and those held out.
+
+    Args:
+        configs: The run's tables.
+        folder: What their paths are relative to.
+        only: Names of tables, or patterns of the shell's kind; then those of a folder that
+            training left out count, too.
 
     Raises:
         ConfigError: None of the tables holds out a share of its data sets.
         DatasetError: A table cannot be read, or holds out no data set.
     """
     data = []
-    for config in configs:
+    for config in expand_corpora(configs, folder, left_out=bool(only)):
+        stem = Path(config.path).stem
+        if only and not any(fnmatchcase(stem, pattern) for pattern in only):
+            continue
         if config.goals and config.held_out:
             parts = load_table(folder / config.path, config.goals).split(config.held_out)
             if not parts[1].datasets:
                 raise DatasetError(f"{config.path} holds out no data set; raise held_out")
             metadata = {"task": config.tasks[0], "model": config.models[0]}
-            name = Path(config.path).stem
-            early, late = (TableData(name, part, metadata) for part in parts)
+            early, late = (TableData(stem, part, metadata) for part in parts)
             data.append((early, late))
     if not data:
-        raise ConfigError("the model was not trained on a table of real evaluations")
+        wanted = f" called {' or '.join(only)}" if only else ""
+        raise ConfigError(f"the model was not trained on a table of real evaluations{wanted}")
     return data
 
 

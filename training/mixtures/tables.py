@@ -20,6 +20,7 @@ from optformer.data.corpora.emulation.tables import EvaluationTable, load_table
 from optformer.data.studies.corpus_index import find_entry
 from optformer.data.studies.errors import DatasetError
 from optformer.training.config import TableConfig
+from optformer.training.mixtures.corpora import expand_corpora
 from optformer.training.mixtures.prior import EmulatedSource
 
 
@@ -35,10 +36,11 @@ def load_tables(
         device: Where functions are evaluated.
 
     Raises:
+        ConfigError: An entry leaves out a table that is not there.
         DatasetError: A table or history cannot be read, or an emulator belongs to another table.
     """
     loaded = []
-    for config in configs:
+    for config in expand_corpora(configs, folder):
         tables = _read(config, folder)
         for name, table in tqdm(tables.items(), desc=config.path, unit="table"):
             kept, _ = table.split(config.held_out)
@@ -50,9 +52,10 @@ def load_tables(
 
 def describe_table(config: TableConfig) -> str:
     """What a reader of the weights should know of a table."""
+    without = f", without {', '.join(config.left_out)}" if config.left_out else ""
     return (
-        f"{Path(config.path).stem}: emulated, {100 * config.held_out:.0f} % of its data sets "
-        "held out by a hash of their names"
+        f"{Path(config.path).stem}{without}: emulated, {100 * config.held_out:.0f} % of its data "
+        "sets held out by a hash of their names"
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from optformer.data.studies.corpus_index import CorpusEntry
 from optformer.data.studies.errors import DatasetError
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.study_config import Goal
@@ -72,7 +73,23 @@ class EvaluationTable:
 
 def is_held_out(dataset: str, share: float) -> bool:
     """Whether a data set is among about `share` of all, chosen by a hash of their names."""
-    return zlib.crc32(dataset.encode()) % 1000 < 1000 * share
+    return _place(dataset) < 1000 * share
+
+
+def share_held_out(datasets: Sequence[str], share: float) -> float:
+    """A share that holds out about as many of few data sets, and at least one of two or more.
+
+    Args:
+        datasets: Their names.
+        share: The share of many; 0 stays 0.
+    """
+    places = sorted(map(_place, datasets))
+    wanted = min(max(1, round(share * len(places))), len(places) - 1) if share else 0
+    return (places[wanted - 1] + 0.5) / 1000 if wanted > 0 else 0.0
+
+
+def _place(dataset: str) -> int:
+    return zlib.crc32(dataset.encode()) % 1000
 
 
 def load_table(path: str | Path, goals: Mapping[str, Goal]) -> EvaluationTable:
@@ -111,4 +128,11 @@ def load_table(path: str | Path, goals: Mapping[str, Goal]) -> EvaluationTable:
         datasets=tuple(datasets),
         gains={name: gain[finite] for name, gain in gains.items()},
         goals=dict(goals),
+        texts=tuple(_told(table.entry, name) for name in datasets),
     )
+
+
+def _told(entry: CorpusEntry | None, dataset: str) -> dict[str, str]:
+    """What an index says of a data set."""
+    about = {} if entry is None else entry.metadata.get(dataset, {})
+    return {key: text for key, text in about.items() if key == "dataset"}

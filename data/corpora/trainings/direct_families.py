@@ -168,10 +168,16 @@ def _smoothing(columns: Columns, data: Series, seed: int) -> dict[str, Tensor]:
     """Errors of forecasts one step ahead, over the second half of the series."""
     del seed
     alpha, beta, gamma, damping = (
-        columns.numbers(name).double().numpy() for name in ("alpha", "beta", "gamma", "damping")
+        columns.numbers(name).double().numpy()
+        for name in (
+            "smoothing_level",
+            "smoothing_trend",
+            "smoothing_seasonal",
+            "damping_trend",
+        )
     )
-    seasonal = columns.where("seasonality", "additive").numpy()
-    period = columns.numbers("season_length").long().numpy()
+    seasonal = columns.where("seasonal", "add").numpy()
+    period = columns.numbers("seasonal_periods").long().numpy()
     rows, values = np.arange(len(columns)), data.values.double().numpy()
     level, trend = np.full(len(columns), values[0]), np.zeros(len(columns))
     season, errors = np.zeros((len(columns), int(period.max()))), []
@@ -302,7 +308,7 @@ def _neighbour_map_group(columns: Columns, data: Examples, seed: int) -> dict[st
     rates, momentum = (
         columns.numbers(name)[:, None, None] for name in ("learning_rate", "momentum")
     )
-    early, long = columns.numbers("early_exaggeration")[:, None, None], columns.numbers("epochs")
+    early, long = columns.numbers("early_exaggeration")[:, None, None], columns.numbers("n_iter")
     places = 1e-2 * torch.randn(len(columns), count, 2, generator=generator)
     speed = torch.zeros_like(places)
     for step in range(int(long.max())):
@@ -352,7 +358,7 @@ def _anneal(columns: Columns, data: Cities, seed: int) -> dict[str, Tensor]:
     count = len(data.away)
     hot, cold, length = (
         columns.numbers(name).double().numpy()
-        for name in ("initial_temperature", "final_temperature", "iterations")
+        for name in ("initial_temperature", "final_temperature", "steps")
     )
     moves = columns.values("move")
     reverse = np.array([move == "reverse" for move in moves])
@@ -579,21 +585,21 @@ DIRECT_FAMILIES = (
         ("time series forecasting", "demand forecasting", "sales forecasting"),
         ("Holt-Winters exponential smoothing", "exponential smoothing"),
         SearchSpace(
-            alpha=Float(0.0, 1.0, description="smoothing of the level"),
-            beta=Float(0.0, 1.0, description="smoothing of the trend"),
-            damping=Float(0.5, 1.0, description="damping of the trend"),
-            seasonality=Categorical(["none", "additive"], description="kind of season"),
-            gamma=Float(
-                0.0, 1.0, when={"seasonality": ["additive"]}, description="smoothing of the season"
+            smoothing_level=Float(0.0, 1.0, description="smoothing of the level"),
+            smoothing_trend=Float(0.0, 1.0, description="smoothing of the trend"),
+            damping_trend=Float(0.5, 1.0, description="damping of the trend"),
+            seasonal=Categorical(["none", "add"], description="kind of season"),
+            smoothing_seasonal=Float(
+                0.0, 1.0, when={"seasonal": ["add"]}, description="smoothing of the season"
             ),
-            season_length=Ordinal(
-                [4, 6, 7, 12], when={"seasonality": ["additive"]}, description="steps of a season"
+            seasonal_periods=Ordinal(
+                [4, 6, 7, 12], when={"seasonal": ["add"]}, description="steps of a season"
             ),
         ),
         {"rmse": "minimize", "mae": "minimize"},
         sales,
         _smoothing,
-        {"gamma": 0.0, "season_length": 4},
+        {"smoothing_seasonal": 0.0, "seasonal_periods": 4},
     ),
     TrainingFamily(
         "graph-propagation",
@@ -622,7 +628,7 @@ DIRECT_FAMILIES = (
             learning_rate=rate(0.3, 300.0),
             early_exaggeration=Float(1.0, 20.0, description="factor of the attraction at first"),
             momentum=Float(0.0, 0.95, description="momentum"),
-            epochs=Int(20, 120, log=True, description="iterations"),
+            n_iter=Int(20, 120, log=True, description="iterations"),
         ),
         {"kl_divergence": "minimize", "neighbor_accuracy": "maximize"},
         tabular_classes,
@@ -635,7 +641,7 @@ DIRECT_FAMILIES = (
         SearchSpace(
             initial_temperature=Float(1e-3, 10.0, log=True, description="first temperature"),
             final_temperature=Float(1e-5, 1.0, log=True, description="last temperature"),
-            iterations=Int(200, 1500, log=True, description="moves that are tried"),
+            steps=Int(200, 1500, log=True, description="moves that are tried"),
             move=Categorical(["reverse", "swap", "mixed"], description="kind of move"),
             cooling=Categorical(["geometric", "linear"], description="cooling schedule"),
         ),

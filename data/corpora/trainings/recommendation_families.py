@@ -106,7 +106,7 @@ class Factors:
         self._users = self.layout.add(_USERS, self._kept.most, scale=spread)
         self._items = self.layout.add(_ITEMS, self._kept.most, scale=spread)
         self._biases = self.layout.add(_USERS + _ITEMS)
-        self._reg = columns.numbers("regularization")
+        self._reg = columns.numbers("reg")
 
     def _scores(self, weights: list[Tensor], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and squared size of what they are made of, (K, N) each."""
@@ -167,7 +167,7 @@ class FactorizationMachine:
         self._vectors = self.layout.add(_FIELDS * _LEVELS, self._kept.most, scale=spread)
         self._single = self.layout.add(_FIELDS * _LEVELS)
         self._bias = self.layout.add(1)
-        self._reg = columns.numbers("regularization")
+        self._reg = columns.numbers("reg")
         self._dropout = Dropout(columns)
 
     def _scores(
@@ -219,7 +219,7 @@ def _run(columns: Columns, data: Any, seed: int, learner: Any) -> dict[str, Tens
     return train_stacked(lambda part: learner(part, data), columns, seed)
 
 
-_REGULARIZATION = Float(1e-5, 1e0, log=True, description="L2 regularization of the factors")
+_REG = Float(1e-5, 1e0, log=True, description="L2 regularization of the factors")
 
 RECOMMENDATION_FAMILIES = (
     TrainingFamily(
@@ -229,7 +229,7 @@ RECOMMENDATION_FAMILIES = (
         SearchSpace(
             factors=Int(1, 24, log=True, description="number of latent factors"),
             learning_rate=rate(1e-3, 1e0),
-            regularization=_REGULARIZATION,
+            reg=_REG,
             epochs=epochs(3, 30),
             init_scale=Float(0.01, 1.0, log=True, description="size of the initial factors"),
         ),
@@ -246,7 +246,7 @@ RECOMMENDATION_FAMILIES = (
             optimizer=Categorical(["adam", "adagrad", "rmsprop"], description="optimizer"),
             learning_rate=rate(1e-4, 1e0),
             factors=Int(2, 16, log=True, description="embedding dimension"),
-            regularization=_REGULARIZATION,
+            reg=_REG,
             batch_size=batch(32, 64, 128),
             momentum=Float(
                 0.0, 0.95, when={"optimizer": ["adam", "rmsprop"]}, description="momentum"
@@ -264,7 +264,7 @@ RECOMMENDATION_FAMILIES = (
         SearchSpace(
             factors=Int(1, 24, log=True, description="number of latent factors"),
             learning_rate=rate(1e-4, 1e0),
-            regularization=_REGULARIZATION,
+            reg=_REG,
             negatives=Int(1, 4, description="items sampled against each choice"),
             epochs=epochs(3, 20),
             batch_size=batch(64, 128),
@@ -281,7 +281,7 @@ RECOMMENDATION_FAMILIES = (
         SearchSpace(
             embed_dim=Int(1, 16, log=True, description="size of the embeddings"),
             learning_rate=rate(1e-4, 1e0),
-            regularization=_REGULARIZATION,
+            reg=_REG,
             dropout=dropout(0.6, "dropout of the embeddings"),
             schedule=schedule("constant", "exponential"),
             epochs=epochs(1, 15),

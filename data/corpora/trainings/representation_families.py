@@ -69,12 +69,12 @@ class Autoencoder:
 
 
 class VariationalAutoencoder:
-    """A Gaussian code of `latent` numbers, its divergence weighted by `beta`."""
+    """A Gaussian code of `latent` numbers, its divergence weighted by `kl_weight`."""
 
     def __init__(self, columns: Columns, data: Examples) -> None:
         self.layout, self.examples = Layout(columns), len(data.inputs)
         self._data = data
-        self._beta = columns.numbers("beta")
+        self._beta = columns.numbers("kl_weight")
         size = data.inputs[0].numel()
         self._units, self._code = Units(columns), Units(columns, "latent")
         most, count, code = self._units.most, self._units.count, self._code.most
@@ -340,7 +340,7 @@ REPRESENTATION_FAMILIES = (
         SearchSpace(
             learning_rate=rate(1e-4, 1e-1),
             latent=Int(1, 12, description="latent dimensions"),
-            beta=Float(0.03, 10.0, log=True, description="weight of the divergence"),
+            kl_weight=Float(0.03, 10.0, log=True, description="weight of the divergence"),
             width=width(4, 40),
             batch_size=batch(16, 32, 64),
             epochs=epochs(3, 20),
