@@ -140,8 +140,10 @@ def _tokens(
         ids.append(sym.SYMBOL_IDS[word.symbol])
         if word.text:
             ids.extend(vocabulary.encode(word.text))
+        if len(ids) > MAX_TOKENS:
+            return None
         owners.extend([(word.parameter, word.choice)] * (len(ids) - start))
-    return (ids, owners) if len(ids) <= MAX_TOKENS else None
+    return ids, owners
 
 
 def metadata_to_text(config: StudyConfig, *, algorithm: str | None = None) -> str:
@@ -239,8 +241,7 @@ def _block(parameter: Parameter, shortening: Shortening) -> Iterator[_Word]:
         yield _Word("<ordinal>" if isinstance(parameter, Ordinal) else "<categorical>")
         yield _Word("<count>", str(len(parameter.choices)))
         for index in shortening.kept(len(parameter.choices)):
-            for word in _value("<choice>", parameter.choices[index], shortening):
-                yield word._replace(choice=index)
+            yield from _value("<choice>", parameter.choices[index], shortening, index)
     for parent, values in _some(parameter.when or {}, shortening):
         yield _Word("<when>", _name(shortening.text(parent)))
         for position in shortening.kept(len(values)):
@@ -250,15 +251,16 @@ def _block(parameter: Parameter, shortening: Shortening) -> Iterator[_Word]:
         yield _Word("<desc>", " " + escape(description))
 
 
-def _value(symbol: str, value: Value, shortening: Shortening) -> Iterator[_Word]:
+def _value(symbol: str, value: Value, shortening: Shortening, choice: int = -1) -> Iterator[_Word]:
     """A typed value: constants as symbols, text after a space, numbers without one."""
     if value is None or isinstance(value, bool):
-        yield _Word(symbol)
-        yield _Word({True: sym.TRUE, False: sym.FALSE, None: sym.NONE}[value])
+        yield _Word(symbol, choice=choice)
+        constant = {True: sym.TRUE, False: sym.FALSE, None: sym.NONE}[value]
+        yield _Word(constant, choice=choice)
     elif isinstance(value, str):
-        yield _Word(symbol, _name(shortening.text(value)))
+        yield _Word(symbol, _name(shortening.text(value)), choice=choice)
     else:
-        yield _Word(symbol, repr(value))
+        yield _Word(symbol, repr(value), choice=choice)
 
 
 def _name(name: str) -> str:

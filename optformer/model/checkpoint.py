@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from optformer.data.runtime.threads import one_torch_thread
 from optformer.data.studies.errors import CheckpointError, ConfigError
 from optformer.model.config import ModelConfig
 from optformer.model.network import OptFormerModel
@@ -79,7 +80,8 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         directory = directory / RUN_CHECKPOINT_DIR
     files = [file for file in sorted(directory.iterdir()) if file.exists()]  # a link may dangle
     stamps = ((file.name, file.stat().st_mtime_ns) for file in files)
-    return _load(directory, tuple(stamps))
+    with one_torch_thread():
+        return _load(directory, tuple(stamps))
 
 
 @lru_cache(maxsize=4)

@@ -13,13 +13,16 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from optformer.model.config import ModelConfig
 from optformer.model.encoded import EncodedMetadata, PooledMetadata
 from optformer.model.layers import NumberFeatures, ZeroLinear
-from optformer.model.tensors import MetadataTensors, PointTensors
+from optformer.model.tensors import UNSET, MetadataTensors, PointTensors
 from optformer.tokenization.history import ValueKind
+
+_WIDE = 128  # choices of a parameter, from which on their vectors are looked up
 
 
 class ValueBinding(nn.Module):
@@ -115,9 +118,38 @@ class ValueBinding(nn.Module):
 
     def forward(self, metadata: EncodedMetadata, points: PointTensors) -> Tensor:
         """Vector of each point, (B, N, D)."""
-        features = self.features(points, metadata.max_choices).flatten(-2)  # (B, N, P * F)
-        studies, count, _ = features.shape
-        by_space = features.reshape(metadata.spaces, -1, features.shape[-1])
-        pooled = torch.bmm(by_space.to(metadata.pooling.dtype), metadata.pooling)
+        studies, count, _ = points.values.shape
+        pool = self._pooled if metadata.max_choices <= _WIDE else self._looked_up
+        pooled = pool(metadata, points)
         normed: Tensor = self.norm(pooled.reshape(studies, count, pooled.shape[-1]))
         return normed
+
+    def _pooled(self, metadata: EncodedMetadata, points: PointTensors) -> Tensor:
+        """Sum over the values of each point, by a product with all their features."""
+        features = self.features(points, metadata.max_choices).flatten(-2)  # (B, N, P * F)
+        by_space = features.reshape(metadata.spaces, -1, features.shape[-1])
+        return torch.bmm(by_space.to(metadata.pooling.dtype), metadata.pooling)
+
+    def _looked_up(self, metadata: EncodedMetadata, points: PointTensors) -> Tensor:
+        """The same sum, for parameters of so many choices that most features are zero."""
+        spaces, parameters = metadata.spaces, points.values.shape[-1]
+        values, kinds = (
+            told.reshape(spaces, -1, parameters) for told in (points.values, points.kinds)
+        )
+        matrices = metadata.pooling.unflatten(1, (parameters, -1))  # (S, P, F, D)
+        chosen = kinds == ValueKind.CHOICE
+        first = matrices.shape[2] - metadata.max_choices  # of the features of a choice
+        row = torch.arange(spaces * parameters, device=values.device).view(spaces, 1, parameters)
+        row = row * matrices.shape[2] + torch.where(chosen, first + values.long(), 0)
+        pooled = F.embedding_bag(
+            row.flatten(0, 1),
+            matrices.flatten(0, 2),
+            mode="sum",
+            per_sample_weights=chosen.flatten(0, 1).to(matrices.dtype),
+        ).view(spaces, -1, matrices.shape[-1])
+        others = (kinds < UNSET) & ~chosen
+        if len(slots := others.flatten(0, 1).any(0).nonzero()[:, 0]):
+            rest = PointTensors(values[..., slots], kinds[..., slots])
+            features = self.features(rest, 0).flatten(-2).to(matrices.dtype)
+            pooled = pooled + torch.bmm(features, matrices[:, slots, :first].flatten(1, 2))
+        return pooled

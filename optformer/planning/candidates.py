@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from optformer.data.studies.errors import SearchSpaceError, SpaceExhaustedError
 from optformer.planning.decoding import draw_trials
 from optformer.planning.levels import Array
+from optformer.planning.sobol import sobol_points
 from optformer.planning.space_transform import SpaceTransform
 from optformer.planning.study_encoder import EncodedStudy
 
@@ -58,9 +58,7 @@ def join(*parts: Candidates) -> Candidates:
 
 def from_space(space: SpaceTransform, count: int, rng: np.random.Generator) -> Candidates:
     """The first points of a scrambled Sobol sequence over the space (Owen 1998)."""
-    sampler = qmc.Sobol(len(space.names), rng=rng)
-    unit = sampler.random_base2(max(int(np.ceil(np.log2(count))), 0))[:count]
-    return _from("space", space.from_uniform(unit))
+    return _from("space", space.from_uniform(sobol_points(count, len(space.names), rng)))
 
 
 def from_policy(
@@ -184,8 +182,8 @@ def space_filling(
     Raises:
         SpaceExhaustedError: There is no untried point.
     """
-    sampler = qmc.Sobol(len(space.names), rng=np.random.default_rng(seed))
-    unit = sampler.random_base2(_START_POINTS)[index % 2**_START_POINTS :]
+    scrambling = np.random.default_rng(seed)
+    unit = sobol_points(2**_START_POINTS, len(space.names), scrambling)[index % 2**_START_POINTS :]
     return untried_or_any(space, _from("start", space.from_uniform(unit)), tried, rng).select([0])
 
 

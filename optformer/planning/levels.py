@@ -189,8 +189,7 @@ def levels_of(parameter: Parameter) -> Levels | None:
 
 def near(values: Array, some: Array) -> NDArray[np.bool_]:
     """Which values equal one of some numbers in single precision, bool, (N,)."""
-    close = np.isclose(values[:, None], some, rtol=0, atol=_SAME)
-    return np.asarray(close.any(-1))
+    return np.asarray((np.abs(values[:, None] - some) <= _SAME).any(-1))
 
 
 def _share_ends(parameter: Parameter, count: int) -> Array:

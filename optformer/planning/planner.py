@@ -64,6 +64,7 @@ class _Counts(NamedTuple):
 _PREDICTED = _Counts(32, 64, 64, 48)  # when the model predicts all of them
 _PRESCREENED, _KEPT, _KEPT_LOCAL = _Counts(64, 192, 0, 128), 32, 24  # when it predicts those kept
 _POLICY_CANDIDATES = 32  # a draw costs a query for each parameter
+_POLICY_PARAMETERS = 24  # of spaces with more, there are as many fewer draws
 _START_TRIALS = 3  # measured trials before which the next one is of a portfolio
 _START_TRUST = 0.5  # in the metadata, from which it is
 _START_CANDIDATES, _HYPOTHESES = 80, 16  # of a portfolio
@@ -293,7 +294,8 @@ class Planner:
         """
         space, study = state.space, state.encoder.encode([])
         generator = torch.Generator().manual_seed(seed)
-        drawn = from_policy(study, space, max(_START_CANDIDATES, 2 * count), generator)
+        draws = max(_affordable(_START_CANDIDATES, space), 2 * count)
+        drawn = from_policy(study, space, draws, generator)
         rng = np.random.default_rng(seed)
         candidates = untried_or_any(space, drawn, state.tried, rng)
         return Portfolio(study, space, drawn.values[:_HYPOTHESES], candidates, state.tried)
@@ -311,7 +313,7 @@ class Planner:
         parts.append(mutations(space, parents, counts.mutations if len(parents) else 0, rng))
         parts.append(axis_moves(space, parents, counts.axes if len(parents) else 0, rng))
         if state.early:
-            share = _POLICY_CANDIDATES // len(state.policies)
+            share = _affordable(_POLICY_CANDIDATES, space) // len(state.policies)
             parts += [from_policy(each, space, share, generator) for each in state.policies]
         return untried(space, join(*parts), state.tried)
 
@@ -366,7 +368,8 @@ class Planner:
         if not state.early or state.trust < LEAST_TRUST:
             return predicted, score
         kept = torch.from_numpy(predicted.candidates.source == "optimum")
-        kept[score.topk(min(count, len(score))).indices] = True
+        count = min(_affordable(count, state.space), len(score))
+        kept[score.topk(count).indices] = True
         index = kept.nonzero()[:, 0]
         short = predicted.take(index.tolist())
         return short, score[index] + state.optimum_prior(short.candidates)
@@ -407,6 +410,11 @@ def _too_few(asked: int, left: int) -> SpaceExhaustedError:
 def _listed(space: SpaceTransform) -> bool:
     """Whether every point of the space is a candidate."""
     return space.listed(MAX_LISTED) is not None
+
+
+def _affordable(count: int, space: SpaceTransform) -> int:
+    """So many questions to the policy take no longer in a space of very many parameters."""
+    return count * _POLICY_PARAMETERS // max(len(space.names), _POLICY_PARAMETERS)
 
 
 def _knows_a_start(state: PlannerState) -> bool:

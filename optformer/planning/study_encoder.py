@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 from torch import Tensor
 
 from optformer.data.studies.study_config import StudyConfig
@@ -19,6 +18,7 @@ from optformer.model.gp_mixture import OutcomeWarp
 from optformer.model.network import OptFormerModel
 from optformer.model.tensors import HistoryTensors, history_batch, metadata_batch, points_batch
 from optformer.planning.distribution import BinnedDistribution, NormalDistribution
+from optformer.planning.sobol import sobol_points
 from optformer.planning.space_transform import SpaceTransform
 from optformer.tokenization.history import (
     MetricKind,
@@ -111,7 +111,7 @@ class StudyEncoder:
         known from training.
         """
         space = SpaceTransform(self.config.space, {})
-        unit = qmc.Sobol(len(space.names), rng=np.random.default_rng(0)).random(_SIGNAL_POINTS)
+        unit = sobol_points(_SIGNAL_POINTS, len(space.names), np.random.default_rng(0))
         prediction = self.encode([]).predict(space.points(space.from_uniform(unit)))
         return float(prediction.mean.std() / prediction.stddev.mean())
 
