@@ -2,6 +2,7 @@
 
     python tests/faults/fuzz.py                 # 2,000 studies
     python tests/faults/fuzz.py --examples 100
+    python tests/faults/fuzz.py --seconds 600   # as many of the 2,000 as it has time for
 
 Each study has a space, a history and calls drawn by hypothesis, a small model with random weights
 (a bad model must not matter) or now and then the shipped one, and lives in memory or in a file.
@@ -122,13 +123,13 @@ class Fuzz:
             "goal": data.draw(st.sampled_from(["maximize", "minimize"])),
             "seed": data.draw(st.integers(0, 2**31)),
             "metadata": data.draw(st.dictionaries(TEXT, TEXT, max_size=2)),
-            "model": None if data.draw(st.integers(0, 9)) == 0 else self.folder / "tiny",
+            "model": None if data.draw(st.integers(0, 49)) == 0 else self.folder / "tiny",
             "metric_range": data.draw(st.sampled_from([None, (0, 1), (0, None)])),
         }
         study = of.create_study(space, name="fuzz", storage=storage, **told)
-        for number in range(data.draw(st.integers(0, 25))):
+        for number in range(data.draw(st.integers(0, 15))):
             self._observe(data, study, space.sample(_rng(number)))
-        for count in data.draw(st.lists(st.sampled_from([1, 2, 5]), min_size=1, max_size=3)):
+        for count in data.draw(st.lists(st.sampled_from([1, 2, 4]), min_size=1, max_size=2)):
             self._suggest(data, study, count)
         if stored:
             copy = shutil.copy(
@@ -186,6 +187,7 @@ class Fuzz:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--examples", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="end after so long")
     parser.add_argument("--seed", type=int, help="drawn by hypothesis when absent")
     args = parser.parse_args()
     warnings.simplefilter("ignore", of.OptFormerWarning)
@@ -202,7 +204,10 @@ def main() -> int:
         )
         @given(data=st.data())
         def played(data: st.DataObject) -> None:
-            fuzz.play(data)
+            if time.monotonic() - started < args.seconds:
+                fuzz.play(data)
+            if fuzz.played % 100 == 0:
+                print(f"{fuzz.played} studies, {time.monotonic() - started:.0f} s", flush=True)
 
         if args.seed is not None:
             played = seed(args.seed)(played)
