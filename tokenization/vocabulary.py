@@ -18,6 +18,7 @@ from typing import Any
 
 import sentencepiece
 
+from optformer.data.runtime.bounded_files import read_file, read_json
 from optformer.data.studies.errors import CheckpointError, TokenizationError
 from optformer.tokenization import symbols as sym
 
@@ -29,6 +30,7 @@ TABLE_FILE = "vocab.json"
 
 _AUTO_FILE = "tokenizer_config.json"  # how AutoTokenizer of transformers finds the class
 _SPACE = "\u2581"  # SentencePiece's sign for a space
+_FILE_BYTES = 16_000_000  # most of either file; those that ship have a hundredth
 _CACHE_LIMIT = 50_000  # segments; names and numbers recur, descriptions hardly
 
 _SYMBOL = re.compile(r"(<[a-z0-9]+>|[*|]|&[a-z]+;)")
@@ -204,10 +206,10 @@ class Vocabulary:
         folder = Path(directory)
         table_file, model_file = folder / TABLE_FILE, folder / MODEL_FILE
         try:
-            table = json.loads(table_file.read_text(encoding="utf-8"))
+            table = read_json(table_file, limit=_FILE_BYTES)
             version, digest = table["format_version"], table["hash"]
             known, corpus = table["symbols"], table["corpus"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"{table_file} is missing or unreadable ({error!r}); "
                 "copy it again from where the checkpoint came from"
@@ -223,7 +225,7 @@ class Vocabulary:
                 "install the version of optformer that wrote it"
             )
         try:
-            vocabulary = cls(model_file.read_bytes(), corpus)
+            vocabulary = cls(read_file(model_file, limit=_FILE_BYTES), corpus)
         except (OSError, CheckpointError) as error:
             raise CheckpointError(
                 f"{model_file} is missing or unreadable ({error}); "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from optformer.data.studies.counting import count_points
 from optformer.data.studies.errors import SearchSpaceError
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal, Parameter, Value
 
@@ -160,14 +160,11 @@ class SearchSpace(Mapping[str, Parameter]):
 
     @property
     def size(self) -> int | None:
-        """An upper bound of the number of distinct points, None when a parameter is continuous.
+        """Number of distinct points, counted along the conditions; None for a continuum.
 
-        Exact for a space without conditions; `grid` lists the distinct points of any finite space.
+        A parameter with more than a million levels counts as one.
         """
-        levels = [parameter.num_levels for parameter in self._parameters.values()]
-        if any(count is None for count in levels):
-            return None
-        return math.prod(count for count in levels if count is not None)
+        return count_points(self._parameters)
 
     def grid(self, fixed: Mapping[str, Value] | None = None) -> Iterator[dict[str, Value]]:
         """Walk all distinct points of a finite space in lexicographic order.

@@ -30,6 +30,7 @@ from transformers import (
 from transformers.modeling_outputs import Seq2SeqLMOutput
 from transformers.utils.generic import ModelOutput
 
+from optformer.data.runtime.bounded_files import read_json
 from optformer.data.studies.errors import CheckpointError, TokenizationError
 from optformer.huggingface.configuration_optformer import OptFormerConfig
 from optformer.huggingface.next_token import (
@@ -41,7 +42,7 @@ from optformer.huggingface.next_token import (
 )
 from optformer.huggingface.token_spaces import TokenSpaces, read_metadata
 from optformer.huggingface.trial_tokens import TrialRows, read_trials
-from optformer.model.checkpoint import RUN
+from optformer.model.checkpoint import JSON_BYTES, RUN
 from optformer.model.config import ModelConfig
 from optformer.model.layers import NumberFeatures
 from optformer.model.network import OptFormerModel
@@ -205,7 +206,10 @@ class OptFormerForConditionalGeneration(PreTrainedModel, GenerationMixin):
             model.generation_config = _generation_config()
         record = Path(pretrained_model_name_or_path) / RUN
         if record.is_file():
-            model.run = json.loads(record.read_text(encoding="utf-8"))
+            try:
+                model.run = read_json(record, limit=JSON_BYTES)
+            except (OSError, ValueError) as error:
+                raise CheckpointError(f"{record} cannot be read: {error}") from error
         return (model, info) if wants_info else model
 
     def save_pretrained(  # type: ignore[override]

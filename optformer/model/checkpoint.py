@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from optformer.data.runtime.bounded_files import read_json
 from optformer.data.runtime.threads import one_torch_thread
 from optformer.data.studies.errors import CheckpointError, ConfigError
 from optformer.model.config import ModelConfig
@@ -40,6 +41,9 @@ RENAMED_IN = 4
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "small"
 
 WEIGHTS, CONFIG, RUN, CARD = "model.safetensors", "config.json", "run.json", "README.md"
+
+JSON_BYTES = 16_000_000
+"""Most bytes of a JSON file in a checkpoint; those of the shipped one have 54 thousand."""
 
 RUN_CHECKPOINT_DIR = "checkpoint"
 """Name of a training run's checkpoint in the run's directory."""
@@ -114,6 +118,8 @@ def _load(directory: Path, stamps: tuple[tuple[str, int], ...]) -> Checkpoint:
     except ConfigError as error:
         raise CheckpointError(f"{directory / CONFIG}: unknown architecture: {error}") from error
     try:
+        if not (directory / WEIGHTS).is_file():  # a pipe would wait for ever
+            raise OSError("it is missing, or no regular file")
         stored = load_file(directory / WEIGHTS)
         _check_weights(stored, config)
         # The weights that a new model draws are replaced: nobody's random numbers go into them.
@@ -226,8 +232,8 @@ def upgrade(
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path, limit=JSON_BYTES)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} must hold a JSON object")

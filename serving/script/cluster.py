@@ -19,10 +19,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from optformer.data.runtime.bounded_files import read_piece
 from optformer.data.runtime.text import visible
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.extras import importing
-from optformer.serving.script.files import read_piece
 from optformer.serving.script.process import ScriptProcess, start_script
 from optformer.serving.script.trial_folder import STDERR, STDOUT, TrialFolder
 

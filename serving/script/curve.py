@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from optformer.data.runtime.bounded_files import read_piece
 from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.study_config import StudyConfig, Weighted
-from optformer.serving.script.files import read_piece
 from optformer.serving.script.output import (
     NamedMetric,
     PatternMetric,

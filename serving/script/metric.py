@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from optformer.data.runtime.bounded_files import read_file
 from optformer.data.runtime.text import shorten, visible
 from optformer.data.studies.errors import ConfigError, MetricError
 from optformer.data.studies.study_config import StudyConfig, Weighted
 from optformer.serving.script.command import fill_path
-from optformer.serving.script.files import read_file
 from optformer.serving.script.output import NamedMetric, PatternMetric, Report, Search, lines_of
 from optformer.serving.script.trial_folder import STDERR, STDOUT
 

@@ -12,9 +12,9 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol
 
+from optformer.data.runtime.bounded_files import read_file
 from optformer.data.runtime.text import visible
 from optformer.serving.script import supervisor
-from optformer.serving.script.files import read_file
 from optformer.serving.script.trial_folder import STDERR, STDOUT, TrialFolder
 
 GRACE_SECONDS = 5.0

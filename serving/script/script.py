@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from optformer.data.runtime.bounded_files import read_file
 from optformer.data.runtime.text import visible
 from optformer.data.studies.errors import MetricError
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import INTERRUPTED, Trial
 from optformer.serving.script.command import CommandTemplate
 from optformer.serving.script.curve import CurveReader
-from optformer.serving.script.files import read_file
 from optformer.serving.script.metric import MetricReader
 from optformer.serving.script.output import lines_of
 from optformer.serving.script.process import RunningScript, StartScript, start_script

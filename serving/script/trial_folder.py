@@ -20,9 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from optformer.data.runtime.bounded_files import read_file
 from optformer.data.runtime.files import write_text
 from optformer.data.studies.trials import Trial
-from optformer.serving.script.files import read_file
 
 STDOUT, STDERR = "stdout.txt", "stderr.txt"
 """Files of a trial's output, in its folder."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,25 @@ def test_load_checkpoint__huge_architecture__is_refused_before_it_is_built(
 def test_load_checkpoint__deeply_nested_file__is_refused(saved: Path, name: str) -> None:
     (saved / name).write_text("[" * 100_000)
     with pytest.raises(CheckpointError):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("name", [CONFIG, RUN, "vocab.json", "tokenizer.model"])
+def test_load_checkpoint__huge_file__is_refused_with_the_limit(saved: Path, name: str) -> None:
+    with (saved / name).open("ab") as file:
+        file.truncate(300_000_000)
+    started = time.process_time()
+    with pytest.raises(CheckpointError, match=f"{name}.*more than 16,000,000 bytes"):
+        load_checkpoint(saved)
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are of POSIX")
+@pytest.mark.parametrize("name", [CONFIG, RUN, WEIGHTS, "vocab.json", "tokenizer.model"])
+def test_load_checkpoint__pipe_instead_of_a_file__is_refused(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    os.mkfifo(saved / name)
+    with pytest.raises(CheckpointError, match=f"{name}.*no regular file"):
         load_checkpoint(saved)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from optformer.serving.script.files import read_file
+from optformer.data.runtime.bounded_files import read_file
 
 
 def test_read_file__regular__its_bytes_up_to_the_limit(tmp_path: Path) -> None:

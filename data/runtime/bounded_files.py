@@ -1,15 +1,16 @@
-"""Read what scripts leave behind, whatever that is."""
+"""Read files that somebody else may have made into anything: a script, or a folder from outside."""
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def read_file(path: Path, *, limit: int) -> bytes:
-    """Read a file that a script may have made into anything.
+    """Read a whole file.
 
     Only regular files are read (a pipe would wait for ever, a device would never end), and only
     those of bounded size.
@@ -26,6 +27,19 @@ def read_file(path: Path, *, limit: int) -> bytes:
     if len(content) > limit:
         raise OSError(f"{path} holds more than {limit:,} bytes")
     return content
+
+
+def read_json(path: Path, *, limit: int) -> Any:
+    """Read one document of JSON, as `read_file` reads.
+
+    Raises:
+        OSError: The file is not there, is no regular file, is too large, or cannot be read.
+        ValueError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(read_file(path, limit=limit).decode())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def read_piece(path: Path, start: int, *, limit: int) -> tuple[bytes, int]:
