@@ -104,15 +104,18 @@ class SuggestionQueue:
         self._thread = threading.Thread(target=self._run, name="optformer-suggest", daemon=True)
 
     def start(self) -> None:
-        """Begin to answer."""
-        self._thread.start()
+        """Begin to answer; the first request does so, too."""
+        with self._changed:
+            if not self._thread.is_alive():
+                self._thread.start()
 
     def end(self) -> None:
         """Answer what waits, and end."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._together.end()
 
     async def suggest(
@@ -129,6 +132,7 @@ class SuggestionQueue:
             Problem: Too many requests wait.
             OptFormerError: What the study raises.
         """
+        self.start()
         request = _Request(study, asked, count, fixed, budget)
         with self._changed:
             if len(self._waiting) >= self._most:

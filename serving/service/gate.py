@@ -65,13 +65,11 @@ class Gate:
         address = scope["client"][0] if scope.get("client") else ""
         owner = None
         if self._tokens is not None and path.startswith(GUARDED):
-            # Those who guess are slowed down, too.
-            self._count(f"address {address}")
-            owner = self._owner(self._tokens, headers)
+            owner = self._owner(self._tokens, headers, address)
         self._count(f"owner {owner}" if owner is not None else f"address {address}")
         return owner
 
-    def _owner(self, tokens: Tokens, headers: Headers) -> str:
+    def _owner(self, tokens: Tokens, headers: Headers, address: str) -> str:
         authorization = headers.get("authorization")
         try:
             owner = tokens.owner(authorization)
@@ -85,6 +83,7 @@ class Gate:
                 headers={"Retry-After": "5"},
             ) from error
         if owner is None:
+            self._count(f"address {address}")  # so that those who guess are slowed down
             raise Problem(
                 401,
                 "ConfigError",

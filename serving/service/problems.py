@@ -136,12 +136,19 @@ async def _apologize(request: Request, error: Exception) -> JSONResponse:
 
 
 @contextmanager
-def about(field: str, got: object, status: int | None = None) -> Iterator[None]:
+def about(
+    field: str,
+    got: object,
+    *,
+    kind: type[OptFormerError] = OptFormerError,
+    status: int | None = None,
+) -> Iterator[None]:
     """What the library refuses meanwhile is about one field.
 
     Args:
         field: The field.
         got: What came there.
+        kind: Which errors are about it.
         status: The status of the answer; that of the error when absent.
 
     Raises:
@@ -149,7 +156,7 @@ def about(field: str, got: object, status: int | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except OptFormerError as error:
+    except kind as error:
         if status_of(error) == 503:
             raise
         name = type(error).__name__

@@ -157,7 +157,7 @@ async def suggest(
     """
     state = request.app.state
     asked = replace(asked, lease=ask.lease or state.lease, worker=ask.worker)
-    with about("fixed", ask.fixed):
+    with about("fixed", ask.fixed), about("count", ask.count, kind=StudyError):
         trials = await state.suggestions.suggest(study, asked, ask.count, ask.fixed, ask.budget)
     metrics.suggestions.inc(len(trials))
     return _trials(trials)
@@ -191,7 +191,7 @@ def observe(
 def report(study: _Study, number: _Number, asked: _Asked, report: schemas.Report) -> schemas.Warned:
     """Store what a trial measured at a step; a step that was reported before keeps its value."""
     trial = _pending(study, number)
-    with about("value", report.value):
+    with about("value", report.value), about("number", number, kind=TrialError):
         warnings = study.record_report(asked, trial, report.measured, report.step)
     return schemas.Warned(warnings=warnings)
 
@@ -261,7 +261,8 @@ def _observe(
     told: int | dict[str, Any],
     outcome: schemas.Outcome,
 ) -> schemas.Observed:
-    with about("value", outcome.value):
+    field = "number" if isinstance(told, int) else "params"
+    with about("value", outcome.value), about(field, told, kind=TrialError):
         trial, warnings = study.record_outcome(
             asked, told, outcome.measured, outcome.failed, outcome.stopped
         )
@@ -290,8 +291,9 @@ def _record(new: schemas.NewStudy) -> StudyRecord:
 
 def _pending(study: ServedStudy, number: int) -> Trial:
     trial = study.trial(number)
-    if trial.status is not TrialStatus.PENDING:
-        raise TrialError(has_ended(trial))
+    with about("number", number):
+        if trial.status is not TrialStatus.PENDING:
+            raise TrialError(has_ended(trial))
     return trial
 
 

@@ -73,7 +73,7 @@ def disturb(folder: Path, storage: str, kills: int, rng: random.Random) -> list[
         killed: Counter[str] = Counter()
         began = time.monotonic()
         for count in range(kills):
-            time.sleep(rng.uniform(0.0, 4.0))
+            time.sleep(rng.uniform(0.0, 8.0))
             if rng.random() < 0.5:
                 service = rng.choice(services)
                 service.kill()

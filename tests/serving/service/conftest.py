@@ -48,7 +48,7 @@ class RandomPlanner:
         raise NotImplementedError
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_planner() -> Callable[[StudyRecord], RandomPlanner]:
     """Gives every study the random planner."""
     return lambda record: RandomPlanner()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,23 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def guarded(storage: str, file: Path) -> Iterator[tuple[TestClient, str, str]]:
+def guarded(storage: str, file: Path, make_planner: Any) -> Iterator[tuple[TestClient, str, str]]:
     """A client, and the tokens of alice and bob."""
     alice, bob = make_token(file, "alice"), make_token(file, "bob")
-    with TestClient(create_app(storage, tokens=Tokens(file))) as client:
+    with TestClient(create_app(storage, tokens=Tokens(file), make_planner=make_planner)) as client:
         yield client, alice, bob
+
+
+@pytest.fixture(scope="module")
+def empty(
+    service_database: Path, tmp_path_factory: pytest.TempPathFactory, make_planner: Any
+) -> Iterator[TestClient]:
+    """A client of a server in which nothing is stored."""
+    copy = shutil.copy(service_database, tmp_path_factory.mktemp("empty") / "s.db")
+    with TestClient(
+        create_app(f"sqlite:///{copy}", limits=Limits(burst=10_000), make_planner=make_planner)
+    ) as client:
+        yield client
 
 
 def test_tokens__of_another_owner__see_nothing_of_a_study(
@@ -122,9 +135,9 @@ def test_rates__of_one_client__leave_the_others_alone() -> None:
     assert [rates.wait("a"), rates.wait("a")] == [0, 1]
 
 
-def test_limits__that_are_passed__are_told(storage: str) -> None:
+def test_limits__that_are_passed__are_told(storage: str, make_planner: Any) -> None:
     limits = Limits(body=2000, rate=0.001, burst=8, studies=1)
-    with TestClient(create_app(storage, limits=limits)) as client:
+    with TestClient(create_app(storage, limits=limits, make_planner=make_planner)) as client:
         assert create(client, "a").status_code == 201
         assert create(client, "b").json()["faults"][0]["got"] == "'1 studies'"
         large = json.dumps({"name": "x" * 3000})
@@ -180,13 +193,13 @@ CONFIG_TEXT = json.dumps(CONFIG)
     ],
 )
 def test_bodies__that_are_malformed__name_the_field_and_store_nothing(
-    client: TestClient, body: bytes, field: str
+    empty: TestClient, body: bytes, field: str
 ) -> None:
-    answer = client.post("/v1/studies", content=body, headers={"Content-Type": "application/json"})
+    answer = empty.post("/v1/studies", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422, answer.text
     assert answer.json()["faults"][0]["field"] == field
     assert len(answer.text) < 6000
-    assert client.get("/v1/studies").json() == {"names": []}
+    assert empty.get("/v1/studies").json() == {"names": []}
 
 
 def test_requests__of_another_kind__are_refused(client: TestClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,3 +88,47 @@ def test_requests__that_are_wrong__are_told_where(
     assert answer.status_code == status
     assert answer.json()["faults"][0]["field"] == field
     assert client.get(f"{study}/trials").json() == {"trials": []}
+
+
+def test_reference__every_request__is_in_it(client: TestClient) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "service.md").read_text()
+    told = {tuple(line.split("`")[1].split()) for line in page.splitlines() if "| `" in line[:3]}
+    paths = client.get("/openapi.json").json()["paths"]
+    there = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert there - told == set()
+
+
+def test_metrics__of_names_that_come_and_go__have_bounded_labels(
+    client: TestClient, study: str
+) -> None:
+    suggested(client, study, count=3)
+    client.post(f"{study}/trials/0/observation", json={"value": 1.0})
+    for number in range(3):
+        client.get(f"/v1/studies/nothing-{number}")
+        client.get(f"/nothing-{number}")
+        client.request(f"M{number}", "/v1/studies")
+    told = client.get("/metrics").text
+    assert "nothing" not in told
+    assert 'method="M' not in told
+    assert "optformer_suggestions_total 3.0" in told
+    assert 'optformer_observations_total{status="completed"} 1.0' in told
+    assert 'route="/v1/studies/{name}",status="404"} 3.0' in told
+    assert "optformer_batch_size_count 1.0" in told
+
+
+def test_errors__of_a_trial_that_has_ended__name_its_number(client: TestClient, study: str) -> None:
+    suggested(client, study)
+    for status, value in ((200, 1.0), (409, 2.0)):
+        answer = client.post(f"{study}/trials/0/observation", json={"value": value})
+        assert answer.status_code == status
+    assert answer.json()["faults"][0]["field"] == "number"
+    for verb, body in (
+        ("reports", {"step": 0, "value": 1.0}),
+        ("should-prune", None),
+        ("heartbeat", {}),
+        ("user-attributes", {"key": "a", "value": 1}),
+    ):
+        answer = client.post(f"{study}/trials/0/{verb}", json=body)
+        assert (answer.status_code, answer.json()["error"]) == (409, "TrialError")
+        assert answer.json()["faults"][0]["field"] == "number"
+    assert client.get(f"{study}/trials/0").json()["value"] == 1.0
