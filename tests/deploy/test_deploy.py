@@ -8,6 +8,7 @@ import json
 import re
 import runpy
 import shlex
+import signal
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,7 @@ def test_unit__its_command__starts_with_options_that_there_are() -> None:
     assert str(options.tokens) == f"{home}/tokens"
     assert service["WorkingDirectory"] == home
     assert service["User"] != "root"
+    assert int(service["SuccessExitStatus"]) == 128 + signal.SIGTERM  # as the server ends
 
 
 @pytest.mark.parametrize(
