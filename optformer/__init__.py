@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # the same names as in _NAMES, for whoever reads types
     from optformer.data.studies.study_config import Weighted as Weighted
     from optformer.data.studies.trials import Trial as Trial
     from optformer.data.studies.trials import TrialStatus as TrialStatus
+    from optformer.serving.client.client import Client as Client
+    from optformer.serving.client.client import connect as connect
     from optformer.serving.integrations.lightning_callback import (
         LightningPruningCallback as LightningPruningCallback,
     )
@@ -60,6 +62,7 @@ _NAMES = {
     "optformer.data.studies.spaces": ["SearchSpace"],
     "optformer.data.studies.study_config": ["StudyConfig", "Weighted"],
     "optformer.data.studies.trials": ["Trial", "TrialStatus"],
+    "optformer.serving.client.client": ["Client", "connect"],
     "optformer.serving.integrations.lightning_callback": ["LightningPruningCallback"],
     "optformer.serving.integrations.optuna_sampler": ["OptFormerSampler"],
     "optformer.serving.integrations.ray_tune": ["OptFormerSearcher"],

@@ -30,6 +30,7 @@ FLOORS = {
     "serving": [
         ["study"],
         ["script", "benchmarks", "integrations", "service"],
+        ["client"],
         ["agents"],
         ["cli"],
     ],

@@ -674,8 +674,38 @@ def create_study(
         TokenizationError: The space has more parameters or choices than the model can read.
         StorageError: The storage cannot be opened or written.
     """
+    config = new_config(
+        space,
+        metric=metric,
+        goal=goal,
+        metrics=metrics,
+        limits=limits,
+        metadata=metadata,
+        fixed=fixed,
+        metric_range=metric_range,
+    )
+    record = new_record(config, seed=seed, strategy=strategy, model=model, pruner=pruner)
+    name = f"study-{uuid.uuid4().hex[:8]}" if name is None else name
+    if not isinstance(name, str) or not name.strip():
+        raise StudyError(f"name must be text, got {name!r}")
+    store = create_store(storage, name, record, prunes=pruner is not None)
+    return Study(record, store, name=name, pruner=pruner)
+
+
+def new_config(
+    space: SearchSpace,
+    *,
+    metric: str | Weighted | None,
+    goal: Goal | None,
+    metrics: Mapping[str, Goal] | None,
+    limits: Mapping[str, str] | None,
+    metadata: Mapping[str, str] | None,
+    fixed: Mapping[str, Value] | None,
+    metric_range: MetricRange | Mapping[str, MetricRange] | None,
+) -> StudyConfig:
+    """The configuration of a new study, checked; arguments and errors as `create_study`."""
     metric, goal, further = _aims(metric, goal, metrics)
-    config = StudyConfig(
+    return StudyConfig(
         space=space,
         metric=metric,
         goal=goal,
@@ -685,12 +715,6 @@ def create_study(
         limits=read_limits(limits or {}),
         metric_ranges=ranges_by_name(metric_range, metric),
     )
-    record = new_record(config, seed=seed, strategy=strategy, model=model, pruner=pruner)
-    name = f"study-{uuid.uuid4().hex[:8]}" if name is None else name
-    if not isinstance(name, str) or not name.strip():
-        raise StudyError(f"name must be text, got {name!r}")
-    store = create_store(storage, name, record, prunes=pruner is not None)
-    return Study(record, store, name=name, pruner=pruner)
 
 
 def new_record(

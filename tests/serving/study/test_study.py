@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ from optformer.serving.study.trial_store import StudyRecord
 
 PENDING = Trial(number=0, params={"x": 0.5}, study="s")
 CONFIG = StudyConfig(SearchSpace(x=Float(0, 1)), metric="accuracy", goal="maximize")
+
+
+@pytest.fixture(params=["memory", "sqlite", "server"])
+def make_study(request: pytest.FixtureRequest, make_study: Callable[..., Study]) -> Any:
+    """Studies are the same wherever they are."""
+    if request.param == "server":
+        return request.getfixturevalue("make_served_study")
+    if request.param == "sqlite":
+        return partial(make_study, storage=request.getfixturevalue("sqlite"))
+    return make_study
 
 
 def test_suggest__without_count__gives_one_pending_trial(make_study: Callable[..., Study]) -> None:
@@ -85,14 +96,16 @@ def test_suggest__illegal_fixed_value__names_the_parameter(
 
 
 def test_suggest__same_seed_and_history__same_suggestions(make_study: Callable[..., Study]) -> None:
-    first, second, other = make_study(seed=3), make_study(seed=3), make_study(seed=4)
+    names = {"first": 3, "second": 3, "other": 4}
+    first, second, other = (make_study(name=name, seed=seed) for name, seed in names.items())
     for study in (first, second, other):
         for value in (0.5, 0.7):
             study.observe(study.suggest(), value)
-    assert first.suggest(2) == second.suggest(2)
+    assert [t.params for t in first.suggest(2)] == [t.params for t in second.suggest(2)]
     assert [trial.params for trial in first.trials] != [trial.params for trial in other.trials]
 
 
+@pytest.mark.parametrize("make_study", ["memory"], indirect=True)
 def test_suggest__history_changed_meanwhile__plans_again(
     make_study: Callable[..., Study], planner: Any, point: dict[str, Value]
 ) -> None:
@@ -111,9 +124,9 @@ def test_suggest__history_changed_meanwhile__plans_again(
 def test_suggest__explanation__stays_with_the_trial(make_study: Callable[..., Study]) -> None:
     study = make_study()
     trial = study.suggest()
-    assert trial.explanation == "drawn at random"
-    assert study.observe(trial, 0.5).explanation == "drawn at random"
-    assert study.trials[0].explanation == "drawn at random"
+    assert trial.explanation.source == "space"
+    assert study.observe(trial, 0.5).explanation == trial.explanation
+    assert study.trials[0].explanation == trial.explanation
 
 
 def test_observe__value__completes_the_trial(make_study: Callable[..., Study]) -> None:
@@ -358,6 +371,7 @@ def test_load_study__strategy_and_model__are_kept_or_replaced(
         load_study(storage=path, strategy="best")
 
 
+@pytest.mark.parametrize("make_study", ["memory", "server"], indirect=True)
 def test_study__used_from_many_threads__loses_nothing(make_study: Callable[..., Study]) -> None:
     study = make_study()
 
@@ -425,6 +439,7 @@ def test_copy__stored_study__opens_it_again(
     assert len(study.trials) == 1
 
 
+@pytest.mark.parametrize("make_study", ["memory"], indirect=True)
 @pytest.mark.parametrize("copied", [pickle.dumps, cloudpickle.dumps, copy.deepcopy, copy.copy])
 def test_copy__study_in_memory__says_what_to_do(
     make_study: Callable[..., Study], copied: Callable[[Study], Any]
@@ -464,7 +479,7 @@ def test_preview__of_a_stored_study__is_the_next_suggestion_and_stores_nothing(
     before = study.trials
     preview = study.preview()
     assert study.trials == before
-    assert preview.explanation == "drawn at random"
+    assert preview.explanation.source == "space"
     assert (preview.number, preview.params) == (1, study.suggest().params)
 
 

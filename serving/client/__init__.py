@@ -1,0 +1,1 @@
+"""Studies of a server, with the methods of local ones."""
