@@ -102,7 +102,15 @@ class Client:
             "strategy": strategy,
             "pruner": pruner,
         }
-        answer = self._connection.call("POST", "/v1/studies", body, key=new_key())
+        try:
+            answer = self._connection.call("POST", "/v1/studies", body, key=new_key())
+        except StudyError as error:
+            if name is None or name not in self.list_studies():
+                raise
+            raise StudyError(
+                f"study {name!r} is already on this server; open it with load_study, or choose "
+                "another name"
+            ) from error
         return described_study(answer, self._connection, self._unsent)
 
     def load_study(self, name: str | None = None) -> RemoteStudy:

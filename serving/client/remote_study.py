@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optformer.data.studies.errors import TrialError
+from optformer.data.studies.errors import StudyError, TrialError
 from optformer.data.studies.parameters import Value, is_whole
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial
@@ -87,8 +87,8 @@ class _RemoteSuggester(Suggester):
         self._remote = store
 
     def planner(self) -> StudyPlanner:
-        """None: it is the server's."""
-        raise NotImplementedError
+        """None here: it is the server's."""
+        raise StudyError(f"study {self._name!r} is planned by its server")
 
     def request(self) -> PlanRequest | None:
         """None: the server plans."""

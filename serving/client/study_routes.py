@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import uuid
 import warnings
@@ -14,6 +15,8 @@ from urllib.parse import quote
 from optformer.data.studies.errors import OptFormerError, OptFormerWarning, StorageError
 from optformer.serving.client.connection import Connection, NoStudyError, ServerAwayError
 from optformer.serving.client.unsent import Observation, Unsent
+
+_PACKAGE = "optformer."
 
 
 class StudyRoutes:
@@ -159,4 +162,8 @@ def new_key() -> str:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, OptFormerWarning, stacklevel=6)
+    """Warn whoever has called this package, from however deep in it."""
+    depth, frame = 1, sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith(_PACKAGE):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, OptFormerWarning, stacklevel=depth)
