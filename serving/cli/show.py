@@ -7,11 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optformer.data.runtime.text import hide_passwords
 from optformer.serving.cli import console
 
 if TYPE_CHECKING:
     from optformer.data.studies.study_config import StudyConfig
+    from optformer.serving.cli.places import Place
     from optformer.serving.study.study import Study
 
 
@@ -22,7 +22,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Lists the studies of a storage, or shows one: its configuration, how its "
         "trials ended, the best one, and a table of the best.",
     )
-    parser.add_argument("--storage", required=True, help="for instance sqlite:///studies.db")
+    parser.add_argument(
+        "--storage", required=True, help="for instance sqlite:///studies.db, or http://host:8000"
+    )
     parser.add_argument("--name", help="the study to show; may be left out when there is one")
     parser.add_argument("--top", type=int, default=10, help="trials in the table (default 10)")
     parser.add_argument(
@@ -44,37 +46,36 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Write what a storage or a study holds; returns the exit status."""
     from optformer.data.studies.errors import ConfigError
-    from optformer.serving.study.stored import study_names
-    from optformer.serving.study.study import load_study
+    from optformer.serving.cli.places import place_of
 
     if args.top < 0:
         raise ConfigError(f"--top must be at least 0, got {args.top}")
-    names = study_names(args.storage)
+    place = place_of(args.storage)
+    names = place.names()
     if args.name is None and len(names) != 1:
         if args.csv or args.plot or args.front or args.response:
             raise ConfigError(
-                f"--csv, --plot, --front and --response need --name; {args.storage} has {names}"
+                f"--csv, --plot, --front and --response need --name; {place.address} has {names}"
             )
-        _list_studies(args.storage, names)
+        _list_studies(place, names)
         return 0
-    study = load_study(storage=args.storage, name=args.name)
+    study = place.load(args.name)
     _show(study, args.top)
     _write_files(study, args)
     return 0
 
 
-def _list_studies(storage: str, names: list[str]) -> None:
+def _list_studies(place: Place, names: list[str]) -> None:
     from optformer.data.studies.errors import SearchSpaceError, StudyError
     from optformer.data.studies.trials import TrialStatus
-    from optformer.serving.study.study import load_study
 
     if not names:
-        console.write(f"{hide_passwords(storage)} holds no studies")
+        console.write(f"{place.address} holds no studies")
         return
     rows: list[list[object]] = []
     for name in names:
         try:
-            study = load_study(storage=storage, name=name)
+            study = place.load(name)
         except (SearchSpaceError, StudyError) as error:  # another tool's study, not one for us
             rows.append([name, None, None, None, str(error), None])
             continue

@@ -94,7 +94,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="NAME=VALUE",
         help="hold parameters at one value",
     )
-    parser.add_argument("--storage", help="storage URL (default sqlite:///OUT/study.db)")
+    parser.add_argument(
+        "--storage",
+        help="storage URL (default sqlite:///OUT/study.db), or the http address of a server, whose "
+        "token is in OPTFORMER_TOKEN",
+    )
     parser.add_argument("--name", default="tune", help="name of the study (default tune)")
     parser.add_argument("--seed", type=int, help="seed of the suggestions")
     parser.add_argument("--strategy", help=f"{', '.join(STRATEGIES)} (default ei)")
@@ -308,48 +312,42 @@ def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
         held: Keeps the lock of the search's folder.
     """
     from optformer.planning.planner import load_planner
+    from optformer.serving.cli.places import is_server, place_of
     from optformer.serving.script.runner import check_folder
-    from optformer.serving.study.stored import study_names
-    from optformer.serving.study.study import create_study, load_study
 
     storage = _storage(args, script)
-    names = study_names(storage, must_exist=False)
+    place = place_of(storage)
+    names = place.names(must_exist=False)
     if args.resume:
         if args.name not in names:
             raise StudyError(
-                f"there is no study {args.name!r} in {hide_passwords(storage)} to go on with; "
+                f"there is no study {args.name!r} in {place.address} to go on with; "
                 "leave out --resume to start it"
             )
         _lock(script.out, held)
-        study = load_study(
-            storage=storage,
-            name=args.name,
-            model=args.model,
-            strategy=args.strategy,
-            pruner=args.pruner,
-        )
+        study = place.load(args.name, model=args.model, strategy=args.strategy, pruner=args.pruner)
         _check_same(study, script.config, args.seed)
         check_folder(study, script.out)
         return study
     if args.name in names:
         raise StudyError(
-            f"study {args.name!r} is already in {hide_passwords(storage)}; "
+            f"study {args.name!r} is already in {place.address}; "
             "give --resume to go on with it, or another --name and --out"
         )
     strategy = args.strategy or "ei"
     model = None if args.model is None else Path(args.model).absolute()
-    load_planner(model, strategy=strategy)  # a missing model shows before there is a study
+    if not is_server(storage):
+        load_planner(model, strategy=strategy)  # a missing model shows before there is a study
     _lock(script.out, held)
     if next(script.out.glob("trial-*"), None) is not None:
         raise StudyError(f"{script.out} holds trials of another search; give another --out")
     config = script.config
-    return create_study(
+    return place.create(
         config.space,
         metric=config.metric,
         goal=config.goal,
         metadata=config.metadata,
         fixed=config.fixed,
-        storage=storage,
         name=args.name,
         model=model,
         strategy=strategy,

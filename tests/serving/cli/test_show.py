@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -140,3 +141,18 @@ def test_show__files_of_several_studies__need_a_name(
     make_study(storage=storage, name="two")
     assert main(["show", "--storage", storage, "--csv", "x.csv"]) == 2
     assert "need --name" in capsys.readouterr().err
+
+
+def test_show__server__told_as_a_storage_is(
+    make_served_study: Callable[..., Study], server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        study = make_served_study(name=name)
+        study.observe(study.suggest(), 0.75)
+    assert main(["show", "--storage", server.url]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["two"].split()[1:] == ["1", "1", "0", "maximize", "accuracy", "0.75"]
+    assert main(["show", "--storage", server.url, "--name", "two"]) == 0
+    assert "best accuracy: 0.75 (trial 0)" in capsys.readouterr().out
+    assert main(["show", "--storage", server.url, "--name", "three"]) == 2
+    assert "there is no study 'three'; this server has ['one', 'two']" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from optformer.data.studies.errors import CheckpointError
 from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.cli import main
+from optformer.serving.client.client import Client
 from optformer.serving.study.locks import locked
 from optformer.serving.study.study import Study, load_study
 
@@ -574,3 +575,25 @@ def test_tune__resources_without_a_cluster__are_refused(
 ) -> None:
     assert tune("", "--resources", "GPU=1") == 2
     assert "resources are those of a cluster; give --ray, too" in capsys.readouterr().err
+
+
+def test_tune__server__suggests_and_keeps_the_study(
+    tune: Callable[..., int],
+    connection: Any,
+    server: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    program = "import sys; print('score:', float(sys.argv[1]) * int(sys.argv[2]))"
+    away = ["--storage", server.url, "--name", "shared"]
+    assert tune(program, *away, "--trials", "2") == 0
+    assert tune(program, *away, "--trials", "3", "--resume") == 0
+    study = Client(connection, tmp_path / "state").load_study("shared")
+    assert [trial.status for trial in study.trials] == [TrialStatus.COMPLETED] * 3
+    assert {trial.params["layers"] for trial in study.trials} <= set(range(1, 9))
+    assert not (tmp_path / "out" / "study.db").exists()
+    capsys.readouterr()
+    assert tune(program, *away, "--out", "other", "--name", "new", "--model", "m") == 2
+    assert "a server decides about model itself; leave out --model" in capsys.readouterr().err
