@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import cast
 
 from optformer.data.studies.errors import ConfigError, MetricError, SearchSpaceError
+from optformer.data.studies.limits import Limit, read_limits
 from optformer.data.studies.parameters import Float, Int, Value
 from optformer.data.studies.spaces import SearchSpace
-from optformer.data.studies.study_config import Weighted
+from optformer.data.studies.study_config import Goal, Weighted
+
+_GOALS = ("maximize", "minimize")
+_LIMIT = re.compile(r"(.*?)\s*([<>]=.*)", re.DOTALL)
 
 
 def parse_pairs(option: str, items: Sequence[str]) -> dict[str, str]:
@@ -34,6 +40,62 @@ def parse_fixed(space: SearchSpace, items: Sequence[str]) -> dict[str, Value]:
     """
     pairs = parse_pairs("--fixed", items)
     return {name: _parse_value(space, name, text) for name, text in pairs.items()}
+
+
+def parse_goals(
+    items: Sequence[str], goal: str | None
+) -> tuple[str | Weighted, Goal, dict[str, Goal]]:
+    """Read what is searched on: one metric or a weighted sum, with a goal, or a goal for each.
+
+    Args:
+        items: `NAME`, or several `NAME=WEIGHT`, or `NAME=maximize` and `NAME=minimize`.
+        goal: The goal, where the items tell none.
+
+    Returns:
+        The metric, its goal, and the goals of further metrics.
+
+    Raises:
+        ConfigError: There is no goal, or one too many.
+        MetricError: An item is none of these, or a metric is named twice.
+    """
+    told = [item.rpartition("=") for item in items]
+    if not any(end in _GOALS for _, _, end in told):
+        if goal is None:
+            raise ConfigError("the search needs --goal maximize or --goal minimize")
+        return parse_metric(items), cast(Goal, goal), {}
+    goals: dict[str, Goal] = {}
+    for item, (name, _, end) in zip(items, told, strict=True):
+        if end not in _GOALS or not name:
+            raise MetricError(
+                f"of several goals each metric tells its own, as in latency=minimize; got {item!r}"
+            )
+        if name in goals:
+            raise MetricError(f"--metric names {name!r} twice")
+        goals[name] = cast(Goal, end)
+    if goal is not None:
+        raise ConfigError(f"--metric tells the goal of {', '.join(goals)}; leave out --goal")
+    first, *further = goals
+    return first, goals[first], {name: goals[name] for name in further}
+
+
+def parse_limits(items: Sequence[str]) -> dict[str, Limit]:
+    """Read `NAME <= NUMBER` and `NAME >= NUMBER` items.
+
+    Raises:
+        MetricError: An item is none, or a metric has two limits.
+    """
+    written: dict[str, str] = {}
+    for item in items:
+        found = _LIMIT.fullmatch(item)
+        if found is None or not found[1].strip():
+            raise MetricError(
+                f"--limit takes 'metric <= number' or 'metric >= number', got {item!r}"
+            )
+        name = found[1].strip()
+        if name in written:
+            raise MetricError(f"--limit names {name!r} twice")
+        written[name] = found[2]
+    return read_limits(written)
 
 
 def parse_metric(items: Sequence[str]) -> str | Weighted:

@@ -21,6 +21,7 @@ from optformer.serving.script.runner import Watcher
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from optformer.data.studies.study_config import StudyConfig
     from optformer.serving.script.script import ScriptOutcome
     from optformer.serving.study.study import Study
 
@@ -95,9 +96,14 @@ class LineDisplay:
     def observed(self, trial: Trial, outcome: ScriptOutcome) -> None:
         """See `Watcher.observed`."""
         self._progress.observed(trial, outcome)
-        metric = self._study.config.metric_name
+        config = self._study.config
+        metrics = ", ".join(
+            f"{name} {console.format_value(value)}"
+            for name, value in config.metrics_of(trial).items()
+            if name in {view.metric_name for view in config.views}
+        )
         result = (
-            f"{metric} {console.format_value(trial.value)}{_early(trial)}"
+            f"{metrics}{_early(trial)}{'' if config.keeps_limits(trial) else ', beyond a limit'}"
             if trial.has_value
             else f"failed: {trial.reason}"
         )
@@ -160,7 +166,10 @@ class LiveDisplay(LineDisplay):
         from rich.text import Text
 
         style = "red" if trial is not None and not trial.has_value else ""
-        if trial is not None and trial is self._progress.best:
+        several = self._study.config.further_goals
+        if trial is not None and (
+            trial in self._progress.front if several else trial is self._progress.best
+        ):
             style = "bold"
         self._console.print(Text(visible(text), style), soft_wrap=True)
 
@@ -219,16 +228,22 @@ class LiveDisplay(LineDisplay):
     def _fact_texts(self, now: float) -> dict[str, str]:
         progress = self._progress
         best, left = progress.best, progress.seconds_left(now)
-        facts = {
-            f"best {self._study.config.metric_name}": "none yet"
-            if best is None
-            else f"{console.format_value(best.value)} (trial {best.number})",
-            "expected gain": "not known yet"
-            if progress.expected_gain is None
-            else f"{progress.expected_gain:.2g}",
-            "time left": "not known yet" if left is None else format_seconds(left),
-            "failed": str(progress.ended[TrialStatus.FAILED]),
-        }
+        config = self._study.config
+        if config.further_goals:
+            facts = {
+                "Pareto front": f"{len(progress.front)} of {progress.ended[TrialStatus.COMPLETED]}"
+            }
+        else:
+            facts = {
+                f"best {config.metric_name}": "none yet"
+                if best is None
+                else f"{console.format_value(best.value)} (trial {best.number})",
+                "expected gain": "not known yet"
+                if progress.expected_gain is None
+                else f"{progress.expected_gain:.2g}",
+            }
+        facts["time left"] = "not known yet" if left is None else format_seconds(left)
+        facts["failed"] = str(progress.ended[TrialStatus.FAILED])
         if progress.ended[TrialStatus.STOPPED]:
             facts["stopped early"] = str(progress.ended[TrialStatus.STOPPED])
         return facts
@@ -248,6 +263,7 @@ class JsonDisplay:
             name=self._study.name,
             metric=config.metric_name,
             goal=config.goal,
+            **_aims(config),
             seed=self._study.seed,
             trials=self._progress.wanted,
             finished=self._progress.finished,
@@ -283,7 +299,7 @@ class JsonDisplay:
             seconds=round(outcome.seconds, 3),
             sources=dict(outcome.sources),
             finished=self._progress.finished,
-            best=None if self._progress.best is None else self._progress.best.value,
+            **_best_value(self._study.config, self._progress),
             seconds_left=None if left is None else round(left, 1),
         )
 
@@ -302,13 +318,33 @@ class JsonDisplay:
             "end",
             finished=progress.finished,
             ended={status.value: count for status, count in progress.ended.items()},
-            best=None if progress.best is None else _described(progress.best),
+            **_best_trials(self._study.config, progress),
             **places,
         )
 
     def _write(self, event: str, **fields: Any) -> None:
         sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
         sys.stdout.flush()
+
+
+def _aims(config: StudyConfig) -> dict[str, Any]:
+    """The goals and limits of a study, where there are several."""
+    if not config.several:
+        return {}
+    limits = {name: str(limit) for name, limit in config.limits.items()}
+    return {"goals": config.goals, "limits": limits}
+
+
+def _best_value(config: StudyConfig, progress: SearchProgress) -> dict[str, Any]:
+    if config.further_goals:
+        return {"front": [trial.number for trial in progress.front]}
+    return {"best": None if progress.best is None else progress.best.value}
+
+
+def _best_trials(config: StudyConfig, progress: SearchProgress) -> dict[str, Any]:
+    if config.further_goals:
+        return {"front": [_described(trial) for trial in progress.front]}
+    return {"best": None if progress.best is None else _described(progress.best)}
 
 
 def _early(trial: Trial) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.script.runner import is_finished
+from optformer.serving.study.front import pareto_front
 
 if TYPE_CHECKING:
     from optformer.data.studies.study_config import StudyConfig
@@ -49,9 +50,14 @@ class SearchProgress:
         self.ended: Counter[TrialStatus] = Counter()
         """How trials have ended."""
         self.best: Trial | None = None
-        """The completed trial of the best value."""
+        """The completed trial of the best value that keeps the limits; by the first goal."""
+        self.front: list[Trial] = []
+        """The Pareto front so far, where there are several goals."""
         self.expected_gain: float | None = None
-        """By how much the trial suggested last is expected to better the best, None if unknown."""
+        """By how much the trial suggested last is expected to better the best, None if unknown.
+
+        Of several goals it is of no one metric, and unknown.
+        """
         self._config = config
         self._parallel = parallel
         self._running: dict[int, Running] = {}
@@ -67,7 +73,9 @@ class SearchProgress:
     def started(self, trial: Trial, since: float) -> None:
         """Take note of a script that runs."""
         self._running[trial.number] = Running(trial, since)
-        prediction = getattr(trial.explanation, "prediction", None)
+        prediction = None
+        if not self._config.further_goals:
+            prediction = getattr(trial.explanation, "prediction", None)
         self.expected_gain = None if prediction is None else prediction.expected_improvement
 
     def reported(self, trial: Trial, step: int, value: float) -> None:
@@ -103,7 +111,11 @@ class SearchProgress:
             return
         self.ended[trial.status] += 1
         self.finished += is_finished(trial)
-        if trial.status is TrialStatus.COMPLETED and trial.value is not None:
+        if trial.status is not TrialStatus.COMPLETED or trial.value is None:
+            return
+        if self._config.further_goals:
+            self.front = pareto_front(self._config, [*self.front, trial])
+        if self._config.keeps_limits(trial):
             sign = self._config.sign
             if self.best is None or sign * trial.value > sign * (self.best.value or 0.0):
                 self.best = trial

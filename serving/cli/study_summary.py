@@ -42,9 +42,10 @@ def _write_front(study: Study) -> None:
     found = front_volume(study.config, study.trials)
     if found is not None:
         volume, reference = found
+        size = len(study.best_trials)
         worst = ", ".join(f"{n} {console.format_value(v)}" for n, v in reference.items())
         console.write(
-            f"Pareto front: {len(study.best_trials)} trials, hypervolume "
+            f"Pareto front: {size} {'trial' if size == 1 else 'trials'}, hypervolume "
             f"{console.format_value(volume)} from the worst values, {worst}"
         )
         console.write()

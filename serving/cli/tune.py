@@ -53,9 +53,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--metric",
         action="append",
         required=True,
-        help="what to search on; repeat as NAME=WEIGHT for a weighted sum",
+        help="what to search on; repeat as NAME=WEIGHT for a weighted sum, or as NAME=maximize and "
+        "NAME=minimize for several goals",
     )
-    parser.add_argument("--goal", choices=("maximize", "minimize"), required=True)
+    parser.add_argument(
+        "--goal", choices=("maximize", "minimize"), help="required, unless --metric tells it"
+    )
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="LIMIT",
+        help="what a trial must keep to count, such as 'memory <= 8'; repeat for several metrics",
+    )
     parser.add_argument(
         "--trials", type=_positive_int, default=30, help="finished trials wanted (default 30)"
     )
@@ -191,22 +201,26 @@ def _tune(args: argparse.Namespace, script: Script, study: Study) -> int:
         except SpaceExhaustedError as error:
             console.note(str(error))
     places = {"study": hide_passwords(_storage(args, script)), "logs": str(script.out)}
-    display.finish(places | _plot(study, script.out / "history.png"))
+    display.finish(places | _plot(study, script.out))
     if received:
         console.note("run the same command with --resume to go on")
         return 128 + received[0]
     return 0
 
 
-def _plot(study: Study, file: Path) -> dict[str, str]:
+def _plot(study: Study, out: Path) -> dict[str, str]:
     """Plot the search, and say where; that there is no plot is no failure of it."""
     from optformer.data.studies.trials import TrialStatus
+    from optformer.serving.study.front_plots import plot_front
     from optformer.serving.study.plots import plot_history
 
-    if all(trial.status is TrialStatus.PENDING for trial in study.trials):
+    ended = {trial.status for trial in study.trials} - {TrialStatus.PENDING}
+    several = bool(study.config.further_goals)
+    if not ended or (several and TrialStatus.COMPLETED not in ended):
         return {}
+    file = out / ("front.png" if several else "history.png")
     try:
-        figure = plot_history(study)
+        figure = plot_front(study) if several else plot_history(study)
         with write_atomically(file) as path:
             figure.savefig(path, format="png")
     except (OSError, ValueError) as error:
@@ -219,16 +233,24 @@ def _script(args: argparse.Namespace) -> Script:
     """Check everything about the script that can be checked before it runs."""
     from optformer.data.studies.space_files import load_space
     from optformer.data.studies.study_config import StudyConfig
-    from optformer.serving.cli.inputs import parse_fixed, parse_metric, parse_pairs
+    from optformer.serving.cli.inputs import (
+        parse_fixed,
+        parse_goals,
+        parse_limits,
+        parse_pairs,
+    )
     from optformer.serving.script.command import CommandTemplate
     from optformer.serving.script.metric import create_reader
     from optformer.serving.script.script import Script
 
     space = load_space(args.space)
+    metric, goal, further_goals = parse_goals(args.metric, args.goal)
     config = StudyConfig(
         space=space,
-        metric=parse_metric(args.metric),
-        goal=args.goal,
+        metric=metric,
+        goal=goal,
+        further_goals=further_goals,
+        limits=parse_limits(args.limit),
         metadata=parse_pairs("--metadata", args.metadata),
         fixed=parse_fixed(space, args.fixed),
     )
@@ -314,6 +336,7 @@ def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
     from optformer.planning.planner import load_planner
     from optformer.serving.cli.places import is_server, place_of
     from optformer.serving.script.runner import check_folder
+    from optformer.serving.study.study import new_record
 
     storage = _storage(args, script)
     place = place_of(storage)
@@ -338,14 +361,18 @@ def _study(args: argparse.Namespace, script: Script, held: ExitStack) -> Study:
     model = None if args.model is None else Path(args.model).absolute()
     if not is_server(storage):
         load_planner(model, strategy=strategy)  # a missing model shows before there is a study
+        new_record(script.config, strategy=strategy, pruner=args.pruner)  # so does what cannot be
     _lock(script.out, held)
     if next(script.out.glob("trial-*"), None) is not None:
         raise StudyError(f"{script.out} holds trials of another search; give another --out")
     config = script.config
+    one = not config.further_goals
     return place.create(
         config.space,
-        metric=config.metric,
-        goal=config.goal,
+        metric=config.metric if one else None,
+        goal=config.goal if one else None,
+        metrics=None if one else config.goals,
+        limits={name: str(limit) for name, limit in config.limits.items()},
         metadata=config.metadata,
         fixed=config.fixed,
         name=args.name,
@@ -367,12 +394,13 @@ def _lock(out: Path, held: ExitStack) -> None:
 def _check_same(study: Study, config: StudyConfig, seed: int | None) -> None:
     """Refuse to go on with a study under other conditions."""
     stored, given = study.config.to_dict(), config.to_dict()
-    differing = [field for field in given if stored[field] != given[field]]
+    fields = {**given, **stored}
+    differing = [field for field in fields if stored.get(field) != given.get(field)]
     if seed is not None and seed != study.seed:
         differing.append("seed")
     if differing:
         raise StudyError(
-            f"study {study.name!r} was started with another {' and '.join(differing)}; "
+            f"study {study.name!r} was started with a different {' and '.join(differing)}; "
             "repeat the command it was started with, or give another --name and --out"
         )
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from optformer.data.runtime.bounded_files import read_file
 from optformer.data.runtime.text import shorten, visible
 from optformer.data.studies.errors import ConfigError, MetricError
-from optformer.data.studies.study_config import StudyConfig, Weighted
+from optformer.data.studies.study_config import StudyConfig
 from optformer.serving.script.command import fill_path
 from optformer.serving.script.output import NamedMetric, PatternMetric, Report, Search, lines_of
 from optformer.serving.script.trial_folder import STDERR, STDOUT
@@ -120,7 +120,7 @@ def create_reader(
     """The reader of a study's metrics.
 
     Args:
-        config: The study; a weighted measure needs every one of its metrics.
+        config: The study; all metrics that it needs are read.
         pattern: Regular expression with one group, instead of the metric's name.
         file: JSON file, instead of the script's output.
 
@@ -128,7 +128,7 @@ def create_reader(
         ConfigError: Both are given, the pattern is no good or there are several metrics for it,
             or the path is the same for every trial.
     """
-    names = list(config.metric.weights) if isinstance(config.metric, Weighted) else [config.metric]
+    names = config.needed
     if file is not None:
         if pattern is not None:
             raise ConfigError("a metric file and a metric pattern are both given; leave one out")
@@ -137,7 +137,7 @@ def create_reader(
         return OutputReader({name: NamedMetric(name) for name in names})
     if len(names) > 1:
         raise ConfigError(
-            f"a metric pattern reads one metric, but the study weighs {names}; "
+            f"a metric pattern reads one metric, but the study has {names}; "
             "print lines such as 'name: 0.93' or write a metric file"
         )
     return OutputReader({names[0]: PatternMetric(pattern)})

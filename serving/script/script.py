@@ -137,7 +137,7 @@ class Script:
             value, _ = self.config.measure(metrics)
         except MetricError as error:
             return ScriptOutcome(None, visible(str(error)), seconds, {})
-        if not math.isfinite(value):
+        if not all(map(math.isfinite, [value, *(metrics[name] for name in self.config.needed)])):
             shown = ", ".join(f"{name} is {number}" for name, number in metrics.items())
             return ScriptOutcome(None, f"not a finite number: {shown}", seconds, {})
         sources = {name: reading.source for name, reading in readings.items()}

@@ -181,3 +181,24 @@ def test_json_display__events__one_object_a_line(
 )
 def test_format_seconds__hours_only_where_there_are_some(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+def test_live_display__several_goals__shows_the_front(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    study = make_study(metric="accuracy", further_goals={"latency": "minimize"})
+    progress = SearchProgress(study.config, [], wanted=4, parallel=1)
+    with LiveDisplay(study, progress) as display:
+        for number, metrics in enumerate([(0.9, 3.0), (0.8, 4.0), (0.7, 1.0)]):
+            given = dict(zip(("accuracy", "latency"), metrics, strict=True))
+            trial = Trial(number, {}).finish(metrics[0], metrics=given)
+            display.started(expecting(Trial(number, {}), 0.25), since=time.time())
+            display.observed(trial, outcome())
+    assert [trial.number for trial in progress.front] == [0, 2]
+    assert progress.expected_gain is None
+    shown = _CONTROL.sub("", terminal.getvalue())
+    assert "trial 1  accuracy 0.8, latency 4" in shown
+    assert re.search(r"Pareto front .*\n2 of 3 ", shown)
+    assert "expected gain" not in shown

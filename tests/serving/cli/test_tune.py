@@ -100,6 +100,92 @@ def test_tune__json__is_all_that_standard_output_holds(
     assert events[-1]["study"] == f"sqlite:///{tmp_path / 'out' / 'study.db'}"
 
 
+SEVERAL = """
+import sys
+layers = int(sys.argv[2])
+print('score:', float(sys.argv[1]) * layers)
+print('cost:', layers)
+print('size:', 'nan' if sys.argv[3] == '2' else layers)
+"""
+
+
+def several(*options: str) -> list[str]:
+    study = ["--space", "space.yaml", "--seed", "1", "--out", "out"]
+    return [
+        "tune",
+        *study,
+        *options,
+        "--",
+        sys.executable,
+        "train.py",
+        "{lr}",
+        "{layers}",
+        "{trial}",
+    ]
+
+
+def test_tune__several_goals_and_a_limit__ends_with_the_front(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.py").write_text(SEVERAL)
+    goals = ["--metric", "score=maximize", "--metric", "cost=minimize", "--limit", "size <= 6"]
+    assert main(several(*goals, "--trials", "8")) == 0
+    study = load(tmp_path)
+    assert study.config.goals == {"score": "maximize", "cost": "minimize"}
+    assert {name: str(limit) for name, limit in study.config.limits.items()} == {"size": "<= 6.0"}
+    failed = study.trials[2]
+    assert failed.reason is not None
+    assert "size is nan" in failed.reason
+    assert all(t.metrics["cost"] == t.params["layers"] for t in study.trials if t.has_value)
+    beyond = [t for t in study.trials if t.has_value and t.params["layers"] > 6]
+    out = capsys.readouterr().out
+    assert out.count("beyond a limit") == len(beyond)
+    assert f"{7 - len(beyond)} of 7 completed trials keep the limits: size <= 6.0" in out
+    assert f"Pareto front: {len(study.best_trials)} trial" in out
+    assert (tmp_path / "out" / "front.png").stat().st_size > 1000
+
+    assert main(several(*goals[:4], "--trials", "9", "--resume")) == 2
+    assert "started with a different limits" in capsys.readouterr().err
+    assert main(several(*goals, "--trials", "9", "--resume", "--json")) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert events[0]["goals"] == {"score": "maximize", "cost": "minimize"}
+    front = [trial.number for trial in load(tmp_path).best_trials]
+    assert events[-2]["front"] == front
+    assert [trial["trial"] for trial in events[-1]["front"]] == front
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--metric", "score"], "needs --goal maximize or --goal minimize"),
+        (["--metric", "a=maximize", "--goal", "maximize"], "leave out --goal"),
+        (["--metric", "a=maximize", "--metric", "b=2"], "each metric tells its own"),
+        (["--metric", "a=maximize", "--metric", "a=minimize"], "names 'a' twice"),
+        (["--metric", "=maximize"], "each metric tells its own"),
+        (["--metric", "a", "--goal", "maximize", "--limit", "b < 3"], "'metric <= number'"),
+        (["--metric", "a", "--goal", "maximize", "--limit", "<= 3"], "'metric <= number'"),
+        (["--metric", "a", "--goal", "maximize", "--limit", "b <= many"], "got '<= many'"),
+        (["--metric", "a=maximize", "--metric", "b=minimize", "--pruner", "median"], "one goal"),
+        (["--metric", "a=maximize", "--metric", "b=minimize", "--strategy", "ts"], "strategy 'ei'"),
+        (
+            ["--metric", "a=maximize", "--metric", "b=minimize", "--metric-pattern", "(.*)"],
+            "reads one metric",
+        ),
+    ],
+)
+def test_tune__aims_that_cannot_be__are_refused_before_there_is_a_folder(
+    tune: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
+) -> None:
+    (tmp_path / "train.py").write_text(GOOD)
+    assert main(several(*options)) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal of Linux")
 def test_tune__in_a_terminal__lines_stay_and_the_table_goes(tmp_path: Path, start: Start) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
@@ -295,9 +381,9 @@ def test_tune__existing_study__needs_resume_and_the_same_conditions(
     assert "study 'tune' is already in sqlite:///" in (error := capsys.readouterr().err)
     assert "--resume" in error
     assert tune(GOOD, "--trials", "3", "--resume", "--metadata", "task=x") == 2
-    assert "started with another metadata" in capsys.readouterr().err
+    assert "started with a different metadata" in capsys.readouterr().err
     assert tune(GOOD, "--trials", "3", "--resume", "--seed", "2") == 2
-    assert "started with another seed" in capsys.readouterr().err
+    assert "started with a different seed" in capsys.readouterr().err
     assert tune(GOOD, "--trials", "3", "--resume") == 0
     assert len(load(tmp_path).trials) == 3
     assert tune(GOOD, "--trials", "3", "--resume") == 0
