@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from optformer.data.corpora.emulation.tables import EvaluationTable
+from optformer.data.runtime.threads import one_torch_thread
 from optformer.data.studies.errors import DatasetError
 from optformer.data.studies.parameters import Categorical
 
@@ -127,15 +128,16 @@ def fit_emulator(
     optimizer = torch.optim.AdamW(emulator.parameters(), lr=RATE, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(seed)
-    for _ in tqdm(range(steps), desc="emulator", unit="step", disable=not progress):
-        rows = torch.randint(len(values), (BATCH,), generator=generator)
-        embedding = emulator.embedding(dataset[rows])
-        error = emulator(values[rows], active[rows], embedding) - scores[rows]
-        loss = error[~error.isnan()].square().mean() + 1e-4 * embedding.square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    with one_torch_thread():
+        for _ in tqdm(range(steps), desc="emulator", unit="step", disable=not progress):
+            rows = torch.randint(len(values), (BATCH,), generator=generator)
+            embedding = emulator.embedding(dataset[rows])
+            error = emulator(values[rows], active[rows], embedding) - scores[rows]
+            loss = error[~error.isnan()].square().mean() + 1e-4 * embedding.square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
     return emulator.requires_grad_(False)
 
 
