@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,9 @@ def generate_trainings(
     _check_folder(config, [name for name in config.families if name not in missing])
     config.out.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
-    with WorkerPool(config.workers, attempts=2) as pool:
+    one = config.workers == 1
+    pool: Executor = ThreadPoolExecutor(1) if one else WorkerPool(config.workers, attempts=2)
+    try:
         running = {pool.submit(_write_family, config, name): name for name in missing}
         done = as_completed(running)
         for future in tqdm(done, total=len(missing), unit="family", disable=not progress):
@@ -116,6 +119,8 @@ def generate_trainings(
             if error is not None:
                 failed[running[future]] = f"{type(error).__name__}: {error}"
             write_text(config.out / INDEX, to_yaml(_index(config.out, config.datasets)))
+    finally:
+        pool.shutdown(cancel_futures=True)
     return TrainingCorpusSummary(
         len(missing) - len(failed), len(config.families) - len(missing), failed
     )
@@ -142,12 +147,12 @@ def train_pair(
     Returns:
         The points, their metrics, (K,) each, and the data set in words.
     """
-    seed = zlib.crc32(dataset_name(family.name, number).encode())
+    seed = _seed(family.name, number)
     rng = np.random.default_rng(seed)
-    data = family.data(seed)
     first = max(1, round((1 - NEAR) * configurations))
     points: list[Point] = [family.space.sample(rng) for _ in range(first)]
     with one_torch_thread():
+        data = family.data(seed)
         found = family.run(Columns(family.space, points, family.fixed), data, seed)
         near = _near_the_best(family, points, found, configurations - first, rng)
         more = family.run(Columns(family.space, near, family.fixed), data, seed)
@@ -240,14 +245,6 @@ def _index(out: Path, datasets: int) -> list[dict[str, Any]]:
         if not _table(out, name).exists():
             continue
         (metric, goal), *_ = family.goals.items()
-        tasks = {}
-        for number in range(datasets):
-            seed = zlib.crc32(dataset_name(name, number).encode())
-            tasks[dataset_name(name, number)] = {
-                "task": family.tasks[number % len(family.tasks)],
-                "model": family.models[number % len(family.models)],
-                "dataset": family.data(seed).text,
-            }
         entries.append(
             {
                 "file": name,
@@ -256,7 +253,25 @@ def _index(out: Path, datasets: int) -> list[dict[str, Any]]:
                 "goal": goal,
                 "goals": dict(family.goals),
                 "licence": LICENCE,
-                "tasks": tasks,
+                "tasks": _told(name, datasets),
             }
         )
     return entries
+
+
+@cache
+def _told(name: str, datasets: int) -> dict[str, dict[str, str]]:
+    """What is said of each data set of a family; ways to say task and model take turns."""
+    family = FAMILIES[name]
+    return {
+        dataset_name(name, number): {
+            "task": family.tasks[number % len(family.tasks)],
+            "model": family.models[number % len(family.models)],
+            "dataset": family.data(_seed(name, number)).text,
+        }
+        for number in range(datasets)
+    }
+
+
+def _seed(family: str, number: int) -> int:
+    return zlib.crc32(dataset_name(family, number).encode())

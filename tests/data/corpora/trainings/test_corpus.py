@@ -96,7 +96,7 @@ def test_generate_trainings__again__makes_what_is_missing_and_the_same(
 ) -> None:
     for file in corpus.glob("exp*"):
         shutil.copy(file, tmp_path)
-    summary = generate_trainings(config(tmp_path, families=["exp*", "pid-*"]))
+    summary = generate_trainings(config(tmp_path, families=["exp*", "pid-*"], workers=2))
     assert (summary.finished, summary.skipped) == (1, 1)
     own, other = (parquet.read_table(f / "pid-controller.parquet") for f in (corpus, tmp_path))
     assert own.equals(other)
