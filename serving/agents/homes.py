@@ -1,4 +1,4 @@
-"""Where an agent's studies are kept."""
+"""Where an agent's studies are kept: in a storage, or on a server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from optformer.data.runtime.text import hide_passwords
+from optformer.data.studies.errors import ConfigError
 from optformer.data.studies.spaces import SearchSpace
+from optformer.serving.client.client import connect
 from optformer.serving.study.stored import study_names
 from optformer.serving.study.study import Study, create_study, load_study
 
@@ -56,3 +58,52 @@ class StorageHome:
     def load(self, name: str) -> Study:
         """The study of a name."""
         return load_study(storage=self._storage, name=name, model=self._model)
+
+
+class ServerHome:
+    """Studies on a server, whose own model suggests.
+
+    The token is that of the environment variable OPTFORMER_TOKEN.
+
+    Args:
+        url: The server's address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = connect(url)
+        self.names()
+
+    @property
+    def place(self) -> str:
+        """The server's address."""
+        return self._client.url
+
+    def names(self) -> list[str]:
+        """Names of all studies that the token may see, sorted."""
+        return self._client.list_studies()
+
+    def create(self, space: SearchSpace, **settings: Any) -> Study:
+        """A new study."""
+        return self._client.create_study(space, **settings)
+
+    def load(self, name: str) -> Study:
+        """The study of a name."""
+        return self._client.load_study(name)
+
+
+def home_at(storage: str, model: str | None = None) -> StudyHome:
+    """The home of an address.
+
+    Args:
+        storage: That of a storage, as in `create_study`, or of a server, `http://host:8000`.
+        model: Directory of a checkpoint, for studies in a storage.
+
+    Raises:
+        ConfigError: A model is given for a server.
+        StorageError: There is nothing at the address.
+    """
+    if not storage.startswith(("http://", "https://")):
+        return StorageHome(storage, model)
+    if model is not None:
+        raise ConfigError(f"the server {storage} suggests with its own model; leave out --model")
+    return ServerHome(storage)

@@ -14,7 +14,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "starts it; its configuration names this command.",
     )
     parser.add_argument(
-        "--storage", required=True, help="where the studies are: sqlite:////full/path/studies.db"
+        "--storage",
+        required=True,
+        help="where the studies are: sqlite:////full/path/studies.db, or a server, "
+        "http://host:8000, whose token is in the environment variable OPTFORMER_TOKEN",
     )
     parser.add_argument("--model", help="checkpoint directory (default: the shipped model)")
     parser.set_defaults(run=run)
@@ -27,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     with importing("optformer mcp", "mcp", "agents"):
         from optformer.serving.agents.mcp_server import serve
         from optformer.serving.agents.tools import Tools
-    from optformer.serving.agents.homes import StorageHome
+    from optformer.serving.agents.homes import home_at
 
-    serve(Tools(StorageHome(args.storage, args.model)))
+    serve(Tools(home_at(args.storage, args.model)))
     return 0

@@ -101,6 +101,18 @@ def test_job_queue__two_processes__every_trial_is_measured_once(
     assert best(output) == max(values(output))
 
 
+def test_server_workers__two_processes__run_as_many_trials_as_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["server_workers.py", "--trials", "4", "--workers", "2"])
+    runpy.run_path(str(EXAMPLES / "server_workers.py"), run_name="__main__")
+    output = capfd.readouterr().out  # of the workers, too
+    numbers = re.findall(r"^trial (\d+)", output, re.MULTILINE)
+    assert sorted(numbers) == ["0", "1", "2", "3"]
+    assert best(output) == max(values(output))
+
+
 def test_external_storage__started_twice__goes_on_with_one_study(run: Run) -> None:
     options = ["--trials", "2", "--storage", "sqlite:///kernels.db"]
     assert "Optuna sees 2 trials" in run("external_storage.py", *options)
