@@ -15,14 +15,15 @@ from optformer.data.studies.parameters import Value
 from optformer.data.studies.study_config import StudyConfig, Weighted
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.client.study_routes import Outbox, StudyRoutes, new_key
-from optformer.serving.service.wire import number_to_wire, trial_from_wire
+from optformer.serving.service.wire import number_to_wire, prediction_from_wire, trial_from_wire
 from optformer.serving.study.owners import Heartbeat
 from optformer.serving.study.trial_store import settled
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
-_MOST = 256  # trials of one request
+_MOST, _MOST_POINTS = 256, 1000  # trials and points of one request
+_BEATS = 5  # in a lease: some may be lost
 _REASON_CHARACTERS = 9_900  # the server takes texts of 10,000
 
 
@@ -33,13 +34,16 @@ class RemoteStore:
         routes: The routes of the study.
         outbox: Sends its observations.
         config: What its metric means.
+        lease: Seconds that the server waits for a sign of whoever has a trial.
     """
 
-    def __init__(self, routes: StudyRoutes, outbox: Outbox, config: StudyConfig) -> None:
+    def __init__(
+        self, routes: StudyRoutes, outbox: Outbox, config: StudyConfig, lease: float
+    ) -> None:
         self.connection, self.outbox = routes.connection, outbox
         self._routes, self._config = routes, config
         self._ended: list[Trial] = []  # the first trials, for as long as all of them have ended
-        self._heartbeat = Heartbeat(self._beat, lambda number: None)
+        self._heartbeat = Heartbeat(self._beat, lambda number: None, lease / _BEATS)
 
     @property
     def address(self) -> str | None:
@@ -64,12 +68,11 @@ class RemoteStore:
 
     def predict(self, points: Sequence[Mapping[str, Value]]) -> list[Any]:
         """What the server's model expects of points."""
-        from optformer.serving.service.wire import prediction_from_wire
-
-        body = {"points": [dict(point) for point in points]}
-        return list(
-            map(prediction_from_wire, self.call("POST", "/predictions", body)["predictions"])
-        )
+        predicted: list[Any] = []
+        for first in range(0, len(points), _MOST_POINTS):
+            some = [dict(point) for point in points[first : first + _MOST_POINTS]]
+            predicted += self.call("POST", "/predictions", {"points": some})["predictions"]
+        return list(map(prediction_from_wire, predicted))
 
     def suggest_lock(self) -> AbstractContextManager[None]:
         """No lock: the server takes turns."""

@@ -154,7 +154,8 @@ def described_study(
         pruner=described["pruner"],
     )
     routes = StudyRoutes(connection, name)
-    store = RemoteStore(routes, Outbox(routes, unsent), record.config)
+    outbox = Outbox(routes, unsent)
+    store = RemoteStore(routes, outbox, record.config, described["lease"])
     return RemoteStudy(record, store, name=name)
 
 

@@ -103,12 +103,12 @@ _Number = Annotated[int, Path(ge=0, le=2**31 - 1, description="Number of the tri
 
 @router.post("/studies", status_code=201)
 def create_study(
-    studies: _Studies, owner: _Owner, asked: _Asked, new: schemas.NewStudy
+    request: Request, studies: _Studies, owner: _Owner, asked: _Asked, new: schemas.NewStudy
 ) -> schemas.StudyAnswer:
     """Create a study."""
     name = drawn_name(asked) if new.name is None else new.name
     study = studies.create(owner, name, _record(new), asked)
-    return schemas.StudyAnswer.of(study, name)
+    return schemas.StudyAnswer.of(study, name, request.app.state.lease)
 
 
 @router.get("/studies")
@@ -118,9 +118,9 @@ def list_studies(studies: _Studies, owner: _Owner) -> schemas.Names:
 
 
 @router.get("/studies/{name}")
-def read_study(study: _Study, name: _Name) -> schemas.StudyAnswer:
+def read_study(request: Request, study: _Study, name: _Name) -> schemas.StudyAnswer:
     """What is known about a study besides its trials."""
-    return schemas.StudyAnswer.of(study, name)
+    return schemas.StudyAnswer.of(study, name, request.app.state.lease)
 
 
 @router.delete("/studies/{name}", status_code=204)

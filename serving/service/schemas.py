@@ -195,16 +195,22 @@ class Stale(_Request):
 
 
 class StudyAnswer(BaseModel):
-    """What is known about a study besides its trials."""
+    """What is known about a study besides its trials.
+
+    Attributes:
+        lease: Seconds that a client has a trial for after its last sign of life, unless it asks for
+            others.
+    """
 
     name: str
     config: dict[str, Any]
     seed: int
     strategy: str
     pruner: str | None
+    lease: float
 
     @classmethod
-    def of(cls, study: Study, name: str) -> StudyAnswer:
+    def of(cls, study: Study, name: str, lease: float) -> StudyAnswer:
         """Describe a study by the name that its owner gave it."""
         record = study.record
         return cls(
@@ -213,6 +219,7 @@ class StudyAnswer(BaseModel):
             seed=record.seed,
             strategy=record.strategy,
             pruner=record.pruner,
+            lease=lease,
         )
 
 

@@ -67,6 +67,11 @@ def open_storage(storage: str | BaseStorage, *, create: bool = True) -> BaseStor
             f"storage {hide_passwords(address)!r} is not understood; expected an SQL URL such as "
             f"'sqlite:///studies.db', or a path ending in .journal or .log"
         )
+    if address.startswith(("http://", "https://")):
+        raise StorageError(
+            f"{hide_passwords(address)!r} is the address of a server, not of a storage; open its "
+            "studies with optformer.connect(...)"
+        )
     if not create:
         check_file(address)
     try:

@@ -103,11 +103,18 @@ class Heartbeat:
     Args:
         beat: Says so for one trial, by its id; what it raises is ignored.
         hand_over: Says of one trial that it has no owner any more; the same.
+        seconds: How often; `HEARTBEAT_SECONDS` when absent.
     """
 
-    def __init__(self, beat: Callable[[int], None], hand_over: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        beat: Callable[[int], None],
+        hand_over: Callable[[int], None],
+        seconds: float | None = None,
+    ) -> None:
         self._beat = beat
         self._hand_over = hand_over
+        self._seconds = seconds
         self._forget()
 
     def _forget(self) -> None:
@@ -147,7 +154,7 @@ class Heartbeat:
             self.remove(trial)
 
     def _run(self, ended: threading.Event) -> None:
-        while not ended.wait(HEARTBEAT_SECONDS):
+        while not ended.wait(self._seconds or HEARTBEAT_SECONDS):
             with self._lock:
                 trials = sorted(self._trials)
             for trial in trials:

@@ -22,7 +22,7 @@ from optformer.data.studies.trials import TrialStatus
 from optformer.serving.client.client import Client
 from optformer.serving.client.connection import Connection
 from optformer.serving.client.remote_study import RemoteStudy
-from optformer.serving.study.study import suggest_many
+from optformer.serving.study.study import create_study, suggest_many
 
 
 @pytest.fixture
@@ -73,6 +73,19 @@ def test_client__studies__are_created_listed_opened_and_deleted(
             call("gone")
     with pytest.raises(StudyError, match="there is no study"):
         drawn.suggest()
+
+
+def test_predict__more_points_than_a_request_takes__are_asked_in_turn(
+    study: RemoteStudy, point: dict[str, Value]
+) -> None:
+    study.observe(point, 0.5)
+    predicted = study.predict([{**point, "x": 1e-3 + i * 1e-6} for i in range(1100)])
+    assert [p.mean for p in predicted[::1099]] == [1.001, pytest.approx(1.001 + 1099e-6)]
+
+
+def test_storage__address_of_a_server__says_what_to_do(space: SearchSpace) -> None:
+    with pytest.raises(StorageError, match=r"is the address of a server, .* optformer\.connect"):
+        create_study(space, metric="a", goal="maximize", storage="http://host:8000")
 
 
 @pytest.mark.parametrize(
@@ -237,6 +250,7 @@ def test_heartbeat__trials_held_here__stay_alive_until_observed(
     trial = study.suggest()
     heartbeat = study._remote._heartbeat
     assert heartbeat._trials == {0}
+    assert heartbeat._seconds == 60.0  # of a lease of 300
     heartbeat._beat(0)
     study.observe(trial, 0.5)
     assert heartbeat._trials == set()
