@@ -216,7 +216,13 @@ class Connection:
         except (KeyError, LookupError, TypeError, ValueError):
             return self._no_server(response)
         if response.status_code in (401, 403):
-            return ServerAwayError(f"{self.url} does not take the token: {message}")
+            wrong = "asks for a token" if self._token is None else "does not know the token"
+            return ServerAwayError(
+                f"{self.url} {wrong}; give the one that `optformer token` has written, as token= "
+                "or in OPTFORMER_TOKEN"
+            )
+        if response.status_code >= 500:  # nobody knows what it has done
+            return ServerAwayError(f"{self.url} answers {response.status_code}: {message}")
         if response.status_code == 404 and field == "name":
             return NoStudyError(message)
         kind = getattr(errors, str(name), None)

@@ -98,8 +98,7 @@ def test_call__server_away_for_long__says_where_and_how_often(pauses: list[float
     [
         (409, "TrialError", TrialError),
         (409, "SpaceExhaustedError", SpaceExhaustedError),
-        (401, "HTTPException", ServerAwayError),
-        (500, "HTTPException", StorageError),
+        (500, "ConfigError", ServerAwayError),
         (418, "SystemExit", StorageError),
     ],
 )
@@ -108,6 +107,13 @@ def test_call__refusal__is_raised_as_the_library_does(
 ) -> None:
     with pytest.raises(kind, match="in the library's words"):
         connection(lambda request: refusal(status, name, "in the library's words")).call("GET", "/")
+
+
+def test_call__token_of_nobody__says_where_one_comes_from() -> None:
+    unknown = refusal(401, "HTTPException", "a token")
+    with pytest.raises(ServerAwayError, match="does not know the token; give the one that") as seen:
+        connection(lambda request: unknown).call("GET", "/")
+    assert SECRET not in str(seen.value)
 
 
 def test_call__something_else_answers__is_told(pauses: list[float]) -> None:
