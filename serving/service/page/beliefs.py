@@ -5,22 +5,25 @@ Each part is computed for one history and says what it cannot tell, with the lib
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from optformer.data.studies.errors import OptFormerError, SearchSpaceError, StudyError
-from optformer.data.studies.parameters import Float, Int, Value
+from optformer.data.studies.parameters import Float, Int, Parameter, Value
+from optformer.data.studies.study_config import StudyConfig
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.service.page.charts import (
     BLUE,
     GREEN,
+    LARGEST,
     QUIET,
     RED,
     Chart,
     axis_of,
+    clipped,
     in_words,
     new_figure,
     value_window,
@@ -91,21 +94,21 @@ def next_trial(study: Study, history: History) -> NextTrial:
     return NextTrial(trial, explanation, nearest, _gain_share(explanation, history))
 
 
-def importances(study: Study) -> list[tuple[str, float]]:
-    """Parameters and their shares, the largest first.
+def importances(study: Study) -> dict[str, list[tuple[str, float]]]:
+    """For each goal the parameters and their shares, the largest first.
 
     Raises:
         OptFormerError: They cannot be rated yet.
     """
-    return list(study.importances().items())
+    return {goal: list(study.importances(metric=goal).items()) for goal in study.config.goals}
 
 
 @dataclass(frozen=True)
-class ResponseChart:
-    """The response along one parameter, or why there is none."""
+class ParameterResponse:
+    """The response of each goal along one parameter, or why there is none."""
 
     parameter: str
-    chart: Chart | None
+    charts: Mapping[str, Chart]
     reason: str = ""
 
 
@@ -119,7 +122,7 @@ def response_order(study: Study) -> list[str]:
     return sorted(names, key=lambda name: -rated.get(name, 0.0))
 
 
-def response_charts(study: Study, names: Sequence[str]) -> list[ResponseChart]:
+def response_charts(study: Study, names: Sequence[str]) -> list[ParameterResponse]:
     """The predicted response along some parameters.
 
     Raises:
@@ -130,20 +133,30 @@ def response_charts(study: Study, names: Sequence[str]) -> list[ResponseChart]:
         at = waking_values(study.config.space, name)
         fixed = study.config.fixed
         if any(parent in fixed and fixed[parent] != value for parent, value in at.items()):
-            charts.append(ResponseChart(name, None, "It is not active in this study."))
+            charts.append(ParameterResponse(name, {}, "It is not active in this study."))
+            continue
+        if _is_endless(study.config.space[name]):
+            charts.append(ParameterResponse(name, {}, "Its range is too wide to be drawn."))
             continue
         try:
             response = _response(study, name, at)
         except (SearchSpaceError, StudyError) as error:
             if study.best_trials:
-                charts.append(ResponseChart(name, None, str(error)))
+                charts.append(ParameterResponse(name, {}, str(error)))
                 continue
             raise
-        charts.append(ResponseChart(name, _response_chart(study, response)))
+        drawn = {goal: _response_chart(study.config, response, goal) for goal in study.config.goals}
+        charts.append(ParameterResponse(name, drawn))
     return charts
 
 
-def _response(study: Study, name: str, at: dict[str, Value]) -> Response:
+def _is_endless(parameter: Parameter) -> bool:
+    if not isinstance(parameter, Float) or parameter.log:
+        return False
+    return max(abs(parameter.low), abs(parameter.high)) > LARGEST
+
+
+def _response(study: Study, name: str, at: Mapping[str, Value]) -> Response:
     """Where a parameter is not active in the best trial, it is woken."""
     try:
         return predict_response(study, name, count=_POINTS)
@@ -153,19 +166,27 @@ def _response(study: Study, name: str, at: dict[str, Value]) -> Response:
         return predict_response(study, name, at, count=_POINTS)
 
 
-def _response_chart(study: Study, response: Response) -> Chart:
-    config, parameter = study.config, study.config.space[response.parameter]
+def _response_chart(config: StudyConfig, response: Response, goal: str) -> Chart:
+    parameter = config.space[response.parameter]
     numeric = isinstance(parameter, Float | Int)
     values = list(response.values)
     places: list[Any] = values if numeric else list(range(len(values)))
-    predictions = response.predictions
+    predictions = [prediction.metrics.get(goal, prediction) for prediction in response.predictions]
+    measured = {
+        trial.number: config.metrics_of(trial)[goal]
+        for trial in response.trials
+        if goal in config.metrics_of(trial)
+    }
+    sign = 1.0 if config.goals[goal] == "maximize" else -1.0
+    ends = [quantile for p in predictions for quantile in (p.quantiles[0.05], p.quantiles[0.95])]
+    window = value_window([*measured.values(), *ends], sign)
     figure = new_figure()
     for low, high, color in (
         (0.05, 0.95, "rgba(74,131,201,.18)"),
         (0.25, 0.75, "rgba(74,131,201,.30)"),
     ):
-        lower = [prediction.quantiles[low] for prediction in predictions]
-        upper = [prediction.quantiles[high] for prediction in predictions]
+        lower = clipped([prediction.quantiles[low] for prediction in predictions], window)
+        upper = clipped([prediction.quantiles[high] for prediction in predictions], window)
         name = f"{100 * (high - low):.0f} % of the prediction"
         if numeric:
             figure.add_scatter(
@@ -187,10 +208,9 @@ def _response_chart(study: Study, response: Response) -> Chart:
                 hoverinfo="skip",
                 name=name,
             )
-    mean = [prediction.mean for prediction in predictions]
     figure.add_scatter(
         x=places,
-        y=mean,
+        y=clipped([prediction.mean for prediction in predictions], window),
         mode="lines" if numeric else "markers",
         line={"color": BLUE, "width": 2.5},
         marker={"color": BLUE, "symbol": "line-ew-open", "size": 22, "line": {"width": 3}},
@@ -202,24 +222,29 @@ def _response_chart(study: Study, response: Response) -> Chart:
         hoverinfo="text",
         name="predicted mean",
     )
-    _add_trials(figure, response, None if numeric else values)
-    seen = [trial.value for trial in response.trials if trial.value is not None]
-    ends = [quantile for p in predictions for quantile in (p.quantiles[0.05], p.quantiles[0.95])]
+    seen = dict(zip(measured, clipped(list(measured.values()), window), strict=True))
+    _add_trials(figure, response, measured, seen, None if numeric else values)
     figure.update_layout(
         barmode="overlay",
         showlegend=False,
         margin={"l": 50, "r": 8, "t": 6, "b": 26},
-        yaxis={"range": value_window([*seen, *ends], config.sign), "nticks": 5},
+        yaxis={"range": window, "nticks": 5},
     )
     figure.update_xaxes(**axis_of(parameter, values))
     return Chart(
         figure,
-        f"Predicted {in_words(config.metric_name)} along {in_words(response.parameter)}",
-        _response_words(study, response),
+        f"Predicted {in_words(goal)} along {in_words(response.parameter)}",
+        _response_words(response, predictions, goal, sign),
     )
 
 
-def _add_trials(figure: Any, response: Response, choices: list[Value] | None) -> None:
+def _add_trials(
+    figure: Any,
+    response: Response,
+    measured: Mapping[int, float],
+    seen: Mapping[int, float],
+    choices: list[Value] | None,
+) -> None:
     """Dots for past trials, which differ in the other parameters, too."""
     name, best = response.parameter, response.best
 
@@ -230,7 +255,7 @@ def _add_trials(figure: Any, response: Response, choices: list[Value] | None) ->
     legal = [t for t in response.trials if name in t.params]
     if choices is not None:
         legal = [trial for trial in legal if trial.params[name] in choices]
-    shown = [t for t in legal if t.value is not None and t.number != best.number][-500:]
+    shown = [t for t in legal if t.number in measured and t.number != best.number][-500:]
     for trials, marker in (
         (shown, {"color": QUIET, "size": 5, "opacity": 0.6}),
         ([best] if best in legal else [], {"color": GREEN, "size": 12, "symbol": "star"}),
@@ -238,10 +263,10 @@ def _add_trials(figure: Any, response: Response, choices: list[Value] | None) ->
         if trials:
             figure.add_scatter(
                 x=[place(trial) for trial in trials],
-                y=[trial.value for trial in trials],
+                y=[seen[trial.number] for trial in trials],
                 mode="markers",
                 marker=marker,
-                hovertext=[f"trial {trial.number}: {number(trial.value)}" for trial in trials],
+                hovertext=[f"trial {t.number}: {number(measured[t.number])}" for t in trials],
                 hoverinfo="text",
             )
     failed = [trial for trial in legal if trial.status is TrialStatus.FAILED][-200:]
@@ -260,11 +285,13 @@ def _add_trials(figure: Any, response: Response, choices: list[Value] | None) ->
         )
 
 
-def _response_words(study: Study, response: Response) -> str:
-    gains = [study.config.sign * prediction.mean for prediction in response.predictions]
+def _response_words(
+    response: Response, predictions: Sequence[Prediction], goal: str, sign: float
+) -> str:
+    gains = [sign * prediction.mean for prediction in predictions]
     top, low = int(np.argmax(gains)), int(np.argmin(gains))
-    metric = in_words(study.config.metric_name)
-    best, worst = response.predictions[top], response.predictions[low]
+    metric = in_words(goal)
+    best, worst = predictions[top], predictions[low]
     words = (
         f"Best near {_rough(response.values[top])}: {metric} {number(best.mean, 4)} "
         f"(90 %: {number(best.quantiles[0.05], 4)} to {number(best.quantiles[0.95], 4)}). "

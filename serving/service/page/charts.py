@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,6 +31,9 @@ _LINES = 300
 _AXES = 24  # parameters in parallel coordinates
 _TOLD = 8  # parameters in the words beside a point
 _LABELED = 10  # choices of an axis that are written beside it
+LARGEST = 1e100
+"""What an axis reaches at most; plotly.js cannot subtract much larger ends."""
+
 _FAR = 6.0  # how many quartile distances an axis goes beyond the quartile on the worse side
 
 
@@ -53,11 +56,12 @@ class Chart:
 
 
 def history_chart(history: History) -> Chart | None:
-    """The value of every trial and the best so far; None before a trial has one."""
+    """The value of every trial and the best so far; None before one can be drawn."""
     config = history.config
     values = [trial.value for trial in history.trials if trial.value is not None]
-    if not values:
+    if not any(abs(value) <= LARGEST for value in values):
         return None
+    window, outside = _window(values, config.sign)
     shown = {trial.number for trial in _thinned(history)}
     last = max(trial.number for trial in history.trials)
     room = max(0.5, 0.025 * last)
@@ -75,14 +79,14 @@ def history_chart(history: History) -> Chart | None:
         if drawn:
             figure.add_scatter(
                 x=[trial.number for trial in drawn],
-                y=[trial.value for trial in drawn],
+                y=clipped([trial.value for trial in drawn], window),
                 **_points(name, [_told(history, trial) for trial in drawn], marker),
             )
     better = history.improvements
     if better:
         figure.add_scatter(
             x=[*(trial.number for trial in better), last],
-            y=[*(trial.value for trial in better), better[-1].value],
+            y=clipped([trial.value for trial in (*better, better[-1])], window),
             mode="lines",
             line={"shape": "hv", "color": GREEN, "width": 2.5},
             name="best so far",
@@ -104,7 +108,6 @@ def history_chart(history: History) -> Chart | None:
                     {"color": color, "size": 7, "symbol": symbol},
                 ),
             )
-    window, outside = _window(values, config.sign)
     figure.update_layout(
         xaxis={"title": {"text": "trial"}, "tickformat": "d", "range": [-room, last + room]},
         yaxis={"title": {"text": chart_text(config.metric_name)}, "range": window},
@@ -129,6 +132,8 @@ def curves_chart(history: History) -> Chart | None:
     if best in known and best not in shown:
         shown = [best, *shown]
     shown.sort(key=lambda trial: trial is best)  # the best one lies on top
+    reported = [value for trial in shown for value in trial.intermediate_values.values()]
+    window, _ = _window(reported, history.config.sign)
     figure = new_figure()
     named: set[str] = set()
     for trial in shown:
@@ -137,7 +142,7 @@ def curves_chart(history: History) -> Chart | None:
         values = [trial.intermediate_values[step] for step in steps]
         figure.add_scatter(
             x=steps,
-            y=[value if np.isfinite(value) else None for value in values],
+            y=clipped([value if np.isfinite(value) else math.nan for value in values], window),
             mode="lines+markers" if len(steps) < 4 else "lines",
             line=line,
             opacity=1.0 if trial is best else 0.65,
@@ -150,7 +155,7 @@ def curves_chart(history: History) -> Chart | None:
         if trial.status is TrialStatus.STOPPED:
             figure.add_scatter(
                 x=steps[-1:],
-                y=values[-1:],
+                y=clipped(values[-1:], window),
                 legendgroup=name,
                 showlegend=False,
                 **_points(name, [f"trial {trial.number}, pruned"], {"color": ORANGE, "size": 7}),
@@ -160,10 +165,7 @@ def curves_chart(history: History) -> Chart | None:
         xaxis={"title": {"text": "step"}, "tickformat": "d"},
         yaxis={
             "title": {"text": chart_text(history.config.metric_name)},
-            "range": _window(
-                [v for trial in shown for v in trial.intermediate_values.values()],
-                history.config.sign,
-            )[0],
+            "range": window,
         },
     )
     pruned = sum(trial.status is TrialStatus.STOPPED for trial in known)
@@ -297,12 +299,22 @@ def value_window(values: Sequence[float], sign: float) -> list[float] | None:
     return _window(values, sign)[0]
 
 
+def clipped(values: Sequence[float | None], window: Sequence[float] | None) -> list[float]:
+    """Values no farther outside of a window than a browser can draw; NaN for None."""
+    known = [math.nan if value is None else value for value in values]
+    if window is None:
+        return known
+    room = 2 * (window[1] - window[0])
+    low, high = window[0] - room, window[1] + room
+    return [value if math.isnan(value) else min(max(value, low), high) for value in known]
+
+
 def _front_chart(history: History, across: str, up: str) -> Chart | None:
     config = history.config
     known = {
         trial.number: config.metrics_of(trial)
         for trial in history.trials
-        if trial.status is TrialStatus.COMPLETED and {across, up} <= config.metrics_of(trial).keys()
+        if trial.status is TrialStatus.COMPLETED and _has(config.metrics_of(trial), across, up)
     }
     front = sorted(
         (trial for trial in history.front if trial.number in known),
@@ -354,6 +366,11 @@ def _front_chart(history: History, across: str, up: str) -> Chart | None:
     return Chart(figure, f"Trials by {in_words(across)} and {in_words(up)}", f"{words}.")
 
 
+def _has(metrics: Mapping[str, float], *names: str) -> bool:
+    """Whether there are such metrics, and they can be drawn."""
+    return all(abs(metrics.get(name, math.inf)) <= LARGEST for name in names)
+
+
 def _thinned(history: History) -> list[Trial]:
     """At most `_DRAWN` trials or a few more: every improvement, and others evenly."""
     trials = list(history.trials)
@@ -369,18 +386,19 @@ def _window(values: Sequence[float], sign: float) -> tuple[list[float] | None, i
 
     None where the axis may show everything.
     """
-    finite = np.asarray([value for value in values if np.isfinite(value)])
-    if len(finite) < 4:
+    finite = np.asarray([value for value in values if abs(value) <= LARGEST])
+    huge = len(values) - len(finite)
+    if len(finite) < 4 and not huge:
         return None, 0
-    gains = sign * finite
+    gains = sign * finite if len(finite) else np.zeros(1)
     low, middle, top = np.quantile(gains, (0.25, 0.5, 1.0))
     spread = max(top - middle, middle - low)
-    floor = low - _FAR * spread
-    outside = int((gains < floor).sum())
-    if not outside or spread <= 0:
+    floor = low - _FAR * spread if spread > 0 and len(gains) > 3 else gains.min()
+    outside = int((gains < floor).sum()) + huge
+    if not outside:
         return None, 0
     floor = float(gains[gains >= floor].min())
-    room = 0.06 * (top - floor)
+    room = 0.06 * (top - floor) or 1.0
     ends = [sign * (floor - room), sign * (float(top) + room)]
     return sorted(ends), outside
 
@@ -397,7 +415,7 @@ def _history_words(history: History, outside: int, left_out: int) -> str:
         before = len(history.improvements) - 1
         words += f", after {counted(before, 'improvement')}." if before else "."
     if outside:
-        words += f" Outside of the chart: {counted(outside, 'trial')} with far worse values."
+        words += f" Outside of the chart: {counted(outside, 'trial')} with extreme values."
     if left_out:
         words += f" Left out of the drawing: {counted(left_out, 'trial')}."
     return words

@@ -60,7 +60,13 @@ function draw(chart) {
 
 async function drawAll(within) {
   for (const chart of within.querySelectorAll(".chart")) {
-    await draw(chart);
+    try {
+      await draw(chart);
+    } catch (error) {
+      drawn.delete(chart);
+      chart.classList.add("undrawn");
+      chart.textContent = `This chart could not be drawn: ${error.message}`;
+    }
   }
 }
 

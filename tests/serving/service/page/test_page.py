@@ -139,7 +139,7 @@ def test_index__a_study_that_is_none_for_us__says_why_beside_the_others() -> Non
             ["Best accuracy 0.9 trial 28", "loss is NaN (4 times)", "Learning"],
         ),
         ("three goals", 4, ["Pareto front", "hypervolume", "beyond a limit"]),
-        ("empty", 0, ["none yet", "No trial has a value yet."]),
+        ("empty", 0, ["none yet", "There is no value to draw yet."]),
         ("all failed", 0, ["3 failed", r"\x1b[31m out of memory"]),
         ("only pending", 0, ["2 pending"]),
         ("fixed", 2, ["fixed to adam", "fixed to 0.001"]),
@@ -166,8 +166,9 @@ def test_study__of_every_kind__shows_what_there_is(
         ("digits", "next", ["Trial 30: pending", "Best, trial 28", "best so far 0.9"]),
         ("digits", "importances", ["lr", "momentum", "%"]),
         ("digits", "responses", ["Best near", "sgd"]),
+        ("three goals", "importances", ["what latency depends on", "what memory depends on"]),
         ("three goals", "next", ["Chance to keep the limits 75 %", "Expected latency: "]),
-        ("three goals", "responses", ["the other parameters are those of trial"]),
+        ("three goals", "responses", ["of the Pareto front in accuracy", "latency"]),
         ("empty", "next", ["Before the first measured value there is no prediction."]),
         ("empty", "importances", ["importances need at least two completed trials"]),
         ("empty", "responses", ["has no completed trial yet"]),
@@ -481,8 +482,24 @@ def test_history_chart__some_values_far_worse__are_outside_and_told() -> None:
     low, high = json.loads(chart.script)["layout"]["yaxis"]["range"]
     assert 0.9 < low < 1.0
     assert 1.4 < high < 1.5
-    assert "Outside of the chart: 1 trial with far worse values." in chart.caption
+    assert "Outside of the chart: 1 trial with extreme values." in chart.caption
     assert charts.value_window([1.0, 1.1, 1.2, 1.3, 1.4], -1.0) is None
+
+
+def test_history_chart__values_that_no_browser_can_draw__are_at_its_edge() -> None:
+    values = [1e300, 0.5, -1e300, 0.6, 0.7, 0.8]
+    trials = [
+        Trial(n, {"layers": 1}, TrialStatus.COMPLETED, value=value)
+        for n, value in enumerate(values)
+    ]
+    config = StudyConfig(SPACE, metric="loss", goal="minimize")
+    chart = charts.history_chart(History("s", config, trials))
+    assert chart is not None
+    drawn = json.loads(chart.script)["data"][0]["y"]
+    assert max(map(abs, drawn)) < 10
+    assert "The best loss is -1e+300, of trial 2" in chart.caption
+    assert "Outside of the chart: 2 trials" in chart.caption
+    assert charts.history_chart(History("s", config, trials[:1])) is None
 
 
 def test_history_chart__thousands_of_trials__draws_every_improvement() -> None:

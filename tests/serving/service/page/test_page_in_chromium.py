@@ -88,7 +88,7 @@ def test_study__on_a_screen__has_its_charts_and_parts(
 
 
 @pytest.mark.parametrize(
-    ("name", "drawn"), [("three goals", 9), ("theirs", 5), ("empty", 0), (HOSTILE, 4)]
+    ("name", "drawn"), [("three goals", 19), ("theirs", 5), ("empty", 0), (HOSTILE, 4)]
 )
 def test_study__of_another_kind__has_its_charts(
     page: Any, server: str, name: str, drawn: int
