@@ -15,6 +15,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from optformer.data.studies.errors import TrialError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.service.problems import Problem
@@ -26,6 +27,8 @@ _SUGGESTED = "optformer:suggested"  # trial system attribute: the request that w
 _ENQUEUED = "optformer:enqueued"  # the same: the request that has enqueued it
 _OBSERVED = "optformer:observed"  # the same: the request that has observed it
 _EXPLANATION = "optformer:explanation"  # the same: why it was suggested
+
+_AT_ONCE = 0.02  # seconds; a plan takes longer
 
 DEFAULT_LEASE = 300.0
 """Seconds that a client has a trial for after its last sign of life."""
@@ -120,6 +123,53 @@ class ClientStore(OptunaStore):
         """The trial that the request under way has observed before; raises as `suggested`."""
         return next(map(self._trial, self._written(_OBSERVED)), None)
 
+    def read(self, number: int) -> Trial | None:
+        """One trial, read alone: much quicker than all where many are pending; None without it."""
+        frozen = self._read(number)
+        return None if frozen is None else self._trial(frozen)
+
+    def is_observed(self, number: int) -> bool:
+        """Whether the request under way has observed a trial before; raises as `suggested`."""
+        frozen = self._read(number)
+        if frozen is None or not frozen.state.is_finished():
+            return False
+        if frozen.system_attrs.get(_OBSERVED) is None:  # it may have come late, as a new trial
+            return self.observed() is not None
+        return bool(self._of_request([frozen], _OBSERVED))
+
+    @contextmanager
+    def reads_together(self) -> Iterator[None]:
+        """Reads of this thread that follow at once see the same; for whoever has the turn."""
+        self._asking.together = True
+        self._asking.frozen = None
+        try:
+            yield
+        finally:
+            self._asking.together = False
+
+    def hand_out(self, trial: Trial) -> bool:
+        """Turn an enqueued trial into a pending one; see `TrialStore.hand_out`."""
+        self._asking.frozen = None
+        return super().hand_out(trial)
+
+    def _frozen(self) -> list[FrozenTrial]:
+        if not getattr(self._asking, "together", False):
+            return super()._frozen()
+        known = self._asking.frozen
+        if known is None or time.monotonic() - known[1] > _AT_ONCE:
+            known = self._asking.frozen = (super()._frozen(), time.monotonic())
+        frozen: list[FrozenTrial] = known[0]
+        return frozen
+
+    def _read(self, number: int) -> FrozenTrial | None:
+        wanted = Trial(number=number, params={}, study=self._study.study_name)
+        try:
+            trial_id = self._trial_id(wanted)
+        except TrialError:
+            return None
+        what = f"read trial {number} of study {wanted.study!r}"
+        return self._ask(what, lambda: self._storage.get_trial(trial_id))
+
     def enqueue(self, params: Mapping[str, Value]) -> Trial:
         """Store a trial to be handed out, once a request; see `TrialStore.enqueue`."""
         with self._locks.write():
@@ -184,6 +234,7 @@ class ClientStore(OptunaStore):
             name = _ENQUEUED if template.state is TrialState.WAITING else _OBSERVED
             marks = {name: request} if request else {}
         template.system_attrs = {**template.system_attrs, **marks}
+        self._asking.frozen = None
         return super()._append(template, trial)
 
     def _run(self, trial_id: int, trial: Trial, mark: str | None = None) -> None:
@@ -211,12 +262,16 @@ class ClientStore(OptunaStore):
 
     def _written(self, attribute: str) -> list[FrozenTrial]:
         """The trials that the request under way has written, by number."""
+        return self._of_request(self._frozen(), attribute) if self._request() else []
+
+    def _of_request(self, trials: list[FrozenTrial], attribute: str) -> list[FrozenTrial]:
+        """Those of some trials that the request under way has written."""
         request = self._request()
         if request is None:
             return []
         found = [
             frozen
-            for frozen in self._frozen()
+            for frozen in trials
             if (frozen.system_attrs.get(attribute) or {}).get("key") == request["key"]
         ]
         if any(frozen.system_attrs[attribute] != request for frozen in found):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from optformer.data.studies.errors import TrialError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.service.client_store import Asked, ClientStore
@@ -14,6 +13,8 @@ from optformer.serving.study.outcomes import decide_outcome
 from optformer.serving.study.study import Study
 from optformer.serving.study.suggesting import StudyPlanner
 from optformer.serving.study.trial_store import StudyRecord
+
+_FEW = 8  # trials that are read one by one
 
 
 class ServedStudy(Study):
@@ -43,13 +44,15 @@ class ServedStudy(Study):
         Raises:
             Problem: There is none.
         """
-        trials = self.trials
-        if number >= len(trials):
-            have = f"0 to {len(trials) - 1}" if trials else "there is none yet"
+        with self._lock:
+            found = self.store.read(number)
+        if found is None:
+            count = len(self.trials)
+            have = f"0 to {count - 1}" if count else "there is none yet"
             raise Problem(
                 404, "TrialError", field="number", expected=f"a trial ({have})", got=number
             )
-        return trials[number]
+        return self._bound(found)
 
     def hand_out(
         self, asked: Asked, count: int, fixed: Mapping[str, Value], budget: int | None
@@ -73,18 +76,12 @@ class ServedStudy(Study):
     ) -> tuple[Trial, list[str]]:
         """Like `observe`, of a trial's number or a point; the trial and what to warn of."""
         with self.store.asked(asked):
-            done = self.store.observed()
+            done = self._observed_before(trial)
             if done is None:
-                told = self.trial(trial) if isinstance(trial, int) else trial
-                try:
-                    observed, warning = self._observe(told, value, failed, stopped)
-                except TrialError:  # maybe by the same request, sent twice at the same time
-                    done = self.store.observed()
-                    if done is None:
-                        raise
-                else:
-                    (finished,) = self._as_stored([observed])
-            if done is not None:
+                told = self._pending_trial(trial) if isinstance(trial, int) else trial
+                observed, warning = self._observe(told, value, failed, stopped)
+                (finished,) = self._as_stored([observed])
+            else:
                 again = replace(done, status=TrialStatus.PENDING, value=None, reason=None)
                 _, warning = decide_outcome(self.config, again, value, failed, stopped)
                 finished, warning = done, warning and f"trial {done.number}: {warning}"
@@ -108,15 +105,32 @@ class ServedStudy(Study):
         with self._lock, self.store.asked(asked):
             self.store.beat(trial)
 
+    def _observed_before(self, trial: int | Mapping[str, Value]) -> Trial | None:
+        """The trial that the request under way has observed before."""
+        with self._lock:
+            if isinstance(trial, int) and not self.store.is_observed(trial):
+                return None
+            return self.store.observed()
+
+    def _pending_trial(self, number: int) -> Trial:
+        """The trial of a number, known as pending if it is."""
+        trial = self.trial(number)
+        if trial.status is TrialStatus.PENDING:
+            self._pending.setdefault(number, trial)
+        return trial
+
     def _as_stored(self, trials: Sequence[Trial]) -> list[Trial]:
         """Trials just written, as they are read later: with the times that the storage has."""
-        stored = self.trials if trials else []
+        if len(trials) <= _FEW:
+            return [self.trial(trial.number) for trial in trials]
+        stored = self.trials
         return [stored[trial.number] for trial in trials]
 
     def _suggest(self, count: int, held: Mapping[str, Value]) -> list[Trial]:
-        done = [self._bound(trial) for trial in self.store.suggested()]
-        missing = count - len(done)
-        return [*done, *(super()._suggest(missing, held) if missing > 0 else [])]
+        with self.store.reads_together():
+            done = [self._bound(trial) for trial in self.store.suggested()]
+            missing = count - len(done)
+            return [*done, *(super()._suggest(missing, held) if missing > 0 else [])]
 
     def _has(self, budget: int) -> bool:
         return not self.store.suggested() and super()._has(budget)

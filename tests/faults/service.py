@@ -77,7 +77,7 @@ class Service:
 
     def kill(self) -> None:
         """End it at once, and the processes that it has started."""
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
@@ -105,7 +105,7 @@ def request(
         headers["Authorization"] = f"Bearer {token}"
     asked = urllib.request.Request(address + path, data, headers, method=method)
     try:
-        with urllib.request.urlopen(asked, timeout=60) as answer:
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
             read: dict[str, Any] = json.loads(answer.read() or b"{}")
             return read
     except urllib.error.HTTPError as error:

@@ -1,8 +1,9 @@
 """Fifty clients ask two servers for trials of one study at once: no point is given twice.
 
-    python tests/faults/service_clients.py [--clients 50] [--each 6] [--server postgresql]
+    python tests/faults/service_clients.py [--clients 50] [--server postgresql] [--model]
 
-The model suggests in a space of whole numbers that has hardly more points than are asked for.
+What the servers draw follows from the number of trials alone: two that do not wait for each other
+draw the same point. With `--model` the model suggests instead.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from optformer.data.studies.study_config import StudyConfig
 
 SERVICES = 2
 STUDY = "/v1/studies/clients"
+CONFIG = StudyConfig(of.SearchSpace(x=of.Float(0.0, 1.0)), metric="m", goal="maximize")
 
 
-def search(addresses: list[str], me: int, each: int) -> tuple[list[int], list[float]]:
+def search(addresses: list[str], me: int, each: int) -> tuple[list[float], list[float]]:
     """The points that one client is given, and the seconds that each took."""
     points, seconds = [], []
     for _ in range(each):
@@ -35,24 +37,22 @@ def search(addresses: list[str], me: int, each: int) -> tuple[list[int], list[fl
         addresses = [addresses[-1], *addresses[:-1]]
         (trial,) = patiently(addresses, "POST", f"{STUDY}/suggestions", {})["trials"]
         seconds.append(time.monotonic() - began)
-        points.append(trial["params"]["n"])
+        points.append(trial["params"]["x"])
         path = f"{STUDY}/trials/{trial['number']}/observation"
         if (me + len(points)) % 3:  # a third stays pending
-            patiently(addresses, "POST", path, {"value": -abs(points[-1] - 100.0)})
+            patiently(addresses, "POST", path, {"value": -abs(points[-1] - 0.3)})
     return points, seconds
 
 
-def share(storage: str, clients: int, each: int) -> list[str]:
-    points = clients * each
-    config = StudyConfig(of.SearchSpace(n=of.Int(1, points)), metric="m", goal="maximize")
-    services = [Service(storage, model=True) for _ in range(SERVICES)]
+def share(storage: str, clients: int, each: int, model: bool) -> list[str]:
+    services = [Service(storage, model=model) for _ in range(SERVICES)]
     addresses = [service.address for service in services]
     with ExitStack() as stack:
         for service in services:
             service.start()
             stack.callback(service.kill)
             service.await_answer()
-        body = {"name": "clients", "config": config.to_dict(), "seed": 0}
+        body = {"name": "clients", "config": CONFIG.to_dict(), "seed": 0}
         patiently(addresses, "POST", "/v1/studies", body)
         began = time.monotonic()
         with ThreadPoolExecutor(clients) as pool:
@@ -65,14 +65,14 @@ def share(storage: str, clients: int, each: int) -> list[str]:
         took = time.monotonic() - began
         trials: list[dict[str, Any]] = patiently(addresses, "GET", f"{STUDY}/trials")["trials"]
         statuses = [service.end() for service in services]
-    given = Counter(n for numbers, _ in found for n in numbers)
+    given = Counter(x for numbers, _ in found for x in numbers)
     seconds = sorted(s for _, each_took in found for s in each_took)
     print(
-        f"{clients} clients, {SERVICES} servers: {given.total()} suggestions of {points} points, "
+        f"{clients} clients, {SERVICES} servers: {given.total()} suggestions, "
         f"{len(given)} distinct, {len(trials)} trials; {given.total() / took:.1f} a second, "
         f"median {seconds[len(seconds) // 2]:.2f} s, longest {seconds[-1]:.2f} s"
     )
-    faults = [f"point {n} was given {count} times" for n, count in given.items() if count > 1]
+    faults = [f"point {x} was given {count} times" for x, count in given.items() if count > 1]
     if len(trials) != given.total():
         faults.append(f"{given.total()} trials were given, {len(trials)} are stored")
     observed = sum(trial["status"] == "completed" for trial in trials)
@@ -85,14 +85,15 @@ def share(storage: str, clients: int, each: int) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--each", type=int, default=6, help="trials of a client")
+    parser.add_argument("--each", type=int, default=10, help="trials of a client")
     parser.add_argument("--server", choices=SERVERS, help="instead of SQLite")
+    parser.add_argument("--model", action="store_true", help="have the model suggest")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         storage = f"sqlite:///{name}/s.db"
         if args.server:
             storage = stack.enter_context(server(args.server)).address
-        return report(share(storage, args.clients, args.each))
+        return report(share(storage, args.clients, args.each, args.model))
 
 
 if __name__ == "__main__":
