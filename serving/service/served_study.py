@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from optformer.data.studies.errors import TrialError
 from optformer.data.studies.parameters import Value
 from optformer.data.studies.trials import Trial, TrialStatus
 from optformer.serving.service.client_store import Asked, ClientStore
@@ -79,9 +80,15 @@ class ServedStudy(Study):
             done = self._observed_before(trial)
             if done is None:
                 told = self._pending_trial(trial) if isinstance(trial, int) else trial
-                observed, warning = self._observe(told, value, failed, stopped)
-                (finished,) = self._as_stored([observed])
-            else:
+                try:
+                    observed, warning = self._observe(told, value, failed, stopped)
+                except TrialError:  # maybe by the same request, sent twice at the same time
+                    done = self.store.observed()
+                    if done is None:
+                        raise
+                else:
+                    (finished,) = self._as_stored([observed])
+            if done is not None:
                 again = replace(done, status=TrialStatus.PENDING, value=None, reason=None)
                 _, warning = decide_outcome(self.config, again, value, failed, stopped)
                 finished, warning = done, warning and f"trial {done.number}: {warning}"
