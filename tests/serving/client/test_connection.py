@@ -14,11 +14,13 @@ from optformer.data.studies.errors import (
     OptFormerError,
     SpaceExhaustedError,
     StorageError,
+    StudyError,
     TrialError,
 )
 from optformer.serving.client import connection as module
 from optformer.serving.client.client import Client, connect
 from optformer.serving.client.connection import Connection, ServerAwayError, Token
+from optformer.serving.client.study_routes import StudyRoutes
 
 httpx = pytest.importorskip("httpx")
 
@@ -159,3 +161,21 @@ def test_connect__environment__has_the_token(monkeypatch: pytest.MonkeyPatch) ->
     assert client._connection._token is not None
     assert client._connection._token.header() == {"Authorization": f"Bearer {SECRET}"}
     assert client.url == "http://host:8000/below"
+
+
+def test_study_routes__study_of_an_owner__has_the_name_that_its_owner_knows() -> None:
+    told = "trial 0 of study 'ana/a b' was observed before: completed with value 0.5"
+    faults = {"field": "name", "expected": "the name of a study", "got": "a b"}
+    gone = httpx.Response(404, json={"error": "StudyError", "message": "no", "faults": [faults]})
+    seen = []
+
+    def answer(request: Any) -> Answer:
+        seen.append(request.url.raw_path)
+        return refusal(409, "TrialError", told) if len(seen) == 1 else gone
+
+    routes = StudyRoutes(connection(answer), "a b")
+    with pytest.raises(TrialError, match=r"^trial 0 of study 'a b' was observed before"):
+        routes.call("POST", "/trials/0/observation", {"value": 0.5})
+    with pytest.raises(StudyError, match="there is no study 'a b' on http://host:8000"):
+        routes.call("GET", "/trials")
+    assert seen == [b"/v1/studies/a%20b/trials/0/observation", b"/v1/studies/a%20b/trials"]
