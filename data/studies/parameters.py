@@ -22,6 +22,7 @@ Condition: TypeAlias = Mapping[str, Sequence[Value]]
 
 _GRID_LIMIT = 1_000_000  # a numeric parameter with more levels than this counts as continuous
 _REL_TOLERANCE = 1e-9  # round-off allowed on bounds and on the step grid
+_FEWEST_FLOATS = 2**20  # in a range: fewer would repeat as if they were a continuum
 _EXACT = 2**53  # whole numbers up to here are exact as floats, which the unit interval needs
 
 
@@ -53,6 +54,11 @@ class Float:
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
         _check_bounds(low, high, self.log)
+        if (high - low) / math.ulp(max(abs(low), abs(high))) < _FEWEST_FLOATS:
+            raise SearchSpaceError(
+                f"low={low} and high={high} are so close that few floats lie between; search the "
+                "distance from one of them"
+            )
         _check_text(self.description)
         if self.step is not None:
             if self.log:

@@ -52,6 +52,10 @@ def read_number(cell: Cell) -> float | int | None:
         return None
     if isinstance(cell, bool) or not isinstance(cell, str | int | float | Decimal):
         raise ValueError(f"expected a number, got {cell!r}")
+    if isinstance(cell, str):
+        if "_" in cell:  # Python would pass over it: 5_0 is 50
+            raise ValueError(f"expected a number, got {cell!r}")
+        cell = cell.replace("\u2212", "-")
     try:
         return int(cell) if isinstance(cell, str | int) else float(cell)
     except ValueError:  # text, and no whole number

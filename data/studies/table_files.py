@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from optformer.data.runtime.files import write_atomically
 from optformer.data.studies.errors import DatasetError
 from optformer.data.studies.extras import missing_extra
 from optformer.data.studies.table_cells import Cell
+from optformer.data.studies.yaml_json import parse_json
 
 Columns = Mapping[str, Sequence[Cell]]
 """Name to the cells of a column, one a row."""
@@ -37,8 +39,7 @@ def read_columns(path: Path) -> Columns:
     try:
         if path.suffix == ".parquet":
             return _parquet(path)
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            text = file.read()
+        text = _decoded(path.read_bytes())
         return _json_lines(text) if path.suffix == ".jsonl" else _csv(text)
     except ImportError as error:
         raise missing_extra(str(path), "pyarrow") from error
@@ -81,14 +82,23 @@ def _parquet(path: Path) -> Columns:
     return {name: table.column(name).to_pylist() for name in table.column_names}
 
 
+def _decoded(content: bytes) -> str:
+    """UTF-8, or the UTF-16 of spreadsheets, which has a mark in front."""
+    encoding = "utf-16" if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not in UTF-8: {error.reason}; save it in UTF-8") from None
+
+
 def _json_lines(text: str) -> Columns:
     rows = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row = parse_json(line)
+        except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
         if not isinstance(row, dict):
             raise ValueError(f"line {number} holds no object but {line[:40]!r}")
@@ -106,10 +116,11 @@ def _flat(row: Mapping[str, Any]) -> Iterable[tuple[str, Cell]]:
 
 
 def _csv(text: str) -> Columns:
-    header = text.partition("\n")[0]
+    header = text.lstrip().partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    names = [_unguarded(name.strip()) for name in next(reader, [])]
+    first: list[str] = next((row for row in reader if any(map(str.strip, row))), [])
+    names = [_unguarded(name.strip()) for name in first]
     while names and not names[-1]:
         names.pop()
     _check_names([name for name in names if name])

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from optformer.data.runtime.forks import freed_by_fork
 from optformer.data.runtime.threads import one_torch_thread
 from optformer.data.studies.errors import ConfigError, SpaceExhaustedError, StudyError
 from optformer.data.studies.parameters import Value
@@ -78,7 +79,8 @@ _ESCAPE_CANDIDATES = 64
 _PENDING_PASSES = 16  # in which pending trials are told to the model, so that the cost is linear
 _NEAREST = 3  # past trials named in an explanation
 
-_TURN = threading.Lock()  # planners take turns, because the number of threads is the process's
+# Planners take turns, because the number of threads is the process's.
+_TURN = freed_by_fork(threading.Lock())
 
 
 @dataclass(frozen=True)
@@ -293,7 +295,7 @@ class Planner:
         the metadata. Each call of a study draws the same hypotheses.
         """
         space, study = state.space, state.encoder.encode([])
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed % 2**63)
         draws = max(_affordable(_START_CANDIDATES, space), 2 * count)
         drawn = from_policy(study, space, draws, generator)
         rng = np.random.default_rng(seed)

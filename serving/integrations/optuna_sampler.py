@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from optformer.data.runtime.forks import freed_by_fork
 from optformer.data.studies.errors import (
     MetricError,
     SearchSpaceError,
@@ -108,7 +109,7 @@ class OptFormerSampler(BaseSampler):
         self._model, self._strategy = model, strategy
         self._constraints_func = constraints_func
         self._config: StudyConfig | None = None  # the last one: its metadata are encoded
-        self._turn = threading.Lock()
+        self._turn = freed_by_fork(threading.Lock())
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what another process makes anew."""
@@ -116,7 +117,7 @@ class OptFormerSampler(BaseSampler):
         return {name: kept[name] for name in kept if name not in ("_turn", "_planner")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _turn=threading.Lock())
+        self.__dict__.update(state, _turn=freed_by_fork(threading.Lock()))
 
     def reseed_rng(self) -> None:
         """Draw another seed."""

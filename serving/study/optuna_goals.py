@@ -69,7 +69,8 @@ def foreign_metrics(config: StudyConfig, trial: FrozenTrial) -> dict[str, Any]:
 
 def _constraint_metrics(trial: FrozenTrial) -> dict[str, Any]:
     attributes: Mapping[str, Any] = trial.system_attrs
-    listed = attributes.get(CONSTRAINTS) or ()
+    told = attributes.get(CONSTRAINTS)
+    listed = told if isinstance(told, list | tuple) else ()  # what else is there is no constraint
     named = {
         key.removeprefix(f"{CONSTRAINTS}:"): value
         for key, value in attributes.items()

@@ -110,7 +110,11 @@ def _aims(study: Study, description: Description) -> list[tuple[str, Goal]]:
     """Metrics and their goals."""
     goals = [optuna_goals.goal_of(direction) for direction in study.directions]
     unnamed = ["value"] if len(goals) == 1 else [f"value {i}" for i in range(len(goals))]
-    aims = list(zip(study.metric_names or unnamed, goals, strict=True))
+    names = [
+        name if name.strip() else otherwise
+        for name, otherwise in zip(study.metric_names or unnamed, unnamed, strict=True)
+    ]
+    aims = list(zip(names, goals, strict=True))
     said = [name for name in ("metric", "goal") if name in description.given()]
     if len(aims) > 1 and said:
         raise StudyError(

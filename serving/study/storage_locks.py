@@ -18,6 +18,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from optformer.data.runtime.forks import freed_by_fork
 from optformer.data.studies.errors import StorageError
 from optformer.serving.study.locks import locked
 from optformer.serving.study.optuna_access import file_of, retry_while_locked, without_cache
@@ -32,7 +33,7 @@ _AWAIT_SECONDS = 5.0  # as long as a study may take to be written
 _POLL_SECONDS = 0.02  # how soon a freed lock of a server is seen
 
 _thread_locks: WeakKeyDictionary[BaseStorage, dict[str, threading.Lock]] = WeakKeyDictionary()
-_registering = threading.Lock()
+_registering = freed_by_fork(threading.Lock())
 
 
 class StudyLocks:
@@ -116,7 +117,8 @@ class StudyLocks:
 @contextmanager
 def _between_threads(storage: BaseStorage, name: str, patience: float, busy: str) -> Iterator[None]:
     with _registering:
-        lock = _thread_locks.setdefault(storage, {}).setdefault(name, threading.Lock())
+        locks = _thread_locks.setdefault(storage, {})
+        lock = locks.setdefault(name, freed_by_fork(threading.Lock()))
     if not lock.acquire(timeout=patience):
         raise StorageError(busy)
     try:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from optformer.data.runtime.forks import freed_by_fork
 from optformer.data.runtime.random_numbers import random_untouched
 from optformer.data.studies.errors import (
     OptFormerWarning,
@@ -87,12 +88,12 @@ class Study:
         self._suggester = Suggester(record, store, name, planner)
         self._explanations: dict[int, Any] = {}
         self._pending: dict[int, Trial] = {}  # suggested here; spares a read at observe
-        self._lock = threading.RLock()
+        self._lock = freed_by_fork(threading.RLock())
         pruner = record.pruner if pruner is None else pruner
         self._reporter = Reporter(record.config, store, name, pruner, self._lock)
         self._described: dict[str, Any] = {}  # what `load_study` was told
         self._stopping = threading.Event()  # ends `optimize`
-        self._turn = threading.Lock()  # of the threads that suggest
+        self._turn = freed_by_fork(threading.Lock())  # of the threads that suggest
         self._reclaimed = 0.0  # when stale trials were last looked for
 
     def __repr__(self) -> str:

@@ -240,6 +240,7 @@ class TestConstruction:
         ("make", "message"),
         [
             (lambda: Float(1, 1), "low must be below high"),
+            (lambda: Float(1e9, 1e9 + 1e-6), "so close that few floats lie between"),
             (lambda: Float(2, 1), "low must be below high"),
             (lambda: Float(0, 1, log=True), "log needs low above 0"),
             (lambda: Float(-1, 1, log=True), "log needs low above 0"),

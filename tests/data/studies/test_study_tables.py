@@ -406,3 +406,44 @@ def test_find_tables__folder__lists_tables_alone(tmp_path: Path) -> None:
 def test_write_trials__other_suffix__is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must end in one of .*'t\.xlsx'"):
         write_trials(tmp_path / "t.xlsx", StudyConfig(SPACE, "loss", "minimize"), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b"\n \r\n\nlr,kind,loss\n0.1,adam,1\n", 1.0),
+        ("\ufefflr\tkind\tloss\n0.1\tadam\t1\n".encode("utf-16-le"), 1.0),
+        ("lr,kind,loss\n0.1,adam,\u22121\n".encode(), -1.0),
+    ],
+)
+def test_table__as_spreadsheets_write_it__is_read(
+    tmp_path: Path, text: bytes, value: float
+) -> None:
+    path = write(tmp_path, "")
+    path.write_bytes(text)
+    assert read(path) == [({"lr": 0.1, "kind": "adam"}, value)]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "message"),
+    [
+        (".csv", "lr,kind,loss,é\n0.1,adam,1,é\n".encode("latin-1"), "save it in UTF-8"),
+        (".jsonl", b'{"lr": 0.1, "lr": 0.2, "kind": "adam", "loss": 1}', "'lr'"),
+        (".jsonl", b'{"lr": ' + b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_table__that_cannot_be_told__is_refused(
+    tmp_path: Path, suffix: str, text: bytes, message: str
+) -> None:
+    path = write(tmp_path, "").with_suffix(suffix)
+    path.write_bytes(text)
+    with pytest.raises(DatasetError, match=message):
+        StudyTable(path)
+
+
+def test_studies__number_with_underscores__is_none(tmp_path: Path) -> None:
+    studies, refused = StudyTable(write(tmp_path, "lr,kind,loss\n0.1,adam,1_0\n")).studies(
+        "loss", "minimize"
+    )
+    assert studies == []
+    assert "expected a number, got '1_0'" in str(refused)

@@ -42,7 +42,7 @@ def test_read_columns__csv_of_any_dialect__gives_the_same_cells(tmp_path: Path, 
         ("x,y,loss\n0.1,0.2,0.3\n0.1,0.2\n", "line 3 has 2 cells, not 3"),  # cut short
         ("x,x,loss\n1,2,3\n", "two columns 'x'"),
         ('x,y,loss\n0.1,"0.2,0.3\n', "t.csv"),
-        ("\xff\xfe", "t.csv"),
+        ("\xff\xfex", "t.csv"),
     ],
 )
 def test_read_columns__csv_that_does_not_fit__is_refused(

@@ -327,3 +327,10 @@ def test_pattern_metric__backtracks_without_end__given_up(monkeypatch: pytest.Mo
 def test_pattern_metric__bad_pattern__refused(pattern: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         PatternMetric(pattern)
+
+
+@pytest.mark.parametrize(
+    "text", ["acc: 10**-2", "acc: 0.93 vs 0.91", "acc: 0.91 0.93", "acc: 0.8 (train) 0.7 (val)"]
+)
+def test_named_metric__two_numbers_or_a_formula__no_plain_number(text: str) -> None:
+    assert number(text) is None

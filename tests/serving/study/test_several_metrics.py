@@ -206,3 +206,14 @@ def test_optimize__objective_with_several_metrics__stores_all_and_stopped_ones_c
     assert [trial.status.value for trial in study.trials] == ["completed", "stopped", "completed"]
     assert (study.best_trial.number, study.trials[1].value) == (0, 0.99)
     assert study.suggest(2)[1].explanation.prediction.metrics["memory"].mean > 0
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_load_study__constraints_and_names_that_are_none__are_passed_over(sqlite: str) -> None:
+    theirs = optuna.create_study(storage=sqlite, study_name="s")
+    theirs.set_metric_names([" "])
+    trial = theirs.ask()
+    theirs._storage.set_trial_system_attr(trial._trial_id, "constraints", "bad")
+    theirs.tell(trial, trial.suggest_float("x", 0, 1))
+    study = load_study(storage=sqlite)
+    assert (study.config.metric, dict(study.config.limits)) == ("value", {})
