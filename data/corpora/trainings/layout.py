@@ -62,5 +62,5 @@ class Layout:
         scaled = flat * self._multiplier
         return [
             part.view(-1, *shape)
-            for part, shape in zip(scaled.split(sizes, 1), self._shapes, strict=True)
+            for part, shape in zip(torch.split(scaled, sizes, 1), self._shapes, strict=True)
         ]

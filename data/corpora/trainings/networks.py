@@ -291,7 +291,7 @@ class Transformer:
         """See `Network`."""
         count, places = len(weights[0]), self._places
         stream = self._in(weights, inputs.flatten(-3, -2))
-        stream = (stream.unflatten(1, (-1, places)) + weights[self._position]).flatten(1, 2)
+        stream = (torch.unflatten(stream, 1, (-1, places)) + weights[self._position]).flatten(1, 2)
         mixed = bool(self._post.any())
         for depth, (attention, widen, narrow) in enumerate(self._blocks):
             before = stream
@@ -396,7 +396,8 @@ class Mixture:
         least = ordered.gather(-1, last.expand(-1, scores.shape[1], 1))
         gate = scores.masked_fill(scores < least, -1e9).softmax(-1)
         self.usage = scores.softmax(-1).mean(1)
-        hidden = torch.relu(self._widen(weights, inputs)).unflatten(-1, (self._experts, -1))
+        hidden = torch.relu(self._widen(weights, inputs))
+        hidden = torch.unflatten(hidden, -1, (self._experts, -1))
         hidden = hidden * self._units.mask[:, :, None] * gate[..., None]
         return torch.bmm(hidden.flatten(2), weights[self._narrow].flatten(1, 2))
 
@@ -429,7 +430,7 @@ class Sets:
         first, second = self._layers
         mask = self._units.mask
         points = self._activation(first(weights, inputs.flatten(0, 1))) * mask
-        points = points.unflatten(1, (-1, self._places))
+        points = torch.unflatten(points, 1, (-1, self._places))
         pooled = torch.where(self._pooling["max"], points.amax(2), points.mean(2))
         pooled = torch.where(self._pooling["sum"], points.sum(2), pooled)
         hidden = self._activation(second(weights, pooled)) * mask

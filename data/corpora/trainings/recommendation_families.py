@@ -145,7 +145,7 @@ class Ranking(Factors):
         others = torch.randint(_ITEMS, (len(rows) * self._most,), generator=noise)
         liked, size = self._scores(weights, users, items)
         other, _ = self._scores(weights, users.repeat_interleave(self._most), others)
-        gap = liked[..., None] - other.unflatten(1, (-1, self._most))
+        gap = liked[..., None] - torch.unflatten(other, 1, (-1, self._most))
         counted = (torch.arange(self._most) < self._negatives).float()
         loss = -(functional.logsigmoid(gap) * counted).sum(-1) / self._negatives[..., 0]
         return loss.mean(1) + 0.5 * self._reg * size.mean(1)
@@ -175,9 +175,10 @@ class FactorizationMachine:
     ) -> tuple[Tensor, Tensor]:
         """Scores and squared size of what they are made of, (K, N) each."""
         flat = weights[self._vectors][:, levels.flatten()] * self._kept.mask
-        found = self._dropout(flat, noise).unflatten(1, levels.shape)
+        found = torch.unflatten(self._dropout(flat, noise), 1, levels.shape)
         cross = 0.5 * (found.sum(2).square() - found.square().sum(2)).sum(-1)
-        single = weights[self._single][:, levels.flatten()].unflatten(1, levels.shape).sum(-1)
+        alone = weights[self._single][:, levels.flatten()]
+        single = torch.unflatten(alone, 1, levels.shape).sum(-1)
         return cross + single + weights[self._bias], found.square().sum((2, 3))
 
     def loss(self, weights: list[Tensor], rows: Tensor, noise: torch.Generator) -> Tensor:

@@ -246,7 +246,8 @@ class SkipGram:
         words = weights[self._words][:, word] * self._kept.mask
         others = torch.randint(_WORDS, (len(rows) * self._most,), generator=noise)
         near = (words * weights[self._contexts][:, context]).sum(-1)
-        far = weights[self._contexts][:, others].unflatten(1, (len(rows), self._most))
+        far = weights[self._contexts][:, others]
+        far = torch.unflatten(far, 1, (len(rows), self._most))
         scores = (words[:, :, None] * far).sum(-1)
         counted = (torch.arange(self._most) < self._negative).float()
         loss = -functional.logsigmoid(near) - (functional.logsigmoid(-scores) * counted).sum(-1)

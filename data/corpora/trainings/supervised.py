@@ -44,10 +44,10 @@ class Classifier:
             share = self._mixup(noise)
             other = torch.randperm(len(rows), generator=noise)
             flat = inputs.flatten(1)
-            inputs = torch.lerp(flat[other], flat, share).unflatten(2, self._data.shape)
+            inputs = torch.unflatten(torch.lerp(flat[other], flat, share), 2, self._data.shape)
             logits = self.network(weights, inputs, noise)
-            losses = [self._cross_entropy(logits, wanted) for wanted in (targets[other], targets)]
-            return torch.lerp(*losses, share[..., 0]).mean(1)
+            wrong, right = (self._cross_entropy(logits, y) for y in (targets[other], targets))
+            return torch.lerp(wrong, right, share[..., 0]).mean(1)
         logits = self.network(weights, inputs, noise)
         loss = self._cross_entropy(logits, targets).mean(1)
         if self._balance is not None and isinstance(self.network, Mixture):
