@@ -2,9 +2,10 @@
 
 python experiments/service.py --out docs/results/data/service.csv
 
-The server is a process of its own on an SQLite file, its clients are threads of this one: both
-share the machine. Each client has a study of its own and asks for a trial as soon as it has
-observed the one before. A study begins with twelve trials, so that TPE is past its random start.
+The server is a process of its own, on an SQLite file or in memory; its clients are threads of this
+one: both share the machine. Each client has a study of its own and asks for a trial as soon as it
+has observed the one before. A study begins with twelve trials, so that TPE is past its random
+start.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 PLANNERS = ("optformer, batched", "optformer, one by one", "tpe")
+STORAGES = ("SQLite", "memory")
 CLIENTS = (1, 10, 50)
 BEFORE = 12  # trials of a study before it is timed
 _STARTING = 10.0  # seconds
@@ -53,6 +56,7 @@ class Row:
     """One measurement.
 
     Attributes:
+        storage: Where studies are kept, one of `STORAGES`.
         planner: Who suggests, one of `PLANNERS`.
         clients: How many ask at a time.
         per_second: Suggestions a second, each observed before the next.
@@ -61,6 +65,7 @@ class Row:
         load: Processes that wanted the processor before, a minute's average.
     """
 
+    storage: str
     planner: str
     clients: int
     per_second: float
@@ -98,6 +103,7 @@ class TPE:
 def serve(planner: str, storage: str, port: int) -> None:
     """Be the server."""
     import uvicorn
+    from optuna.storages import InMemoryStorage
 
     from optformer.serving.service.app import create_app
     from optformer.serving.service.limits import Limits
@@ -105,7 +111,8 @@ def serve(planner: str, storage: str, port: int) -> None:
     make: Any = TPE if planner == "tpe" else None
     limits = Limits(rate=1e9, burst=10**9)
     batched = planner != "optformer, one by one"
-    app = create_app(storage, limits=limits, batched=batched, make_planner=make)
+    kept: Any = storage or InMemoryStorage()
+    app = create_app(kept, limits=limits, batched=batched, make_planner=make)
     uvicorn.run(app, port=port, log_level="warning", access_log=False, timeout_keep_alive=300)
 
 
@@ -154,7 +161,7 @@ def search(client: Client, name: str, count: int, begun: threading.Barrier) -> l
     return seconds
 
 
-def measure(planner: str, clients: int, port: int, wanted: int) -> Row:
+def measure(storage: str, planner: str, clients: int, port: int, wanted: int) -> Row:
     """Time clients that ask at a time."""
     load = os.getloadavg()[0]
     connections = [Client(port) for _ in range(clients)]
@@ -175,16 +182,16 @@ def measure(planner: str, clients: int, port: int, wanted: int) -> Row:
         seconds = [second for run in running for second in run.result()]
         took = time.perf_counter() - started
     p50, p99 = np.quantile(seconds, [0.5, 0.99]) * 1000
-    return Row(planner, clients, len(seconds) / took, float(p50), float(p99), load)
+    return Row(storage, planner, clients, len(seconds) / took, float(p50), float(p99), load)
 
 
-def with_server(planner: str, use: Callable[[int], None]) -> None:
+def with_server(storage: str, planner: str, use: Callable[[int], None]) -> None:
     """Use a server that is there as long as that takes."""
     with tempfile.TemporaryDirectory() as folder:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        storage = f"sqlite:///{folder}/studies.db"
-        options = ["--serve", planner, "--storage", storage, "--port", str(port)]
+        address = f"sqlite:///{folder}/studies.db" if storage == "SQLite" else ""
+        options = ["--serve", planner, "--storage", address, "--port", str(port)]
         server = subprocess.Popen([sys.executable, __file__, *options])
         try:
             _wait(port, server)
@@ -208,6 +215,7 @@ def _wait(port: int, server: subprocess.Popen[bytes]) -> None:
 def main() -> None:
     """Measure, and write a line a measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--storages", nargs="+", default=STORAGES, choices=STORAGES)
     parser.add_argument("--planners", nargs="+", default=PLANNERS, choices=PLANNERS)
     parser.add_argument("--clients", nargs="+", type=int, default=CLIENTS)
     parser.add_argument("--share", type=float, default=1.0, help="of the suggestions to time")
@@ -225,12 +233,12 @@ def main() -> None:
     def measure_all(port: int) -> None:
         for clients in args.clients:
             wanted = math.ceil(args.share * SUGGESTIONS.get(clients, 6))
-            row = measure(planner, clients, port, wanted)
+            row = measure(storage, planner, clients, port, wanted)
             print(row, flush=True)
             rows.append(row)
 
-    for planner in args.planners:
-        with_server(planner, measure_all)
+    for storage, planner in product(args.storages, args.planners):
+        with_server(storage, planner, measure_all)
     if args.out:
         with args.out.open("w", newline="") as file:
             table = csv.DictWriter(file, [*asdict(rows[0])], lineterminator="\n")
