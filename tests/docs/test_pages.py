@@ -164,7 +164,7 @@ def test_command_line__every_command__has_a_section_with_its_options() -> None:
 
 def test_options_table__a_command__has_a_row_for_each_option() -> None:
     table = HOOK["options_table"]("tune")
-    assert "| `--goal {maximize,minimize}` | Required. |" in table.splitlines()
+    assert "| `--space SPACE` | search space, YAML or JSON. Required. |" in table.splitlines()
     assert table.count("\n| `--") == len(HOOK["command_parser"]("tune")._actions) - 1
 
 
