@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from optformer.data.runtime.bounded_files import read_file
 from optformer.data.runtime.files import write_text
 from optformer.data.studies.errors import OptFormerWarning, SearchSpaceError
 from optformer.data.studies.parameters import Categorical
@@ -15,6 +16,8 @@ from optformer.data.studies.space_formats.reading import OWN, read_space
 from optformer.data.studies.space_formats.translated import TranslatedSpace
 from optformer.data.studies.spaces import SearchSpace
 from optformer.data.studies.yaml_json import parse_json, parse_yaml, to_json, to_yaml
+
+_FILE_BYTES = 64_000_000  # of a space; 200,000 words have 2
 
 
 class _Format(NamedTuple):
@@ -66,9 +69,10 @@ def translate_space(source: str | Path | Any) -> TranslatedSpace:
     path = Path(source)
     parse = _format(path).parse
     try:
-        described = parse(path.read_text(encoding="utf-8"))
+        described = parse(read_file(path, limit=_FILE_BYTES).decode())
     except OSError as error:
-        raise SearchSpaceError(f"cannot read search space {path}: {error.strerror}") from error
+        fault = error.strerror or error
+        raise SearchSpaceError(f"cannot read search space {path}: {fault}") from error
     except ValueError as error:
         raise SearchSpaceError(f"{path} is not a readable {path.suffix} file: {error}") from error
     try:

@@ -126,7 +126,8 @@ def _open_database(address: str, *, create: bool) -> RDBStorage:
             continue
         try:
             return RDBStorage(
-                address,
+                # Optuna fills in braces, which a folder or a password may have.
+                address.replace("{", "{{").replace("}", "}}"),
                 engine_kwargs=_engine_options(address),
                 skip_table_creation=not create,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,10 @@ def test_load_space__no_file_or_not_text__is_refused(tmp_path: Path) -> None:
 def test_save_space__no_such_folder__is_refused(tmp_path: Path) -> None:
     with pytest.raises(SearchSpaceError, match="cannot write search space"):
         save_space(TRICKY, tmp_path / "absent" / "space.yaml")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are of POSIX")
+def test_load_space__pipe__is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "space.yaml")
+    with pytest.raises(SearchSpaceError, match="no regular file"):
+        load_space(tmp_path / "space.yaml")

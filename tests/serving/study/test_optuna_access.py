@@ -181,6 +181,12 @@ names = st.text(
 ).filter(lambda name: name not in (".", "..") and len(os.fsencode(name)) < 200)
 
 
+def test_open_storage__braces_in_an_address__stand_for_themselves(tmp_path: Path) -> None:
+    file = tmp_path / "{x}.db"
+    assert file_of(open_storage(f"sqlite:///{file}")) == file
+    assert file.is_file()
+
+
 @given(names)
 def test_sqlite_address__any_path__names_that_file(name: str) -> None:
     file = Path("/tmp") / name / "study.db"
