@@ -4,7 +4,7 @@ python experiments/service.py --out docs/results/data/service.csv
 
 The server is a process of its own, on an SQLite file or in memory; its clients are threads of this
 one: both share the machine. Each client has a study of its own and asks for a trial as soon as it
-has observed the one before. A study begins with twelve trials, so that TPE is past its random
+has observed the one before. A study begins with twenty trials, so that TPE is past its random
 start.
 """
 
@@ -34,7 +34,7 @@ import numpy as np
 PLANNERS = ("optformer, batched", "optformer, one by one", "tpe")
 STORAGES = ("SQLite", "memory")
 CLIENTS = (1, 10, 50)
-BEFORE = 12  # trials of a study before it is timed
+BEFORE = 20  # trials of a study before it is timed
 _STARTING = 10.0  # seconds
 SUGGESTIONS = {1: 40, 10: 20, 50: 6}  # of each client, that are timed
 CONFIG = {
