@@ -136,7 +136,7 @@ class ValueBinding(nn.Module):
         values, kinds = (
             told.reshape(spaces, -1, parameters) for told in (points.values, points.kinds)
         )
-        matrices = metadata.pooling.unflatten(1, (parameters, -1))  # (S, P, F, D)
+        matrices = metadata.pooling.reshape(spaces, parameters, -1, metadata.pooling.shape[-1])
         chosen = kinds == ValueKind.CHOICE
         first = matrices.shape[2] - metadata.max_choices  # of the features of a choice
         row = torch.arange(spaces * parameters, device=values.device).view(spaces, 1, parameters)

@@ -30,7 +30,8 @@ def sobol_points(count: int, dimension: int, rng: np.random.Generator) -> Array:
     drawn = rng.integers(2, size=(dimension, _BITS, _BITS), dtype=np.uint32)
     lower = np.tril(drawn, -1) | np.eye(_BITS, dtype=np.uint32)
     # The first row of a matrix is of the highest bit.
-    directions = SobolEngine(dimension).sobolstate.numpy()  # (D, bits)
+    engine = SobolEngine(dimension)  # type: ignore[no-untyped-call]
+    directions = engine.sobolstate.numpy()  # (D, bits)
     bits = directions[:, None, :] >> np.arange(_BITS)[::-1, None] & 1  # (D, bits, bits)
     scrambled = np.einsum("dij,djk->dik", lower, bits) % 2
     directions = (scrambled * powers[::-1, None]).sum(1)  # (D, bits)
