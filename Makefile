@@ -7,7 +7,7 @@ PACKAGES := data tokenization optformer training serving
 SOURCES := $(shell find $(PACKAGES) -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format types unit wheel docs pictures demo clean
+.PHONY: help install test lint format types unit slow wheel docs pictures demo clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ types: $(VENV)/.wheel  ## Check types
 
 unit: $(VENV)/.installed  ## Run the tests but the slow ones, files side by side in two processes
 	$(BIN)/pytest -q -m "not slow" -p no:cacheprovider -n 2 --dist loadfile --durations=10
+
+slow: $(VENV)/.installed  ## Run the slow tests, which `test` leaves out
+	$(BIN)/pytest -q -m slow -p no:cacheprovider --durations=10
 
 # An editable install hides files that the wheel forgets: ask the wheel itself.
 wheel: $(VENV)/.wheel  ## Check that the built wheel stands on its own

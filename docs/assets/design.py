@@ -46,6 +46,7 @@ ROOMS: dict[str, list[tuple[str, str, str]]] = {
         ("benchmarks", "suites, runs, reports", ""),
         ("integrations", "the model in other tools", ""),
         ("service", "studies over HTTP", ""),
+        ("client", "the service from afar", ""),
         ("agents", "tools of coding agents", ""),
         ("cli", "the commands", ""),
     ],

@@ -48,6 +48,7 @@ LONG = (
     "use-with-transformers.md",
 )
 # The first two take minutes, the others have tests of their own.
+SLOW = ("learn-from-your-logs.md", "run-trials-in-parallel.md", "tune-a-script.md")
 RUN = [
     ROOT / "README.md",
     DOCS / "index.md",
@@ -141,7 +142,11 @@ def title(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", RUN, ids=title)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] * (page.name in SLOW)) for page in RUN],
+    ids=title,
+)
 def test_page__its_code__runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_page(page, tmp_path)

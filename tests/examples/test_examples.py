@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from optformer.data.studies.study_files import read_studies
 from optformer.model.checkpoint import save_checkpoint
@@ -89,6 +90,14 @@ def test_parallel_workers__two_at_a_time__every_trial_is_measured_once(run: Run)
     assert best(output) == max(values(output))
 
 
+@pytest.fixture
+def own_workers() -> None:
+    """Have joblib start new processes: those of another test would print where it printed."""
+    get_reusable_executor().shutdown(wait=True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_workers")
 def test_job_queue__two_processes__every_trial_is_measured_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +110,7 @@ def test_job_queue__two_processes__every_trial_is_measured_once(
     assert best(output) == max(values(output))
 
 
+@pytest.mark.usefixtures("own_workers")
 def test_server_workers__two_processes__run_as_many_trials_as_were_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ import optformer as of
 GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "tune-the-transformers-trainer.md"
 
 
+@pytest.mark.slow
 def test_guide__trainer__searches_and_prunes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,8 @@ def test_create__repeated__is_the_same_study(two: list[TestClient]) -> None:
         "/v1/studies", json={"config": CONFIG, "name": first.json()["name"]}, headers=KEY
     )
     assert (other.status_code, other.json()["faults"][0]["field"]) == (422, "Idempotency-Key")
-    assert two[1].post("/v1/studies", json={**first.json()}).status_code == 409
+    again = {"config": CONFIG, "name": first.json()["name"]}
+    assert two[1].post("/v1/studies", json=again).status_code == 409
 
 
 def test_suggest__repeated__gives_the_same_trials(two: list[TestClient], path: str) -> None:

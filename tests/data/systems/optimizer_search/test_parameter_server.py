@@ -123,6 +123,7 @@ def test_search__replicas_out_of_range__are_refused(
         search_with_replicas(REINFORCE, replicas, match_queue, Grammar(1), 10, seed=0)
 
 
+@pytest.mark.slow
 def test_search__worker_killed_on_the_way__gives_the_trials_of_no_workers() -> None:
     killed: list[int] = []
 
