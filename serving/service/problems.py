@@ -104,17 +104,28 @@ def answer_of(problem: Problem) -> JSONResponse:
 
 
 async def _refuse_fields(request: Request, error: Any) -> JSONResponse:
-    faults = [_fault(each) for each in error.errors()[:10]]
+    known = _known_fields(request)
+    faults = [_fault(each, known) for each in error.errors()[:10]]
     message = "; ".join(f"{f.field}: {f.expected}; got {f.got}" for f in faults)
     answer = ErrorAnswer(error="ConfigError", message=message, faults=faults)
     return JSONResponse(answer.model_dump(), 422)
 
 
-def _fault(error: Mapping[str, Any]) -> Fault:
+def _known_fields(request: Request) -> list[str]:
+    """Names of the fields that the body of a request may have."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    model = None if body is None else body.field_info.annotation
+    return sorted(getattr(model, "model_fields", ()))
+
+
+def _fault(error: Mapping[str, Any], known: Sequence[str]) -> Fault:
     place: Sequence[Any] = [part for part in error["loc"] if part != "body"]
+    expected = str(error["msg"])
+    if error["type"] == "extra_forbidden" and len(place) == 1 and known:
+        expected = f"no such field is known; known are {', '.join(known)}"
     return Fault(
         field=visible(".".join(map(str, place))) or "body",
-        expected=visible(error["msg"]),
+        expected=visible(expected),
         got=shown(error.get("input")),
     )
 

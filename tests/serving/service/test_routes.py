@@ -90,6 +90,19 @@ def test_requests__that_are_wrong__are_told_where(
     assert client.get(f"{study}/trials").json() == {"trials": []}
 
 
+def test_requests__with_an_unknown_field__are_told_the_known_ones(
+    client: TestClient, study: str
+) -> None:
+    for path, known in (("suggestions", "budget"), ("predictions", "points")):
+        (fault,) = [
+            fault
+            for fault in client.post(f"{study}/{path}", json={"cuont": 1}).json()["faults"]
+            if fault["field"] == "cuont"
+        ]
+        assert fault["expected"].startswith("no such field is known; known are ")
+        assert known in fault["expected"]
+
+
 def test_reference__every_request__is_in_it(client: TestClient) -> None:
     page = (Path(__file__).parents[3] / "docs" / "reference" / "service.md").read_text()
     told = {tuple(line.split("`")[1].split()) for line in page.splitlines() if "| `" in line[:3]}
