@@ -96,27 +96,16 @@ def own_workers() -> None:
     get_reusable_executor().shutdown(wait=True)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("own_workers")
-def test_job_queue__two_processes__every_trial_is_measured_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "example", [pytest.param("job_queue.py", marks=pytest.mark.slow), "server_workers.py"]
+)
+def test_workers__two_processes__every_trial_is_measured_once(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["job_queue.py", "--trials", "4", "--workers", "2"])
-    runpy.run_path(str(EXAMPLES / "job_queue.py"), run_name="__main__")
-    output = capfd.readouterr().out  # of the workers, too
-    numbers = re.findall(r"^trial (\d+)", output, re.MULTILINE)
-    assert sorted(numbers) == ["0", "1", "2", "3"]
-    assert best(output) == max(values(output))
-
-
-@pytest.mark.usefixtures("own_workers")
-def test_server_workers__two_processes__run_as_many_trials_as_were_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["server_workers.py", "--trials", "4", "--workers", "2"])
-    runpy.run_path(str(EXAMPLES / "server_workers.py"), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", [example, "--trials", "4", "--workers", "2"])
+    runpy.run_path(str(EXAMPLES / example), run_name="__main__")
     output = capfd.readouterr().out  # of the workers, too
     numbers = re.findall(r"^trial (\d+)", output, re.MULTILINE)
     assert sorted(numbers) == ["0", "1", "2", "3"]

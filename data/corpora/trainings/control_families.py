@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from optformer.data.corpora.trainings.examples import VALID
 from optformer.data.corpora.trainings.family import TrainingFamily
 from optformer.data.corpora.trainings.hyperparameters import clip, epochs, rate, width
 from optformer.data.corpora.trainings.networks import Perceptron
-from optformer.data.corpora.trainings.stacked import train_stacked
+from optformer.data.corpora.trainings.stacked import train_learner
 from optformer.data.studies.parameters import Categorical, Float, Ordinal
 from optformer.data.studies.spaces import SearchSpace
 
@@ -324,10 +323,6 @@ def _steer(columns: Columns, data: Plant, seed: int) -> dict[str, Tensor]:
     }
 
 
-def _run(columns: Columns, data: Any, seed: int, learner: Any) -> dict[str, Tensor]:
-    return train_stacked(lambda part: learner(part, data), columns, seed)
-
-
 CONTROL_FAMILIES = (
     TrainingFamily(
         "bandit-policies",
@@ -392,7 +387,7 @@ CONTROL_FAMILIES = (
         ),
         {"mean_reward": "maximize"},
         decisions,
-        partial(_run, learner=PolicyGradient),
+        partial(train_learner, learner=PolicyGradient),
         {"optimizer": "adam", "layers": 1},
     ),
     TrainingFamily(

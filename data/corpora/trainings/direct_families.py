@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from optformer.data.corpora.trainings.family import TrainingFamily
 from optformer.data.corpora.trainings.hyperparameters import decay, dropout, epochs, rate, width
 from optformer.data.corpora.trainings.layers import ACTIVATIONS, Dropout, Linear, Units
 from optformer.data.corpora.trainings.layout import Layout
-from optformer.data.corpora.trainings.stacked import train_stacked
+from optformer.data.corpora.trainings.stacked import train_learner
 from optformer.data.corpora.trainings.supervised import classification_metrics, regression_metrics
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
 from optformer.data.studies.spaces import SearchSpace
@@ -544,10 +543,6 @@ def _groups(count: int) -> list[list[int]]:
     return [list(range(first, min(first + _GROUP, count))) for first in range(0, count, _GROUP)]
 
 
-def _run(columns: Columns, data: Any, seed: int, learner: Any) -> dict[str, Tensor]:
-    return train_stacked(lambda part: learner(part, data), columns, seed)
-
-
 DIRECT_FAMILIES = (
     TrainingFamily(
         "reservoir",
@@ -616,7 +611,7 @@ DIRECT_FAMILIES = (
         ),
         {"accuracy": "maximize", "log_loss": "minimize"},
         graphs,
-        partial(_run, learner=Propagation),
+        partial(train_learner, learner=Propagation),
         {"optimizer": "adam", "batch_size": 1},
     ),
     TrainingFamily(

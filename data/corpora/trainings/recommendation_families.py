@@ -17,7 +17,7 @@ from optformer.data.corpora.trainings.family import TrainingFamily
 from optformer.data.corpora.trainings.hyperparameters import batch, dropout, epochs, rate, schedule
 from optformer.data.corpora.trainings.layers import Dropout, Units
 from optformer.data.corpora.trainings.layout import Layout
-from optformer.data.corpora.trainings.stacked import train_stacked
+from optformer.data.corpora.trainings.stacked import train_learner
 from optformer.data.corpora.trainings.supervised import classification_metrics, regression_metrics
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
 from optformer.data.studies.spaces import SearchSpace
@@ -216,10 +216,6 @@ def _interactions(text: str, pairs: Any, values: Any, train: int) -> Interaction
     return Interactions(text, told[:train], found[:train], told[train:], found[train:])
 
 
-def _run(columns: Columns, data: Any, seed: int, learner: Any) -> dict[str, Tensor]:
-    return train_stacked(lambda part: learner(part, data), columns, seed)
-
-
 _REG = Float(1e-5, 1e0, log=True, description="L2 regularization of the factors")
 
 RECOMMENDATION_FAMILIES = (
@@ -236,7 +232,7 @@ RECOMMENDATION_FAMILIES = (
         ),
         {"rmse": "minimize", "mae": "minimize"},
         ratings,
-        partial(_run, learner=Factors),
+        partial(train_learner, learner=Factors),
         {"optimizer": "momentum", "momentum": 0.9, "batch_size": 64, "multiplier": 3.0},
     ),
     TrainingFamily(
@@ -255,7 +251,7 @@ RECOMMENDATION_FAMILIES = (
         ),
         {"rmse": "minimize", "mae": "minimize"},
         ratings,
-        partial(_run, learner=Factors),
+        partial(train_learner, learner=Factors),
         {"init_scale": 0.3, "epochs": 12, "multiplier": 4.0},
     ),
     TrainingFamily(
@@ -272,7 +268,7 @@ RECOMMENDATION_FAMILIES = (
         ),
         {"auc": "maximize"},
         likes,
-        partial(_run, learner=Ranking),
+        partial(train_learner, learner=Ranking),
         {"optimizer": "adam", "init_scale": 0.3, "multiplier": 4.0},
     ),
     TrainingFamily(
@@ -290,7 +286,7 @@ RECOMMENDATION_FAMILIES = (
         ),
         {"auc": "maximize", "log_loss": "minimize"},
         clicks,
-        partial(_run, learner=FactorizationMachine),
+        partial(train_learner, learner=FactorizationMachine),
         {"optimizer": "adam", "init_scale": 0.3, "multiplier": 3.0},
     ),
 )

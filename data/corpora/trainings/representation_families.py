@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,7 +25,7 @@ from optformer.data.corpora.trainings.hyperparameters import (
 from optformer.data.corpora.trainings.layers import Activation, Linear, Units
 from optformer.data.corpora.trainings.layout import Layout
 from optformer.data.corpora.trainings.networks import Perceptron
-from optformer.data.corpora.trainings.stacked import Learner, train_stacked
+from optformer.data.corpora.trainings.stacked import train_learner
 from optformer.data.corpora.trainings.supervised import WORST, regression_metrics
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
 from optformer.data.studies.spaces import SearchSpace
@@ -288,16 +287,6 @@ def _latent_table(seed: int) -> Examples:
     return Examples(text, inputs[:train], inputs[:train], inputs[train:], inputs[train:], 16)
 
 
-def _run(
-    columns: Columns, data: object, seed: int, learner: Callable[[Columns, object], Learner]
-) -> dict[str, Tensor]:
-    return train_stacked(lambda part: learner(part, data), columns, seed)
-
-
-def _learning(learner: object) -> Callable[[Columns, object, int], dict[str, Tensor]]:
-    return partial(_run, learner=learner)  # type: ignore[arg-type]
-
-
 REPRESENTATION_FAMILIES = (
     TrainingFamily(
         "denoising-autoencoder",
@@ -314,7 +303,7 @@ REPRESENTATION_FAMILIES = (
         ),
         {"reconstruction_error": "minimize"},
         _latent_table,
-        _learning(Autoencoder),
+        partial(train_learner, learner=Autoencoder),
         {"optimizer": "adamw"},
     ),
     TrainingFamily(
@@ -331,7 +320,7 @@ REPRESENTATION_FAMILIES = (
         ),
         {"reconstruction_error": "minimize"},
         images,
-        _learning(Autoencoder),
+        partial(train_learner, learner=Autoencoder),
         {"optimizer": "adam", "epochs": 10},
     ),
     TrainingFamily(
@@ -348,7 +337,7 @@ REPRESENTATION_FAMILIES = (
         ),
         {"negative_elbo": "minimize"},
         _latent_table,
-        _learning(VariationalAutoencoder),
+        partial(train_learner, learner=VariationalAutoencoder),
         {"optimizer": "adam"},
     ),
     TrainingFamily(
@@ -366,7 +355,7 @@ REPRESENTATION_FAMILIES = (
         ),
         {"accuracy": "maximize"},
         tabular_classes,
-        _learning(Contrastive),
+        partial(train_learner, learner=Contrastive),
         {"optimizer": "adam", "layers": 1, "epochs": 8},
     ),
     TrainingFamily(
@@ -384,7 +373,7 @@ REPRESENTATION_FAMILIES = (
         ),
         {"recall_at_1": "maximize"},
         tabular_classes,
-        _learning(Metric),
+        partial(train_learner, learner=Metric),
         {"optimizer": "adam", "layers": 1, "width": 24, "multiplier": 12.0},
     ),
     TrainingFamily(
@@ -401,7 +390,7 @@ REPRESENTATION_FAMILIES = (
         ),
         {"similarity_correlation": "maximize"},
         word_corpus,
-        _learning(SkipGram),
+        partial(train_learner, learner=SkipGram),
         {"optimizer": "adagrad", "batch_size": 64, "multiplier": 3.0},
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -64,6 +64,18 @@ def train_stacked(make: MakeLearner, columns: Columns, seed: int) -> dict[str, T
             whole = found.setdefault(name, torch.full((len(columns),), torch.nan))
             whole[rows] = values.float()
     return found
+
+
+def train_learner(columns: Columns, data: Any, seed: int, learner: Any) -> dict[str, Tensor]:
+    """Train what a learner makes of data, for each of K configurations; see `train_stacked`.
+
+    Args:
+        columns: The configurations.
+        data: What the networks learn from.
+        seed: Seed of all that is drawn.
+        learner: Makes a `Learner` of configurations and data.
+    """
+    return train_stacked(lambda part: learner(part, data), columns, seed)
 
 
 def _groups(columns: Columns) -> Iterator[list[int]]:

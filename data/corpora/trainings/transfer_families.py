@@ -24,7 +24,7 @@ from optformer.data.corpora.trainings.hyperparameters import (
 from optformer.data.corpora.trainings.layers import Dropout, Linear, Units
 from optformer.data.corpora.trainings.layout import Layout
 from optformer.data.corpora.trainings.networks import Perceptron
-from optformer.data.corpora.trainings.stacked import train_stacked, train_weights
+from optformer.data.corpora.trainings.stacked import train_learner, train_stacked, train_weights
 from optformer.data.corpora.trainings.supervised import Classifier, classification_metrics
 from optformer.data.studies.parameters import Categorical, Float, Int, Ordinal
 from optformer.data.studies.spaces import SearchSpace
@@ -243,10 +243,6 @@ def _run_adapted(columns: Columns, data: Taught, seed: int, network: Any) -> dic
     return train_stacked(lambda part: Classifier(part, few, architecture), columns, seed)
 
 
-def _run(columns: Columns, data: Any, seed: int, learner: Any) -> dict[str, Tensor]:
-    return train_stacked(lambda part: learner(part, data), columns, seed)
-
-
 TRANSFER_FAMILIES = (
     TrainingFamily(
         "distillation",
@@ -262,7 +258,7 @@ TRANSFER_FAMILIES = (
         ),
         {"accuracy": "maximize", "log_loss": "minimize"},
         taught,
-        partial(_run, learner=Distilled),
+        partial(train_learner, learner=Distilled),
         {"optimizer": "adam", "layers": 1},
     ),
     TrainingFamily(
@@ -280,7 +276,7 @@ TRANSFER_FAMILIES = (
         ),
         {"accuracy": "maximize", "log_loss": "minimize"},
         taught,
-        partial(_run, learner=SelfTrained),
+        partial(train_learner, learner=SelfTrained),
         {"optimizer": "adam", "layers": 1, "width": 24},
     ),
     TrainingFamily(
@@ -297,7 +293,7 @@ TRANSFER_FAMILIES = (
         ),
         {"robust_accuracy": "maximize", "accuracy": "maximize"},
         tabular_classes,
-        partial(_run, learner=Adversarial),
+        partial(train_learner, learner=Adversarial),
         {"optimizer": "adam", "layers": 1, "epochs": 8},
     ),
     TrainingFamily(
